@@ -1,0 +1,79 @@
+//! Names that become folders, labels and rows. Each refuses what could leave its folder or break a label.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not {what}: use 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit")]
+pub struct InvalidName {
+    given: String,
+    what: &'static str,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+            fn try_from(text: String) -> Result<Self, InvalidName> {
+                if is_name(&text) { Ok(Self(text)) } else { Err(InvalidName { given: text, what: $what }) }
+            }
+        }
+        impl FromStr for $name {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::try_from(text.to_owned())
+            }
+        }
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"})
+            }
+        }
+    };
+}
+
+name!(
+    /// A project: one repository with its settings. Names a settings file, a mirror and a folder.
+    ProjectName, "a project name"
+);
+name!(
+    /// An issue of a project: the forge's number, or the slug of a command line task. Names a workspace.
+    IssueKey, "an issue key"
+);
+name!(
+    /// One installation of cloud-code on a machine. Stands in every container label, so that two
+    /// installations on one Docker engine never touch each other's containers.
+    InstanceId, "an instance id"
+);
+
+fn is_name(text: &str) -> bool {
+    let head_ok = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    head_ok && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}

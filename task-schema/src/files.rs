@@ -1,0 +1,159 @@
+//! Reading and writing the contract's files: whole or not at all, capped, and never through a link.
+//!
+//! The reader distrusts the writer: the other side of the folder may be an agent that a coding CLI took over.
+//! So a file is opened without following a link, must be a regular file, and is cut off at its cap before a
+//! byte of it is parsed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+/// `tasking.yaml` in the control directory.
+pub const TASKING_FILE: &str = "tasking.yaml";
+/// `reporting.yaml` in the control directory.
+pub const REPORTING_FILE: &str = "reporting.yaml";
+/// `events.jsonl` in the control directory.
+pub const EVENTS_FILE: &str = "events.jsonl";
+/// The folder of raw logs in the control directory.
+pub const LOGS_DIR: &str = "logs";
+/// Cap of each YAML file. Higher and a hostile report costs the host memory; lower and long histories do not fit.
+pub const MAX_YAML_BYTES: u64 = 1024 * 1024;
+/// Cap of one event line.
+pub const MAX_EVENT_BYTES: usize = 64 * 1024;
+
+/// Why a file of the contract could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is not there (yet).
+    #[error("{path} does not exist")]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// It is a link, a folder, a pipe or a device.
+    #[error("{path} is not a regular file; links are refused because the other side could point them anywhere")]
+    NotRegular {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// It is larger than its cap.
+    #[error("{path} is larger than {max} bytes")]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// The cap.
+        max: u64,
+    },
+    /// It is not UTF-8.
+    #[error("{path} is not valid UTF-8 (byte {offset})")]
+    NotUtf8 {
+        /// Which file.
+        path: PathBuf,
+        /// The first bad byte.
+        offset: usize,
+    },
+    /// The system refused.
+    #[error("cannot read {path}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Reads a whole text file of at most `max` bytes, refusing links and everything that is not a regular file.
+pub fn read_capped(path: &Path, max: u64) -> Result<String, ReadError> {
+    let at = || path.to_path_buf();
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Missing { path: at() }),
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) => {
+            return Err(ReadError::NotRegular { path: at() });
+        }
+        Err(source) => return Err(ReadError::Io { path: at(), source }),
+    };
+    let meta = file.metadata().map_err(|source| ReadError::Io { path: at(), source })?;
+    if !meta.is_file() {
+        return Err(ReadError::NotRegular { path: at() });
+    }
+    if meta.len() > max {
+        return Err(ReadError::TooLarge { path: at(), max });
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|source| ReadError::Io { path: at(), source })?;
+    if bytes.len() as u64 > max {
+        return Err(ReadError::TooLarge { path: at(), max });
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| ReadError::NotUtf8 { path: at(), offset: error.utf8_error().valid_up_to() })
+}
+
+/// Replaces `path` with `content`: temp file in the same folder, fsync, rename, fsync of the folder.
+///
+/// On an error nothing is left behind and the old file stands as it was.
+pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| io::Error::other("the path has no file name"))?;
+    let temp = dir.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+    let result = write_then_rename(&temp, path, content);
+    if result.is_err() {
+        // The write already failed; a temp file that also cannot be removed changes nothing for the reader.
+        let _ = fs::remove_file(&temp);
+        return result;
+    }
+    File::open(dir)?.sync_all()
+}
+
+fn write_then_rename(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    match fs::remove_file(temp) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(temp)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(temp, path)
+}
+
+/// The control directory of one workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlDir {
+    root: PathBuf,
+}
+
+impl ControlDir {
+    /// Names the folder; nothing is read or made.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+    /// `tasking.yaml`.
+    pub fn tasking(&self) -> PathBuf {
+        self.root.join(TASKING_FILE)
+    }
+    /// `reporting.yaml`.
+    pub fn reporting(&self) -> PathBuf {
+        self.root.join(REPORTING_FILE)
+    }
+    /// `events.jsonl`.
+    pub fn events(&self) -> PathBuf {
+        self.root.join(EVENTS_FILE)
+    }
+    /// `logs/`.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join(LOGS_DIR)
+    }
+    /// The raw log of one attempt.
+    pub fn log(&self, task: &crate::TaskId, attempt: u32) -> PathBuf {
+        self.logs().join(format!("{task}.{attempt}.log"))
+    }
+}

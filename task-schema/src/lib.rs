@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+
+mod document;
+mod event;
+mod failure;
+mod files;
+mod manifest;
+mod reporting;
+mod scalar;
+mod tasking;
+
+pub use document::{Diagnostic, Diagnostics, parse_event, parse_manifest, parse_reporting, parse_tasking, to_yaml};
+pub use event::{Event, EventKind};
+pub use failure::{Failure, FailureKind};
+pub use files::{
+    ControlDir, EVENTS_FILE, LOGS_DIR, MAX_EVENT_BYTES, MAX_YAML_BYTES, REPORTING_FILE, ReadError, TASKING_FILE,
+    read_capped, write_atomic,
+};
+pub use manifest::{CliManifest, OutputFormat, PromptChannel};
+pub use reporting::{
+    AgentInfo, AgentStatus, ChangeKind, CommitReport, CostSource, ExitReport, FileChange, Progress, Reporting,
+    TaskReport, TaskReportStatus, Usage, VerifyReport,
+};
+pub use scalar::{BranchName, CliName, HumanDuration, InvalidScalar, TaskId, Usd};
+pub use tasking::{
+    Assignment, CommitIdentity, Handoff, Limits, Mode, Priority, Task, TaskContext, Tasking,
+};
+
+/// The only protocol version this crate reads and writes.
+pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,0 +1,221 @@
+//! `tasking.yaml`: what the orchestrator wants. Strict: a key the agent does not know is refused, because a
+//! limit or a rule that is silently ignored is worse than a stop.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{BranchName, CliName, HumanDuration, TaskId, Usd};
+
+/// The whole file: the desired state of one workspace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Tasking {
+    /// The protocol version, `1`.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1)))]
+    pub version: u32,
+    /// Grows by one with each rewrite, from 1.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    pub generation: u64,
+    /// When the file was written, RFC 3339 in UTC.
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
+    pub updated_at: Timestamp,
+    /// Project and issue, for people: `acme/shop#42`.
+    pub workspace: String,
+    /// Which CLI this container runs.
+    pub cli: CliName,
+    /// Append only. The agent takes the first one it has not ended.
+    #[cfg_attr(feature = "schema", schemars(length(max = 1000)))]
+    pub tasks: Vec<Task>,
+}
+
+/// One instruction against an issue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Task {
+    /// Unique in the file.
+    pub id: TaskId,
+    /// Whether it is still wanted.
+    pub status: Assignment,
+    /// One line.
+    pub title: String,
+    /// May it edit, or only read?
+    #[serde(default)]
+    pub mode: Mode,
+    /// The body of the prompt. Data: never a template, never a shell.
+    pub description: String,
+    /// What must be true at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acceptance_criteria: Vec<String>,
+    /// Where to look, and what was said before.
+    #[serde(default, skip_serializing_if = "TaskContext::is_empty")]
+    pub context: TaskContext,
+    /// An earlier task of the list whose CLI session goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<TaskId>,
+    /// What the previous CLI left, when another took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handoff: Option<Handoff>,
+    /// Who asked, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// How urgent; the agent does not reorder by it.
+    #[serde(default)]
+    pub priority: Priority,
+    /// The branch the work will stand on. The host creates it, the agent never does.
+    pub branch: BranchName,
+    /// The branch it starts from.
+    pub base: BranchName,
+    /// The model's name; the CLI's own default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// When to stop it.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Shell commands run in the worktree after the CLI; a failure goes back to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verify: Vec<String>,
+    /// How often a failing verify goes back to the CLI, 0 to 10; default 2.
+    #[serde(default = "default_verify_rounds")]
+    #[cfg_attr(feature = "schema", schemars(range(max = 10)))]
+    pub verify_rounds: u32,
+    /// Whose name stands on commits the agent makes.
+    #[serde(default)]
+    pub commit: CommitIdentity,
+}
+
+const fn default_verify_rounds() -> u32 {
+    2
+}
+
+/// Whether a task is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Assignment {
+    /// To be done.
+    Assigned,
+    /// To be stopped, with the work committed, or never started.
+    Cancelled,
+}
+
+/// What the CLI may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Mode {
+    /// Change files.
+    #[default]
+    Edit,
+    /// Read only: say what would be done.
+    Plan,
+    /// Read only: judge what is there.
+    Review,
+}
+
+/// How urgent a task is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Priority {
+    /// Before everything.
+    Critical,
+    /// Before ordinary work.
+    High,
+    /// Ordinary.
+    #[default]
+    Medium,
+    /// When nothing else waits.
+    Low,
+}
+
+/// Where to look, and what was said before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct TaskContext {
+    /// Paths in the repository, for the prompt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related_files: Vec<String>,
+    /// Earlier discussion, already filtered for trusted authors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+}
+
+impl TaskContext {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.related_files.is_empty() && self.notes.is_none()
+    }
+}
+
+/// What one CLI leaves for the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Handoff {
+    /// What it was to reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<String>,
+    /// What was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<String>,
+    /// What is left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<String>,
+    /// Which checks fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_checks: Vec<String>,
+    /// `git diff --stat` of the work so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff_stat: Option<String>,
+}
+
+/// When to stop a task. Defaults stand in [`Limits::default`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Limits {
+    /// Wall clock of the whole task. Default `1h`.
+    pub timeout: HumanDuration,
+    /// Longest silence. Default `15m`.
+    pub idle_timeout: HumanDuration,
+    /// Longest wait for the CLI's first output. Default `2m`.
+    pub start_timeout: HumanDuration,
+    /// Most money; no limit when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cost_usd: Option<Usd>,
+    /// Most turns of the model, 1 to 10,000; the CLI's own default when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
+    pub max_turns: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: HumanDuration::from_secs(3600),
+            idle_timeout: HumanDuration::from_secs(900),
+            start_timeout: HumanDuration::from_secs(120),
+            max_cost_usd: None,
+            max_turns: None,
+        }
+    }
+}
+
+/// Whose name stands on commits the agent makes. No `<`, `>`, line break or NUL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct CommitIdentity {
+    /// Default `cloud-code`.
+    pub author_name: String,
+    /// Default `cloud-code@users.noreply.github.com`.
+    pub author_email: String,
+}
+
+impl Default for CommitIdentity {
+    fn default() -> Self {
+        Self {
+            author_name: "cloud-code".to_owned(),
+            author_email: "cloud-code@users.noreply.github.com".to_owned(),
+        }
+    }
+}
