@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not {what}: use 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit")]
+#[error(
+    "`{given}` is not {what}: use 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit"
+)]
 pub struct InvalidName {
     given: String,
     what: &'static str,
@@ -76,4 +78,59 @@ name!(
 fn is_name(text: &str) -> bool {
     let head_ok = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     head_ok && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// The text, when it is a name; `what` says what it should have been.
+pub(crate) fn checked(text: &str, what: &'static str) -> Result<String, InvalidName> {
+    if is_name(text) { Ok(text.to_owned()) } else { Err(InvalidName { given: text.to_owned(), what }) }
+}
+
+/// Longest slug: branch names, folders and container names stay readable in one terminal line.
+const MAX_SLUG: usize = 40;
+
+/// A short name made of a title: lower-case ASCII letters and digits joined by `-`, cut at a word, never empty.
+///
+/// Text without a single ASCII letter or digit becomes `task`.
+pub fn slug(title: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut length = 0;
+    for word in title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()) {
+        let word: String = word.to_ascii_lowercase().chars().take(MAX_SLUG).collect();
+        if length + word.len() + words.len() > MAX_SLUG {
+            break;
+        }
+        length += word.len();
+        words.push(word);
+    }
+    if words.is_empty() { "task".to_owned() } else { words.join("-") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn slugs_are_short_words() {
+        assert_eq!(slug("Fix the login check"), "fix-the-login-check");
+        assert_eq!(slug("  ../../etc/passwd  "), "etc-passwd");
+        assert_eq!(slug("日本語"), "task");
+        assert_eq!(slug(&"word ".repeat(40)), "word-word-word-word-word-word-word-word");
+        assert_eq!(slug(&"x".repeat(90)).len(), MAX_SLUG);
+    }
+
+    #[test]
+    fn names_that_could_leave_their_folder_are_refused() {
+        for bad in ["", ".", "..", "a/b", "-x", ".hidden", "a b", "ü", &"x".repeat(65)] {
+            assert!(bad.parse::<ProjectName>().is_err(), "{bad:?} was accepted");
+        }
+        assert_eq!("shop".parse::<ProjectName>().map(String::from), Ok("shop".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn every_slug_is_an_issue_key(title in ".*") {
+            prop_assert!(slug(&title).parse::<IssueKey>().is_ok());
+        }
+    }
 }

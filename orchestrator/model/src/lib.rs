@@ -1,5 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod clock;
 mod ids;
+mod records;
+mod settings;
+mod size;
+mod state;
 
-pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName};
+pub use clock::{Clock, IdSource};
+pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, slug};
+pub use records::{Attempt, Issue, NewTask, Project, TaskRecord};
+pub use settings::{
+    ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, ImportPolicy,
+    ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
+};
+pub use size::ByteSize;
+pub use state::{IllegalTransition, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};

@@ -1,1 +1,81 @@
 #![doc = include_str!("../README.md")]
+
+mod error;
+mod row;
+mod sqlite;
+
+use async_trait::async_trait;
+use cloud_code_model::{Attempt, Issue, IssueKey, NewTask, Project, ProjectName, TaskEvent, TaskRecord};
+use cloud_code_task_schema::{BranchName, TaskId, Usage};
+use jiff::Timestamp;
+
+pub use error::StoreError;
+pub use sqlite::SqliteStore;
+
+/// What the rest of the orchestrator asks of the store. Each call is one transaction.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Remembers a project, or changes where its repository is.
+    async fn put_project(&self, project: &Project) -> Result<(), StoreError>;
+    /// A project by name.
+    async fn project(&self, name: &ProjectName) -> Result<Option<Project>, StoreError>;
+    /// Opens an issue with its first task: both or neither.
+    ///
+    /// Refuses with [`StoreError::Exists`] when the key or the branch is taken.
+    async fn open_issue(&self, issue: &Issue, first: &NewTask) -> Result<(), StoreError>;
+    /// An issue by key.
+    async fn issue(&self, project: &ProjectName, key: &IssueKey) -> Result<Option<Issue>, StoreError>;
+    /// Issues, newest first, at most `limit`.
+    async fn issues(&self, project: Option<&ProjectName>, limit: u32) -> Result<Vec<Issue>, StoreError>;
+    /// Whether an issue's key was ever used, or its branch is used by a live one.
+    async fn is_taken(
+        &self,
+        project: &ProjectName,
+        key: &IssueKey,
+        branch: &BranchName,
+    ) -> Result<bool, StoreError>;
+    /// Notes that an issue's workspace is gone. Its branch name becomes free for another issue.
+    async fn mark_cleaned(
+        &self,
+        project: &ProjectName,
+        key: &IssueKey,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// A task by id.
+    async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError>;
+    /// The tasks of an issue, oldest first.
+    async fn tasks_of(&self, project: &ProjectName, issue: &IssueKey) -> Result<Vec<TaskRecord>, StoreError>;
+    /// Every task that has not ended, oldest first.
+    async fn open_tasks(&self) -> Result<Vec<TaskRecord>, StoreError>;
+    /// Moves a task: reads `record.version`, applies the event, and refuses with [`StoreError::Stale`] when somebody
+    /// else moved it in between. Returns the task as it stands now.
+    async fn transition(
+        &self,
+        record: &TaskRecord,
+        event: TaskEvent,
+        at: Timestamp,
+    ) -> Result<TaskRecord, StoreError>;
+    /// Notes that a person wants the task stopped. The first time counts; an ended task is left alone.
+    async fn request_cancel(&self, id: &TaskId, at: Timestamp) -> Result<(), StoreError>;
+    /// Keeps the figures and the words of the agent's last report.
+    async fn record_report(
+        &self,
+        id: &TaskId,
+        usage: &Usage,
+        summary: Option<&str>,
+    ) -> Result<(), StoreError>;
+    /// Notes that an attempt began; the same attempt again changes nothing.
+    async fn begin_attempt(&self, attempt: &Attempt) -> Result<(), StoreError>;
+    /// Notes which container runs an attempt.
+    async fn attempt_container(&self, task: &TaskId, number: u32, container: &str) -> Result<(), StoreError>;
+    /// Notes that an attempt ended; the first time counts.
+    async fn finish_attempt(
+        &self,
+        task: &TaskId,
+        number: u32,
+        at: Timestamp,
+        result: &str,
+    ) -> Result<(), StoreError>;
+    /// The attempts of a task, first to last.
+    async fn attempts(&self, task: &TaskId) -> Result<Vec<Attempt>, StoreError>;
+}

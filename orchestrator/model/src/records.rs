@@ -1,0 +1,105 @@
+//! The rows of the store, in the model's words.
+
+use cloud_code_task_schema::{BranchName, CliName, Mode, TaskId, Usage};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{IssueKey, ProjectName, ProjectPlan, TaskState};
+
+/// A project as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    /// Its name.
+    pub name: ProjectName,
+    /// Path or URL of its repository.
+    pub repo: String,
+    /// When it was first seen.
+    pub created_at: Timestamp,
+}
+
+/// An issue: the owner of one workspace and one branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issue {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its key in the project.
+    pub key: IssueKey,
+    /// One line.
+    pub title: String,
+    /// The branch that will hold the work.
+    pub branch: BranchName,
+    /// The branch it starts from.
+    pub base: BranchName,
+    /// The commit it starts from.
+    pub base_sha: String,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When its workspace was removed; the branch stays.
+    pub cleaned_at: Option<Timestamp>,
+}
+
+/// A task to be stored. What it runs with is fixed here: a later change of settings changes later tasks only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Its project.
+    pub project: ProjectName,
+    /// Its issue.
+    pub issue: IssueKey,
+    /// One line.
+    pub title: String,
+    /// The body of the prompt.
+    pub description: String,
+    /// May it edit, or only read?
+    pub mode: Mode,
+    /// What it runs with.
+    pub plan: ProjectPlan,
+    /// Who asked.
+    pub requested_by: Option<String>,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// A task as the store knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// What was asked.
+    pub task: NewTask,
+    /// Where it is.
+    pub state: TaskState,
+    /// Grows with each change; a writer names the one it read, and a stale writer is refused.
+    pub version: i64,
+    /// When a person asked to stop it.
+    pub cancel_requested_at: Option<Timestamp>,
+    /// When its state last changed.
+    pub updated_at: Timestamp,
+    /// Tokens and money of all its attempts, as last reported.
+    pub usage: Usage,
+    /// What the agent said for people at the end.
+    pub summary: Option<String>,
+}
+
+impl TaskRecord {
+    /// The CLI it runs with.
+    pub const fn cli(&self) -> &CliName {
+        &self.task.plan.cli
+    }
+}
+
+/// One execution of a task by one container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its task.
+    pub task: TaskId,
+    /// From 1.
+    pub number: u32,
+    /// The runtime's id of its container.
+    pub container: Option<String>,
+    /// When its container was made.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// How: an outcome status or a failure kind, for people.
+    pub result: Option<String>,
+}

@@ -1,0 +1,410 @@
+//! Settings as people write them, and the plan that a task runs with.
+//!
+//! `cloud-code.yaml` holds what is true of this machine and the defaults of all projects; `projects/<name>.yaml`
+//! holds one project. Every key is optional; the later file wins key by key. Unknown keys are refused by the
+//! reader, because a misspelt limit that is silently ignored is not a limit.
+
+use std::collections::BTreeMap;
+
+use cloud_code_task_schema::{BranchName, CliName, CommitIdentity, HumanDuration, Limits, Usd};
+use serde::{Deserialize, Serialize};
+
+use crate::ByteSize;
+
+/// The CLI of a project that names none.
+pub const DEFAULT_CLI: &str = "claude-code";
+/// What stands before the slug in a branch name.
+pub const DEFAULT_BRANCH_PREFIX: &str = "cloud-code/";
+
+/// `cloud-code.yaml`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct GlobalSettings {
+    /// The Docker engine.
+    pub docker: DockerSettings,
+    /// The user that a CLI runs as when the orchestrator is root, `UID:GID`; default `1000:1000`. Never root.
+    pub agent_user: Option<String>,
+    /// Path of the static agent binary; default: beside this program.
+    pub agent_binary: Option<String>,
+    /// Folders with further CLIs, one folder each with a `cli.yaml`.
+    pub cli_dirs: Vec<String>,
+    /// What holds for a project that says nothing else.
+    pub defaults: ProjectSettings,
+}
+
+/// The Docker engine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct DockerSettings {
+    /// `unix:///path/to/docker.sock`; default `DOCKER_HOST`, else `unix:///var/run/docker.sock`.
+    pub host: Option<String>,
+    /// What stands before an image's name; default `cloud-code`, as in `cloud-code/codex:0.169.0`.
+    pub image_prefix: Option<String>,
+    /// The image under every agent image; default `debian:bookworm-slim`.
+    pub base_image: Option<String>,
+    /// A file of extra CA certificates (PEM) that image builds and CLIs trust besides the system's.
+    pub extra_ca: Option<String>,
+}
+
+/// `projects/<name>.yaml`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct ProjectSettings {
+    /// Path or URL of the repository.
+    pub repo: Option<String>,
+    /// The coding CLI: the name of a folder below `docker/agents` or a `cli_dirs` folder. Default `claude-code`.
+    pub cli: Option<CliName>,
+    /// The program and arguments of the CLI `command`; the prompt comes on its standard input.
+    pub command: Option<Vec<String>>,
+    /// The model's name; default: the CLI's own.
+    pub model: Option<String>,
+    /// The provider's address, for a gateway or a proxy; default: the CLI's own.
+    pub base_url: Option<String>,
+    /// The branch that work starts from; default: the repository's own.
+    pub base: Option<BranchName>,
+    /// What stands before the slug in a branch name. Default `cloud-code/`.
+    pub branch_prefix: Option<String>,
+    /// How an agent is started. Default `docker`.
+    pub runtime: Option<RuntimeKind>,
+    /// The image to run in; default: the CLI's own.
+    pub image: Option<String>,
+    /// The container's limits and network.
+    pub container: ContainerSettings,
+    /// When to stop a task.
+    pub limits: LimitSettings,
+    /// Shell commands that must succeed after the CLI.
+    pub verify: Option<Vec<String>>,
+    /// How often a failing verify goes back to the CLI, 0 to 10; default 2.
+    #[schemars(range(max = 10))]
+    pub verify_rounds: Option<u32>,
+    /// Set in the CLI's environment. Not for secrets: it stands in files.
+    pub env: BTreeMap<String, String>,
+    /// Names of variables in the orchestrator's environment that the CLI gets as secrets, besides its manifest's.
+    pub secrets: Vec<String>,
+    /// Whose name stands on commits the agent makes.
+    pub commit: Option<CommitIdentity>,
+    /// What an import refuses.
+    pub import: ImportSettings,
+}
+
+/// When to stop a task; each key overrides the same key of a less special file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Wall clock of a task. Default `1h`.
+    pub timeout: Option<HumanDuration>,
+    /// Longest silence. Default `15m`.
+    pub idle_timeout: Option<HumanDuration>,
+    /// Longest wait for the first output. Default `2m`.
+    pub start_timeout: Option<HumanDuration>,
+    /// Most money; no limit when absent.
+    pub max_cost_usd: Option<Usd>,
+    /// Most turns of the model.
+    #[schemars(range(min = 1, max = 10000))]
+    pub max_turns: Option<u32>,
+}
+
+/// The container's limits and network; each key overrides the same key of a less special file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct ContainerSettings {
+    /// Most memory. Default `4GiB`: the largest real CLI was seen at 2 GiB with a build beside it.
+    pub memory: Option<ByteSize>,
+    /// Most processors. Default 2.
+    #[schemars(range(min = 0.1, max = 1024.0))]
+    pub cpus: Option<f64>,
+    /// Most processes and threads. Default 1024: a Node build takes hundreds, a fork bomb takes them all.
+    #[schemars(range(min = 32, max = 1_000_000))]
+    pub pids: Option<u32>,
+    /// `bridge` (default), `none`, `host`, a network's name, or `container:NAME`.
+    pub network: Option<Network>,
+}
+
+/// What an import refuses; each key overrides the same key of a less special file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct ImportSettings {
+    /// Take changes to CI workflow files, which run with the repository's secrets. Default false.
+    pub allow_workflow_changes: Option<bool>,
+    /// Largest file. Default `50MiB`.
+    pub max_file_size: Option<ByteSize>,
+}
+
+/// How an agent is started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RuntimeKind {
+    /// In a container of its own.
+    #[default]
+    Docker,
+    /// As a child process on this machine, without a sandbox.
+    Local,
+}
+
+impl std::fmt::Display for RuntimeKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Docker => "docker",
+            Self::Local => "local",
+        })
+    }
+}
+
+/// Which network a container joins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Network {
+    /// The engine's default bridge: the internet is reachable.
+    #[default]
+    Bridge,
+    /// Loopback only.
+    None,
+    /// The host's own. The agent then reaches every service that listens on the host's loopback.
+    Host,
+    /// The network of another container.
+    Container(String),
+    /// A network made by the user.
+    Named(String),
+}
+
+impl TryFrom<String> for Network {
+    type Error = crate::InvalidName;
+    fn try_from(text: String) -> Result<Self, crate::InvalidName> {
+        Ok(match text.as_str() {
+            "bridge" => Self::Bridge,
+            "none" => Self::None,
+            "host" => Self::Host,
+            other => match other.strip_prefix("container:") {
+                Some(name) => Self::Container(crate::ids::checked(name, "a container's name")?),
+                None => Self::Named(crate::ids::checked(other, "a network's name")?),
+            },
+        })
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bridge => f.write_str("bridge"),
+            Self::None => f.write_str("none"),
+            Self::Host => f.write_str("host"),
+            Self::Container(name) => write!(f, "container:{name}"),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+impl From<Network> for String {
+    fn from(value: Network) -> String {
+        value.to_string()
+    }
+}
+
+impl schemars::JsonSchema for Network {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Network".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^(container:)?[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            "description": "`bridge`, `none`, `host`, `container:NAME`, or the name of a network."
+        })
+    }
+}
+
+/// What the host refuses to take from an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportPolicy {
+    /// Take changes to CI workflow files.
+    pub allow_workflow_changes: bool,
+    /// Largest file in bytes.
+    pub max_file_size: ByteSize,
+}
+
+/// Everything a task runs with, resolved from both files and the command line, and stored with the task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectPlan {
+    /// Path or URL of the repository.
+    pub repo: String,
+    /// The coding CLI.
+    pub cli: CliName,
+    /// The program of the CLI `command`.
+    pub command: Option<Vec<String>>,
+    /// The model's name.
+    pub model: Option<String>,
+    /// The provider's address.
+    pub base_url: Option<String>,
+    /// The branch that work starts from, when named.
+    pub base: Option<BranchName>,
+    /// What stands before the slug in a branch name.
+    pub branch_prefix: String,
+    /// How an agent is started.
+    pub runtime: RuntimeKind,
+    /// The image, when not the CLI's own.
+    pub image: Option<String>,
+    /// Most memory.
+    pub memory: ByteSize,
+    /// Most processors.
+    pub cpus: f64,
+    /// Most processes.
+    pub pids: u32,
+    /// The container's network.
+    pub network: Network,
+    /// When to stop.
+    pub limits: Limits,
+    /// Commands that must succeed.
+    pub verify: Vec<String>,
+    /// How often a failure goes back.
+    pub verify_rounds: u32,
+    /// Set in the CLI's environment.
+    pub env: BTreeMap<String, String>,
+    /// Names of further secret variables. Names only: the values are read when the container starts.
+    pub secrets: Vec<String>,
+    /// Whose name stands on commits.
+    pub commit: CommitIdentity,
+    /// What an import refuses.
+    pub import: ImportPolicy,
+}
+
+/// Default of `container.memory`.
+const DEFAULT_MEMORY: ByteSize = ByteSize::mebibytes(4096);
+/// Default of `container.cpus`.
+const DEFAULT_CPUS: f64 = 2.0;
+/// Default of `container.pids`.
+const DEFAULT_PIDS: u32 = 1024;
+/// Default of `verify_rounds`.
+const DEFAULT_VERIFY_ROUNDS: u32 = 2;
+/// Default of `import.max_file_size`: above it forges begin to warn and refuse.
+const DEFAULT_MAX_FILE: ByteSize = ByteSize::mebibytes(50);
+
+impl ProjectSettings {
+    /// These settings, with every key that is absent here taken from `base`. Maps and lists are joined.
+    #[must_use]
+    pub fn over(self, base: Self) -> Self {
+        let mut env = base.env;
+        env.extend(self.env);
+        let mut secrets = base.secrets;
+        secrets.extend(self.secrets);
+        secrets.sort();
+        secrets.dedup();
+        Self {
+            repo: self.repo.or(base.repo),
+            cli: self.cli.or(base.cli),
+            command: self.command.or(base.command),
+            model: self.model.or(base.model),
+            base_url: self.base_url.or(base.base_url),
+            base: self.base.or(base.base),
+            branch_prefix: self.branch_prefix.or(base.branch_prefix),
+            runtime: self.runtime.or(base.runtime),
+            image: self.image.or(base.image),
+            container: ContainerSettings {
+                memory: self.container.memory.or(base.container.memory),
+                cpus: self.container.cpus.or(base.container.cpus),
+                pids: self.container.pids.or(base.container.pids),
+                network: self.container.network.or(base.container.network),
+            },
+            limits: LimitSettings {
+                timeout: self.limits.timeout.or(base.limits.timeout),
+                idle_timeout: self.limits.idle_timeout.or(base.limits.idle_timeout),
+                start_timeout: self.limits.start_timeout.or(base.limits.start_timeout),
+                max_cost_usd: self.limits.max_cost_usd.or(base.limits.max_cost_usd),
+                max_turns: self.limits.max_turns.or(base.limits.max_turns),
+            },
+            verify: self.verify.or(base.verify),
+            verify_rounds: self.verify_rounds.or(base.verify_rounds),
+            env,
+            secrets,
+            commit: self.commit.or(base.commit),
+            import: ImportSettings {
+                allow_workflow_changes: self
+                    .import
+                    .allow_workflow_changes
+                    .or(base.import.allow_workflow_changes),
+                max_file_size: self.import.max_file_size.or(base.import.max_file_size),
+            },
+        }
+    }
+
+    /// The plan for a repository; absent keys take their defaults.
+    pub fn plan(self, repo: String, default_cli: CliName) -> ProjectPlan {
+        let limits = Limits::default();
+        ProjectPlan {
+            repo,
+            cli: self.cli.unwrap_or(default_cli),
+            command: self.command,
+            model: self.model,
+            base_url: self.base_url,
+            base: self.base,
+            branch_prefix: self.branch_prefix.unwrap_or_else(|| DEFAULT_BRANCH_PREFIX.to_owned()),
+            runtime: self.runtime.unwrap_or_default(),
+            image: self.image,
+            memory: self.container.memory.unwrap_or(DEFAULT_MEMORY),
+            cpus: self.container.cpus.unwrap_or(DEFAULT_CPUS),
+            pids: self.container.pids.unwrap_or(DEFAULT_PIDS),
+            network: self.container.network.unwrap_or_default(),
+            limits: Limits {
+                timeout: self.limits.timeout.unwrap_or(limits.timeout),
+                idle_timeout: self.limits.idle_timeout.unwrap_or(limits.idle_timeout),
+                start_timeout: self.limits.start_timeout.unwrap_or(limits.start_timeout),
+                max_cost_usd: self.limits.max_cost_usd,
+                max_turns: self.limits.max_turns,
+            },
+            verify: self.verify.unwrap_or_default(),
+            verify_rounds: self.verify_rounds.unwrap_or(DEFAULT_VERIFY_ROUNDS),
+            env: self.env,
+            secrets: self.secrets,
+            commit: self.commit.unwrap_or_default(),
+            import: ImportPolicy {
+                allow_workflow_changes: self.import.allow_workflow_changes.unwrap_or(false),
+                max_file_size: self.import.max_file_size.unwrap_or(DEFAULT_MAX_FILE),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_overrides_the_defaults_key_by_key() {
+        let defaults = ProjectSettings {
+            cli: "codex".parse().ok(),
+            limits: LimitSettings {
+                timeout: "2h".parse().ok(),
+                max_turns: Some(9),
+                ..LimitSettings::default()
+            },
+            env: BTreeMap::from([("A".into(), "1".into()), ("B".into(), "1".into())]),
+            ..ProjectSettings::default()
+        };
+        let project = ProjectSettings {
+            limits: LimitSettings { timeout: "5m".parse().ok(), ..LimitSettings::default() },
+            env: BTreeMap::from([("B".into(), "2".into())]),
+            ..ProjectSettings::default()
+        };
+        let plan = project.over(defaults).plan("repo".into(), DEFAULT_CLI.parse().unwrap());
+        assert_eq!(plan.cli.as_str(), "codex");
+        assert_eq!(plan.limits.timeout.to_string(), "5m");
+        assert_eq!(plan.limits.max_turns, Some(9));
+        assert_eq!(plan.limits.idle_timeout, Limits::default().idle_timeout);
+        assert_eq!(plan.env, BTreeMap::from([("A".into(), "1".into()), ("B".into(), "2".into())]));
+    }
+
+    #[test]
+    fn networks_are_named_safely() {
+        for text in ["bridge", "none", "host", "my-net", "container:model"] {
+            assert_eq!(Network::try_from(text.to_owned()).unwrap().to_string(), text);
+        }
+        for bad in ["", "container:", "a b", "container:../x"] {
+            assert!(Network::try_from(bad.to_owned()).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The life of a task on the host: its states with their evidence, and the one function that moves between them.
+//!
+//! A state is stored; whether its agent is alive, stale or late is computed from facts and never stored. The
+//! alternative, a status column that every caller updates, is how rows get stuck: an illegal move is refused
+//! here, in one place, with a name.
+
+use cloud_code_task_schema::{Failure, TaskReportStatus};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Where a task is, with the evidence that brought it there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum TaskState {
+    /// Waits for its turn; nothing exists for it outside the store.
+    Queued,
+    /// Its worktree, `tasking.yaml` and container are being made.
+    Preparing,
+    /// Its container was started. Says nothing about whether the agent still lives: that is a fact, not a state.
+    Running {
+        /// The runtime's id of the container.
+        container: String,
+        /// When it was started.
+        started_at: Timestamp,
+    },
+    /// The agent ended it; the commits are being taken through the quarantine.
+    Importing {
+        /// How the agent ended it.
+        outcome: Outcome,
+    },
+    /// The branch stands in the mirror and is being handed to where the project wants it.
+    Publishing {
+        /// The branch's commit.
+        head: String,
+        /// How the agent ended it.
+        outcome: Outcome,
+    },
+    /// Ended well. Without `head` it was a task that changes nothing (a plan, a review).
+    Done {
+        /// The branch's commit.
+        head: Option<String>,
+    },
+    /// Ended with a question. Not a failure: the answer is the next task.
+    NeedsInput {
+        /// The branch's commit, when work was done before the question.
+        head: Option<String>,
+    },
+    /// Ended badly. Work that was committed is kept on the mirror's branch.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// The branch's commit, when there was work.
+        head: Option<String>,
+    },
+    /// Ended because a person said so. Not a failure; work that was committed is kept.
+    Cancelled {
+        /// The branch's commit, when there was work.
+        head: Option<String>,
+    },
+}
+
+/// The name of a [`TaskState`] without its evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// See [`TaskState::Queued`].
+    Queued,
+    /// See [`TaskState::Preparing`].
+    Preparing,
+    /// See [`TaskState::Running`].
+    Running,
+    /// See [`TaskState::Importing`].
+    Importing,
+    /// See [`TaskState::Publishing`].
+    Publishing,
+    /// See [`TaskState::Done`].
+    Done,
+    /// See [`TaskState::NeedsInput`].
+    NeedsInput,
+    /// See [`TaskState::Failed`].
+    Failed,
+    /// See [`TaskState::Cancelled`].
+    Cancelled,
+}
+
+impl TaskStatus {
+    /// Every status, in the order of a task's life.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::Preparing,
+        Self::Running,
+        Self::Importing,
+        Self::Publishing,
+        Self::Done,
+        Self::NeedsInput,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The name in the store, in `--json` and in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Preparing => "preparing",
+            Self::Running => "running",
+            Self::Importing => "importing",
+            Self::Publishing => "publishing",
+            Self::Done => "done",
+            Self::NeedsInput => "needs_input",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing will happen to the task any more.
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Done | Self::NeedsInput | Self::Failed | Self::Cancelled => true,
+            Self::Queued | Self::Preparing | Self::Running | Self::Importing | Self::Publishing => false,
+        }
+    }
+}
+
+impl std::fmt::Display for TaskStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How the agent, or its death, ended a task. Taken from an untrusted report: `head` is checked by the import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How.
+    pub status: OutcomeStatus,
+    /// Why, when badly.
+    pub failure: Option<Failure>,
+    /// The commit the worktree is said to stand on.
+    pub head: Option<String>,
+}
+
+/// The ways a task ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeStatus {
+    /// Well.
+    Completed,
+    /// With a question.
+    Blocked,
+    /// Badly, clocks included.
+    Failed,
+    /// Because it was no longer wanted.
+    Cancelled,
+}
+
+impl OutcomeStatus {
+    /// The outcome that a report's status stands for; `None` while the task has not ended.
+    pub const fn of_report(status: TaskReportStatus) -> Option<Self> {
+        match status {
+            TaskReportStatus::Received | TaskReportStatus::InProgress | TaskReportStatus::Verifying => None,
+            TaskReportStatus::Completed => Some(Self::Completed),
+            TaskReportStatus::Blocked => Some(Self::Blocked),
+            TaskReportStatus::Failed | TaskReportStatus::TimedOut => Some(Self::Failed),
+            TaskReportStatus::Cancelled => Some(Self::Cancelled),
+        }
+    }
+}
+
+/// What happened to a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskEvent {
+    /// It is its turn.
+    Taken,
+    /// Its container runs.
+    Started {
+        /// The runtime's id of the container.
+        container: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The agent ended it, or died.
+    Ended {
+        /// How.
+        outcome: Outcome,
+    },
+    /// Its commits stand on the mirror's branch; without `head` there were none.
+    Imported {
+        /// The branch's commit.
+        head: Option<String>,
+    },
+    /// The branch was handed over.
+    Published,
+    /// The host could not go on.
+    HostFailed {
+        /// Why.
+        failure: Failure,
+    },
+    /// A person took it back before an agent had it.
+    Withdrawn,
+}
+
+impl TaskEvent {
+    /// A name for messages.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Started { .. } => "started",
+            Self::Ended { .. } => "ended",
+            Self::Imported { .. } => "imported",
+            Self::Published => "published",
+            Self::HostFailed { .. } => "host_failed",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// An event that cannot happen to a task in that state. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a task that is {status} cannot be {event}")]
+pub struct IllegalTransition {
+    /// Where the task is.
+    pub status: TaskStatus,
+    /// What was said to have happened.
+    pub event: &'static str,
+}
+
+impl TaskState {
+    /// The state's name.
+    pub const fn status(&self) -> TaskStatus {
+        match self {
+            Self::Queued => TaskStatus::Queued,
+            Self::Preparing => TaskStatus::Preparing,
+            Self::Running { .. } => TaskStatus::Running,
+            Self::Importing { .. } => TaskStatus::Importing,
+            Self::Publishing { .. } => TaskStatus::Publishing,
+            Self::Done { .. } => TaskStatus::Done,
+            Self::NeedsInput { .. } => TaskStatus::NeedsInput,
+            Self::Failed { .. } => TaskStatus::Failed,
+            Self::Cancelled { .. } => TaskStatus::Cancelled,
+        }
+    }
+
+    /// The branch's commit, where the state knows one.
+    pub fn head(&self) -> Option<&str> {
+        match self {
+            Self::Publishing { head, .. } => Some(head),
+            Self::Done { head } | Self::NeedsInput { head } | Self::Cancelled { head } => head.as_deref(),
+            Self::Failed { head, .. } => head.as_deref(),
+            Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. } => None,
+        }
+    }
+
+    /// Why it failed, when it did.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed { failure, .. } => Some(failure),
+            Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. } => None,
+            Self::Publishing { .. }
+            | Self::Done { .. }
+            | Self::NeedsInput { .. }
+            | Self::Cancelled { .. } => None,
+        }
+    }
+
+    /// The next state after an event, or a typed refusal.
+    ///
+    /// Work is published only when the agent ended it well; anything else ends at once with the work kept on
+    /// the mirror's branch.
+    pub fn apply(&self, event: TaskEvent) -> Result<Self, IllegalTransition> {
+        let illegal = IllegalTransition { status: self.status(), event: event.name() };
+        match (self, event) {
+            (Self::Queued, TaskEvent::Taken) => Ok(Self::Preparing),
+            (Self::Preparing, TaskEvent::Started { container, at }) => {
+                Ok(Self::Running { container, started_at: at })
+            }
+            (Self::Running { .. }, TaskEvent::Ended { outcome }) => Ok(Self::Importing { outcome }),
+            (Self::Importing { outcome }, TaskEvent::Imported { head }) => Ok(after_import(outcome, head)),
+            (Self::Publishing { head, .. }, TaskEvent::Published) => {
+                Ok(Self::Done { head: Some(head.clone()) })
+            }
+            (Self::Queued | Self::Preparing, TaskEvent::Withdrawn) => Ok(Self::Cancelled { head: None }),
+            (
+                Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. },
+                TaskEvent::HostFailed { failure },
+            ) => Ok(Self::Failed { failure, head: None }),
+            (Self::Publishing { head, .. }, TaskEvent::HostFailed { failure }) => {
+                Ok(Self::Failed { failure, head: Some(head.clone()) })
+            }
+            _ => Err(illegal),
+        }
+    }
+}
+
+fn after_import(outcome: &Outcome, head: Option<String>) -> TaskState {
+    let failure = || {
+        let unsaid = "the agent reported a failure without saying why";
+        let kind = cloud_code_task_schema::FailureKind::Internal;
+        outcome.failure.clone().unwrap_or_else(|| Failure::new(kind, unsaid))
+    };
+    match outcome.status {
+        OutcomeStatus::Completed => match head {
+            Some(head) => TaskState::Publishing { head, outcome: outcome.clone() },
+            None => TaskState::Done { head: None },
+        },
+        OutcomeStatus::Blocked => TaskState::NeedsInput { head },
+        OutcomeStatus::Failed => TaskState::Failed { failure: failure(), head },
+        OutcomeStatus::Cancelled => TaskState::Cancelled { head },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cloud_code_task_schema::FailureKind;
+
+    fn outcome(status: OutcomeStatus) -> Outcome {
+        Outcome { status, failure: None, head: None }
+    }
+
+    fn states() -> Vec<TaskState> {
+        let failure = Failure::new(FailureKind::Crashed, "it crashed");
+        vec![
+            TaskState::Queued,
+            TaskState::Preparing,
+            TaskState::Running { container: "c".into(), started_at: Timestamp::UNIX_EPOCH },
+            TaskState::Importing { outcome: outcome(OutcomeStatus::Completed) },
+            TaskState::Publishing { head: "h".into(), outcome: outcome(OutcomeStatus::Completed) },
+            TaskState::Done { head: None },
+            TaskState::NeedsInput { head: None },
+            TaskState::Failed { failure, head: None },
+            TaskState::Cancelled { head: None },
+        ]
+    }
+
+    fn events() -> Vec<TaskEvent> {
+        vec![
+            TaskEvent::Taken,
+            TaskEvent::Started { container: "c".into(), at: Timestamp::UNIX_EPOCH },
+            TaskEvent::Ended { outcome: outcome(OutcomeStatus::Completed) },
+            TaskEvent::Imported { head: Some("h".into()) },
+            TaskEvent::Published,
+            TaskEvent::HostFailed { failure: Failure::new(FailureKind::DiskFull, "full") },
+            TaskEvent::Withdrawn,
+        ]
+    }
+
+    #[test]
+    fn every_pair_of_state_and_event_has_its_answer() {
+        let mut table = String::new();
+        for state in states() {
+            for event in events() {
+                let name = event.name();
+                let next = match state.apply(event) {
+                    Ok(next) => next.status().as_str(),
+                    Err(_) => "-",
+                };
+                table.push_str(&format!("{:<12}{name:<13}{next}\n", state.status()));
+            }
+        }
+        insta::assert_snapshot!(table, @r"
+        queued      taken        preparing
+        queued      started      -
+        queued      ended        -
+        queued      imported     -
+        queued      published    -
+        queued      host_failed  failed
+        queued      withdrawn    cancelled
+        preparing   taken        -
+        preparing   started      running
+        preparing   ended        -
+        preparing   imported     -
+        preparing   published    -
+        preparing   host_failed  failed
+        preparing   withdrawn    cancelled
+        running     taken        -
+        running     started      -
+        running     ended        importing
+        running     imported     -
+        running     published    -
+        running     host_failed  failed
+        running     withdrawn    -
+        importing   taken        -
+        importing   started      -
+        importing   ended        -
+        importing   imported     publishing
+        importing   published    -
+        importing   host_failed  failed
+        importing   withdrawn    -
+        publishing  taken        -
+        publishing  started      -
+        publishing  ended        -
+        publishing  imported     -
+        publishing  published    done
+        publishing  host_failed  failed
+        publishing  withdrawn    -
+        done        taken        -
+        done        started      -
+        done        ended        -
+        done        imported     -
+        done        published    -
+        done        host_failed  -
+        done        withdrawn    -
+        needs_input taken        -
+        needs_input started      -
+        needs_input ended        -
+        needs_input imported     -
+        needs_input published    -
+        needs_input host_failed  -
+        needs_input withdrawn    -
+        failed      taken        -
+        failed      started      -
+        failed      ended        -
+        failed      imported     -
+        failed      published    -
+        failed      host_failed  -
+        failed      withdrawn    -
+        cancelled   taken        -
+        cancelled   started      -
+        cancelled   ended        -
+        cancelled   imported     -
+        cancelled   published    -
+        cancelled   host_failed  -
+        cancelled   withdrawn    -
+        ");
+    }
+
+    #[test]
+    fn only_work_that_ended_well_is_published() {
+        for (status, expected) in [
+            (OutcomeStatus::Completed, TaskStatus::Publishing),
+            (OutcomeStatus::Blocked, TaskStatus::NeedsInput),
+            (OutcomeStatus::Failed, TaskStatus::Failed),
+            (OutcomeStatus::Cancelled, TaskStatus::Cancelled),
+        ] {
+            let importing = TaskState::Importing { outcome: outcome(status) };
+            let next = importing.apply(TaskEvent::Imported { head: Some("h".into()) }).unwrap();
+            assert_eq!((next.status(), next.head()), (expected, Some("h")));
+        }
+    }
+
+    #[test]
+    fn statuses_and_states_agree() {
+        let named: Vec<_> = states().iter().map(TaskState::status).collect();
+        assert_eq!(named, TaskStatus::ALL);
+        for state in states() {
+            let stored = serde_json::to_value(&state).unwrap();
+            assert_eq!(stored["status"], state.status().as_str());
+            assert_eq!(serde_json::from_value::<TaskState>(stored).unwrap(), state);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Rows to records. A value that does not read is a named error, never a default.
+
+use std::str::FromStr;
+
+use cloud_code_model::{Attempt, Issue, NewTask, Project, TaskRecord};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::StoreError;
+
+/// A row with the name of its table, for messages.
+pub(crate) struct Reader<'a> {
+    what: &'static str,
+    id: String,
+    row: &'a SqliteRow,
+}
+
+impl<'a> Reader<'a> {
+    fn new(what: &'static str, id_column: &str, row: &'a SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self { what, id: row.try_get(id_column)?, row })
+    }
+    fn corrupt(&self, column: &str, why: impl std::fmt::Display) -> StoreError {
+        StoreError::Corrupt { what: self.what, id: self.id.clone(), why: format!("{column}: {why}") }
+    }
+    fn text(&self, column: &str) -> Result<String, StoreError> {
+        Ok(self.row.try_get(column)?)
+    }
+    fn optional(&self, column: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.row.try_get(column)?)
+    }
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, column: &str) -> Result<T, StoreError> {
+        self.text(column)?.parse().map_err(|e| self.corrupt(column, e))
+    }
+    fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
+        serde_json::from_str(&self.text(column)?).map_err(|e| self.corrupt(column, e))
+    }
+    fn optional_time(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.optional(column)?.map(|t| t.parse().map_err(|e| self.corrupt(column, e))).transpose()
+    }
+}
+
+pub(crate) fn project(row: &SqliteRow) -> Result<Project, StoreError> {
+    let r = Reader::new("project", "name", row)?;
+    Ok(Project { name: r.parsed("name")?, repo: r.text("repo")?, created_at: r.parsed("created_at")? })
+}
+
+pub(crate) fn issue(row: &SqliteRow) -> Result<Issue, StoreError> {
+    let r = Reader::new("issue", "key", row)?;
+    Ok(Issue {
+        project: r.parsed("project")?,
+        key: r.parsed("key")?,
+        title: r.text("title")?,
+        branch: r.parsed("branch")?,
+        base: r.parsed("base")?,
+        base_sha: r.text("base_sha")?,
+        created_at: r.parsed("created_at")?,
+        cleaned_at: r.optional_time("cleaned_at")?,
+    })
+}
+
+pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
+    let r = Reader::new("task", "id", row)?;
+    Ok(TaskRecord {
+        task: NewTask {
+            id: r.parsed("id")?,
+            project: r.parsed("project")?,
+            issue: r.parsed("issue")?,
+            title: r.text("title")?,
+            description: r.text("description")?,
+            mode: r.json("mode")?,
+            plan: r.json("plan")?,
+            requested_by: r.optional("requested_by")?,
+            created_at: r.parsed("created_at")?,
+        },
+        state: r.json("state")?,
+        version: row.try_get("version")?,
+        cancel_requested_at: r.optional_time("cancel_requested_at")?,
+        updated_at: r.parsed("updated_at")?,
+        usage: r.json("usage")?,
+        summary: r.optional("summary")?,
+    })
+}
+
+pub(crate) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
+    let r = Reader::new("attempt", "task", row)?;
+    let number: i64 = row.try_get("number")?;
+    Ok(Attempt {
+        task: r.parsed("task")?,
+        number: u32::try_from(number).map_err(|e| r.corrupt("number", e))?,
+        container: r.optional("container")?,
+        started_at: r.parsed("started_at")?,
+        finished_at: r.optional_time("finished_at")?,
+        result: r.optional("result")?,
+    })
+}

@@ -1,0 +1,324 @@
+//! The embedded store: one SQLite file in WAL mode, fsynced at each commit.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cloud_code_model::{
+    Attempt, Issue, IssueKey, NewTask, Project, ProjectName, TaskEvent, TaskRecord, TaskState,
+};
+use cloud_code_task_schema::{BranchName, TaskId, Usage};
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+use crate::{Store, StoreError, row};
+
+/// How long a writer waits for another process. Lower and two terminals trip over each other; higher and a stuck
+/// process looks like a hang.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// One writer at a time is SQLite's rule; a second connection lets reads go on beside it.
+const MAX_CONNECTIONS: u32 = 2;
+/// Pages kept in memory, in KiB (SQLite's own default is 2000; our rows are small).
+const CACHE_KIB: i32 = 512;
+
+/// The embedded store.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens or makes the file and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("cache_size", format!("-{CACHE_KIB}"));
+        let pool = SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(options).await?;
+        sqlx::migrate!("migrations/sqlite").run(&pool).await.map_err(StoreError::Migrate)?;
+        Ok(Self { pool })
+    }
+
+    /// Ends every connection; later calls fail.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        // IMMEDIATE takes the write lock at once: a deferred transaction can fail in its middle instead.
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+fn json<T: Serialize>(what: &'static str, id: &str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::Corrupt {
+        what,
+        id: id.to_owned(),
+        why: e.to_string(),
+    })
+}
+
+fn exists(error: sqlx::Error, what: &'static str, id: &str) -> StoreError {
+    match error.as_database_error() {
+        Some(e) if e.is_unique_violation() => StoreError::Exists { what, id: id.to_owned() },
+        Some(_) | None => error.into(),
+    }
+}
+
+const INSERT_ISSUE: &str = "INSERT INTO issues (project, key, title, branch, base, base_sha, created_at) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const INSERT_TASK: &str = "INSERT INTO tasks (id, project, issue, title, description, mode, plan, requested_by, \
+     created_at, status, state, version, updated_at, usage) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13)";
+const MOVE_TASK: &str = "UPDATE tasks SET status = $1, state = $2, version = version + 1, updated_at = $3 \
+     WHERE id = $4 AND version = $5";
+
+async fn insert_task(tx: &mut Transaction<'static, Sqlite>, task: &NewTask) -> Result<(), StoreError> {
+    let id = task.id.as_str();
+    let state = TaskState::Queued;
+    sqlx::query(INSERT_TASK)
+        .bind(id)
+        .bind(task.project.as_str())
+        .bind(task.issue.as_str())
+        .bind(&task.title)
+        .bind(&task.description)
+        .bind(json("task", id, &task.mode)?)
+        .bind(json("task", id, &task.plan)?)
+        .bind(&task.requested_by)
+        .bind(task.created_at.to_string())
+        .bind(state.status().as_str())
+        .bind(json("task", id, &state)?)
+        .bind(task.created_at.to_string())
+        .bind(json("task", id, &Usage::default())?)
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| exists(e, "task", id))?;
+    Ok(())
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn put_project(&self, project: &Project) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO projects (name, repo, created_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (name) DO UPDATE SET repo = excluded.repo WHERE projects.repo <> excluded.repo",
+        )
+        .bind(project.name.as_str())
+        .bind(&project.repo)
+        .bind(project.created_at.to_string())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn project(&self, name: &ProjectName) -> Result<Option<Project>, StoreError> {
+        let row = sqlx::query("SELECT * FROM projects WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(row::project).transpose()
+    }
+
+    async fn open_issue(&self, issue: &Issue, first: &NewTask) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(INSERT_ISSUE)
+            .bind(issue.project.as_str())
+            .bind(issue.key.as_str())
+            .bind(&issue.title)
+            .bind(issue.branch.as_str())
+            .bind(issue.base.as_str())
+            .bind(&issue.base_sha)
+            .bind(issue.created_at.to_string())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| exists(e, "the issue or its branch", issue.branch.as_str()))?;
+        insert_task(&mut tx, first).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn issue(&self, project: &ProjectName, key: &IssueKey) -> Result<Option<Issue>, StoreError> {
+        let row = sqlx::query("SELECT * FROM issues WHERE project = $1 AND key = $2")
+            .bind(project.as_str())
+            .bind(key.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(row::issue).transpose()
+    }
+
+    async fn issues(&self, project: Option<&ProjectName>, limit: u32) -> Result<Vec<Issue>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM issues WHERE $1 IS NULL OR project = $1 ORDER BY created_at DESC, key LIMIT $2",
+        )
+        .bind(project.map(ProjectName::as_str))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(row::issue).collect()
+    }
+
+    async fn is_taken(
+        &self,
+        project: &ProjectName,
+        key: &IssueKey,
+        branch: &BranchName,
+    ) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT key FROM issues WHERE project = $1 AND (key = $2 OR (branch = $3 AND cleaned_at IS NULL))",
+        )
+        .bind(project.as_str())
+        .bind(key.as_str())
+        .bind(branch.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.is_some())
+    }
+
+    async fn mark_cleaned(
+        &self,
+        project: &ProjectName,
+        key: &IssueKey,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE issues SET cleaned_at = COALESCE(cleaned_at, $1) WHERE project = $2 AND key = $3",
+        )
+        .bind(at.to_string())
+        .bind(project.as_str())
+        .bind(key.as_str())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM tasks WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(row::task).transpose()
+    }
+
+    async fn tasks_of(&self, project: &ProjectName, issue: &IssueKey) -> Result<Vec<TaskRecord>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM tasks WHERE project = $1 AND issue = $2 ORDER BY id")
+            .bind(project.as_str())
+            .bind(issue.as_str())
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(row::task).collect()
+    }
+
+    async fn open_tasks(&self) -> Result<Vec<TaskRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM tasks WHERE status IN ('queued', 'preparing', 'running', 'importing', 'publishing') \
+             ORDER BY id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(row::task).collect()
+    }
+
+    async fn transition(
+        &self,
+        record: &TaskRecord,
+        event: TaskEvent,
+        at: Timestamp,
+    ) -> Result<TaskRecord, StoreError> {
+        let id = record.task.id.as_str();
+        let next = record.state.apply(event)?;
+        let moved = sqlx::query(MOVE_TASK)
+            .bind(next.status().as_str())
+            .bind(json("task", id, &next)?)
+            .bind(at.to_string())
+            .bind(id)
+            .bind(record.version)
+            .execute(&self.pool)
+            .await?;
+        if moved.rows_affected() == 0 {
+            return Err(StoreError::Stale { id: id.to_owned() });
+        }
+        Ok(TaskRecord { state: next, version: record.version + 1, updated_at: at, ..record.clone() })
+    }
+
+    async fn request_cancel(&self, id: &TaskId, at: Timestamp) -> Result<(), StoreError> {
+        // Not a move: the version stays, so a driver that is in the middle of a step is not made stale by it.
+        sqlx::query("UPDATE tasks SET cancel_requested_at = COALESCE(cancel_requested_at, $1) WHERE id = $2")
+            .bind(at.to_string())
+            .bind(id.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn record_report(
+        &self,
+        id: &TaskId,
+        usage: &Usage,
+        summary: Option<&str>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE tasks SET usage = $1, summary = COALESCE($2, summary) WHERE id = $3")
+            .bind(json("task", id.as_str(), usage)?)
+            .bind(summary)
+            .bind(id.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn begin_attempt(&self, attempt: &Attempt) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO attempts (task, number, container, started_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (task, number) DO NOTHING",
+        )
+        .bind(attempt.task.as_str())
+        .bind(i64::from(attempt.number))
+        .bind(&attempt.container)
+        .bind(attempt.started_at.to_string())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn attempt_container(&self, task: &TaskId, number: u32, container: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE attempts SET container = $1 WHERE task = $2 AND number = $3")
+            .bind(container)
+            .bind(task.as_str())
+            .bind(i64::from(number))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn finish_attempt(
+        &self,
+        task: &TaskId,
+        number: u32,
+        at: Timestamp,
+        result: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE attempts SET finished_at = $1, result = $2 \
+             WHERE task = $3 AND number = $4 AND finished_at IS NULL",
+        )
+        .bind(at.to_string())
+        .bind(result)
+        .bind(task.as_str())
+        .bind(i64::from(number))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn attempts(&self, task: &TaskId) -> Result<Vec<Attempt>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM attempts WHERE task = $1 ORDER BY number")
+            .bind(task.as_str())
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(row::attempt).collect()
+    }
+}

@@ -1,0 +1,222 @@
+//! The store's story, written once against the trait. A second adapter runs the same functions.
+
+use cloud_code_model::{
+    Attempt, DEFAULT_CLI, Issue, NewTask, Outcome, OutcomeStatus, Project, ProjectSettings, TaskEvent,
+    TaskStatus,
+};
+use cloud_code_store::{SqliteStore, Store, StoreError};
+use cloud_code_task_schema::{Failure, FailureKind, Mode, Usage};
+use jiff::Timestamp;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn project() -> Project {
+    Project { name: "shop".parse().unwrap(), repo: "/srv/git/shop".into(), created_at: at(1) }
+}
+
+fn issue(key: &str) -> Issue {
+    Issue {
+        project: "shop".parse().unwrap(),
+        key: key.parse().unwrap(),
+        title: "Fix the login".into(),
+        branch: format!("cloud-code/{key}").parse().unwrap(),
+        base: "main".parse().unwrap(),
+        base_sha: "4e18bcb7".into(),
+        created_at: at(2),
+        cleaned_at: None,
+    }
+}
+
+fn task(id: &str, key: &str) -> NewTask {
+    NewTask {
+        id: id.parse().unwrap(),
+        project: "shop".parse().unwrap(),
+        issue: key.parse().unwrap(),
+        title: "Fix the login".into(),
+        description: "Do it; `'\"$(x)` stays text".into(),
+        mode: Mode::Edit,
+        plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
+        requested_by: None,
+        created_at: at(3),
+    }
+}
+
+async fn opened(dir: &tempfile::TempDir) -> SqliteStore {
+    SqliteStore::open(&dir.path().join("cloud-code.db")).await.unwrap()
+}
+
+async fn with_task(store: &impl Store) {
+    store.put_project(&project()).await.unwrap();
+    store.open_issue(&issue("login"), &task("T1", "login")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_task_lives_its_life_and_survives_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let queued = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(queued.task, task("T1", "login"));
+
+    let preparing = store.transition(&queued, TaskEvent::Taken, at(4)).await.unwrap();
+    let started = TaskEvent::Started { container: "c1".into(), at: at(5) };
+    let running = store.transition(&preparing, started, at(5)).await.unwrap();
+    store.close().await;
+
+    let store = opened(&dir).await;
+    assert_eq!(store.task(&running.task.id).await.unwrap(), Some(running.clone()));
+    let outcome = Outcome { status: OutcomeStatus::Completed, failure: None, head: Some("abc".into()) };
+    let importing = store.transition(&running, TaskEvent::Ended { outcome }, at(6)).await.unwrap();
+    let imported = TaskEvent::Imported { head: Some("abc".into()) };
+    let publishing = store.transition(&importing, imported, at(7)).await.unwrap();
+    assert_eq!(store.open_tasks().await.unwrap(), vec![publishing.clone()]);
+    let done = store.transition(&publishing, TaskEvent::Published, at(8)).await.unwrap();
+    assert_eq!((done.state.status(), done.state.head()), (TaskStatus::Done, Some("abc")));
+    assert_eq!(store.open_tasks().await.unwrap(), vec![]);
+}
+
+#[tokio::test]
+async fn a_stale_writer_is_refused_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let read = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
+    let moved = store.transition(&read, TaskEvent::Taken, at(4)).await.unwrap();
+    let again = store.transition(&read, TaskEvent::Withdrawn, at(5)).await;
+    assert!(matches!(again, Err(StoreError::Stale { .. })), "{again:?}");
+    assert_eq!(store.task(&read.task.id).await.unwrap(), Some(moved));
+}
+
+#[tokio::test]
+async fn an_illegal_move_is_refused_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let read = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
+    let refused = store.transition(&read, TaskEvent::Published, at(4)).await;
+    assert!(matches!(refused, Err(StoreError::Illegal(_))), "{refused:?}");
+    assert_eq!(store.task(&read.task.id).await.unwrap(), Some(read));
+}
+
+#[tokio::test]
+async fn an_issue_and_its_branch_are_opened_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let twice = store.open_issue(&issue("login"), &task("T2", "login")).await;
+    assert!(matches!(twice, Err(StoreError::Exists { .. })), "{twice:?}");
+    assert_eq!(
+        store.task(&"T2".parse().unwrap()).await.unwrap(),
+        None,
+        "the task of a refused issue was kept"
+    );
+
+    let other = Issue { branch: "cloud-code/login".parse().unwrap(), ..issue("other") };
+    let same_branch = store.open_issue(&other, &task("T3", "other")).await;
+    assert!(matches!(same_branch, Err(StoreError::Exists { .. })), "{same_branch:?}");
+    assert!(store.is_taken(&other.project, &other.key, &other.branch).await.unwrap());
+
+    store.mark_cleaned(&other.project, &"login".parse().unwrap(), at(9)).await.unwrap();
+    store.open_issue(&other, &task("T3", "other")).await.unwrap();
+    let keys: Vec<_> = store.issues(None, 10).await.unwrap().into_iter().map(|i| i.key.to_string()).collect();
+    assert_eq!(keys, ["login", "other"]);
+}
+
+#[tokio::test]
+async fn a_cancel_request_is_kept_once_and_does_not_disturb_the_driver() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let read = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
+    store.request_cancel(&read.task.id, at(4)).await.unwrap();
+    store.request_cancel(&read.task.id, at(9)).await.unwrap();
+    let moved = store.transition(&read, TaskEvent::Taken, at(5)).await.unwrap();
+    assert_eq!(moved.state.status(), TaskStatus::Preparing);
+    let now = store.task(&read.task.id).await.unwrap().unwrap();
+    assert_eq!(now.cancel_requested_at, Some(at(4)));
+}
+
+#[tokio::test]
+async fn figures_and_attempts_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let id = "T1".parse().unwrap();
+    let usage = Usage { input_tokens: Some(7), ..Usage::default() };
+    store.record_report(&id, &usage, Some("It works")).await.unwrap();
+    store.record_report(&id, &usage, None).await.unwrap();
+    let read = store.task(&id).await.unwrap().unwrap();
+    assert_eq!((read.usage, read.summary.as_deref()), (usage, Some("It works")));
+
+    let attempt = Attempt {
+        task: id.clone(),
+        number: 1,
+        container: None,
+        started_at: at(4),
+        finished_at: None,
+        result: None,
+    };
+    store.begin_attempt(&attempt).await.unwrap();
+    store.begin_attempt(&Attempt { started_at: at(5), ..attempt.clone() }).await.unwrap();
+    store.attempt_container(&id, 1, "c1").await.unwrap();
+    store.finish_attempt(&id, 1, at(6), "completed").await.unwrap();
+    store.finish_attempt(&id, 1, at(7), "crashed").await.unwrap();
+    let expected = Attempt {
+        container: Some("c1".into()),
+        finished_at: Some(at(6)),
+        result: Some("completed".into()),
+        ..attempt
+    };
+    assert_eq!(store.attempts(&id).await.unwrap(), vec![expected]);
+}
+
+#[tokio::test]
+async fn eight_writers_in_two_processes_worth_of_pools_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (opened(&dir).await, opened(&dir).await);
+    one.put_project(&project()).await.unwrap();
+    let mut writers = Vec::new();
+    for n in 0..8 {
+        let store = if n % 2 == 0 { one.clone() } else { two.clone() };
+        writers.push(tokio::spawn(async move {
+            for m in 0..10 {
+                let key = format!("issue-{n}-{m}");
+                store.open_issue(&issue(&key), &task(&format!("T-{n}-{m}"), &key)).await.unwrap();
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(one.open_tasks().await.unwrap().len(), 80);
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_read_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", dir.path().join("cloud-code.db").display()))
+        .await
+        .unwrap();
+    sqlx::query("UPDATE tasks SET state = '{\"status\":\"dreaming\"}'").execute(&pool).await.unwrap();
+    let error = store.task(&"T1".parse().unwrap()).await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("the row of task `T1` cannot be read: state: unknown variant"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_failure_keeps_its_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let read = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
+    let failure = Failure::new(FailureKind::DiskFull, "no space left");
+    store.transition(&read, TaskEvent::HostFailed { failure: failure.clone() }, at(5)).await.unwrap();
+    let failed = store.task(&read.task.id).await.unwrap().unwrap();
+    assert_eq!(failed.state.failure(), Some(&failure));
+}
