@@ -1,0 +1,55 @@
+//! Handing secrets to an agent: attach to its stdin, write the document, close, start, and see the engine take it.
+//!
+//! The order matters. Attached after the start, the agent could read an end of file before we arrive. Not seen through
+//! to the end, a dropped connection could lose the document. A crash in between leaves a container that was attached
+//! once and never started: its stdin is spent and its agent would read nothing, which the agent must treat as a
+//! failure; remove such a container and create it anew.
+
+use std::io;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::container::AttachContainerResults;
+use bollard::query_parameters::{AttachContainerOptionsBuilder, StartContainerOptions};
+use futures_util::StreamExt;
+use secrecy::ExposeSecret;
+use tokio::io::AsyncWriteExt;
+
+use super::DockerRuntime;
+use crate::{ContainerId, Runtime, RuntimeError, Secrets};
+
+/// Seconds for the engine to pass a document to the agent's stdin once the agent runs. A pipe holds all of it, so the
+/// agent need not even read: too short only on a machine that barely moves, too long delays the news.
+const HANDOVER_DEADLINE: Duration = Duration::from_secs(30);
+
+impl DockerRuntime {
+    pub(super) async fn start_with_secrets(
+        &self,
+        client: &Docker,
+        id: &ContainerId,
+        secrets: &Secrets,
+    ) -> Result<(), RuntimeError> {
+        let document = secrets.document()?;
+        let options = AttachContainerOptionsBuilder::default().stdin(true).stream(true).build();
+        let AttachContainerResults { mut output, mut input } = client
+            .attach_container(id.as_str(), Some(options))
+            .await
+            .map_err(|error| self.failure(error, "attaching to a container").about(id))?;
+        let written = async {
+            input.write_all(document.expose_secret().as_bytes()).await?;
+            input.shutdown().await
+        };
+        written.await.map_err(|source| RuntimeError::SecretsNotDelivered { source })?;
+        client
+            .start_container(id.as_str(), None::<StartContainerOptions>)
+            .await
+            .map_err(|error| self.failure(error, "starting a container").about(id))?;
+        // The engine closes its side when the last byte is in the agent's pipe.
+        let taken = async { while output.next().await.is_some_and(|chunk| chunk.is_ok()) {} };
+        if tokio::time::timeout(HANDOVER_DEADLINE, taken).await.is_err() {
+            self.kill(id).await?;
+            return Err(RuntimeError::SecretsNotDelivered { source: io::ErrorKind::TimedOut.into() });
+        }
+        Ok(())
+    }
+}
