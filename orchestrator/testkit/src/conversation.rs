@@ -1,0 +1,87 @@
+//! One request of a CLI in words that both APIs share. The wire modules make it; nothing else reads request JSON.
+
+use serde::Serialize;
+
+/// Which API a request speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    /// Anthropic Messages.
+    Anthropic,
+    /// OpenAI Responses.
+    OpenaiResponses,
+}
+
+/// A request for an answer of the model.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ModelRequest {
+    pub(crate) api: Api,
+    pub(crate) model: String,
+    /// Server-sent events, or one JSON body.
+    pub(crate) stream: bool,
+    /// Anthropic's cap on the answer. 1 is a probe of the account, not a question.
+    pub(crate) max_tokens: Option<u64>,
+    pub(crate) tools: Vec<OfferedTool>,
+    pub(crate) history: Vec<Entry>,
+    /// The CLI's working directory, where the request says it: file tools want absolute paths.
+    pub(crate) working_directory: Option<String>,
+}
+
+/// A tool that the request offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OfferedTool {
+    pub(crate) name: String,
+    /// Responses only: the group the tool stands in, to be repeated in the call.
+    pub(crate) namespace: Option<String>,
+    pub(crate) input: ToolInput,
+}
+
+/// What a tool takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToolInput {
+    /// A JSON object.
+    Json,
+    /// Text in a grammar of the tool's own.
+    Text,
+}
+
+/// One entry of the conversation so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// What a person (or the agent for them) wrote. Texts that the CLI itself adds are left out.
+    User { text: String },
+    /// One answer of the model, with the ids of the tool calls in it.
+    Assistant { call_ids: Vec<String> },
+    /// A tool's result. Its text is left out: a marker in a file's content must not choose a scenario.
+    ToolResult,
+}
+
+impl ModelRequest {
+    /// The newest text of a person, for the journal.
+    pub(crate) fn prompt(&self) -> Option<&str> {
+        self.history.iter().rev().find_map(|entry| match entry {
+            Entry::User { text } => Some(text.as_str()),
+            Entry::Assistant { .. } | Entry::ToolResult => None,
+        })
+    }
+}
+
+/// Texts in the user's role that were written by the CLI: its surroundings, not its task. They may quote commits
+/// and files, so a marker in them means nothing.
+const ADDED_BY_THE_CLI: &[&str] =
+    &["<system-reminder>", "<environment_context>", "<user_instructions>", "<turn_aborted>"];
+
+/// Whether a text in the user's role was written by the CLI itself.
+pub(crate) fn is_added_by_the_cli(text: &str) -> bool {
+    ADDED_BY_THE_CLI.iter().any(|start| text.trim_start().starts_with(start))
+}
+
+/// The working directory in the words each CLI uses for it.
+pub(crate) fn working_directory(text: &str) -> Option<String> {
+    let between = |start: &str, end: &str| {
+        let rest = text.split_once(start)?.1;
+        let found = rest.split(end).next()?.trim();
+        found.starts_with('/').then(|| found.to_owned())
+    };
+    between("working directory: ", "\n").or_else(|| between("<cwd>", "</cwd>"))
+}

@@ -1,0 +1,139 @@
+//! Decides what a request gets: which scenario, which position of it, and whether a fault comes first.
+//!
+//! The position is read from the request, which carries the whole conversation: a CLI that is killed, restarted or
+//! resumed goes on where its own history says it is, and a retried request is at the position it failed at. Only
+//! the faults are counted here, for the server's life, because a fault leaves no trace in a conversation.
+
+use std::collections::BTreeMap;
+
+use crate::conversation::{Api, Entry, ModelRequest};
+use crate::script::{Answer, Fault, FaultKind, Script, Times};
+
+/// Every tool call's id starts so; the number of the position follows. See [`call_id`].
+const ID_MARK: &str = "p";
+
+/// What one request gets.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Decision {
+    /// The script's answer for this position.
+    Answer { scenario: String, position: usize, answer: Answer },
+    /// A fault of the script.
+    Fault { scenario: String, fault: Fault },
+    /// The script has no more turns.
+    Exhausted { scenario: String, position: usize },
+    /// A request of the CLI for itself (a title, a probe of the account): answered, and no turn is used up.
+    Side,
+    /// No scenario's marker is in the prompt, and the script has no top-level `turns`.
+    NoScenario,
+}
+
+/// Counts the faults; everything else follows from the request.
+#[derive(Debug)]
+pub(crate) struct Director {
+    script: Script,
+    served: BTreeMap<(String, usize, Api), Vec<u32>>,
+}
+
+impl Director {
+    pub(crate) fn new(script: Script) -> Self {
+        Self { script, served: BTreeMap::new() }
+    }
+
+    /// Decides, and counts the fault if it is one. `is_coding_cli`: a CLI's main conversation always offers tools, so
+    /// its request without any is one for itself; of another client nothing is assumed.
+    pub(crate) fn decide(&mut self, request: &ModelRequest, is_coding_cli: bool) -> Decision {
+        if request.max_tokens == Some(1) || (is_coding_cli && request.tools.is_empty()) {
+            return Decision::Side;
+        }
+        let Some((scenario, start)) = self.choose(&request.history) else { return Decision::NoScenario };
+        let position = position(&request.history[start..]);
+        let Some(step) = self.script.scenarios[&scenario].steps.get(position) else {
+            return Decision::Exhausted { scenario, position };
+        };
+        let served = self
+            .served
+            .entry((scenario.clone(), position, request.api))
+            .or_insert_with(|| vec![0; step.faults.len()]);
+        for (fault, served) in step.faults.iter().zip(served) {
+            let due = match fault.times {
+                Times::Forever => true,
+                Times::Count(times) => *served < times,
+            };
+            if due {
+                *served = served.saturating_add(1);
+                return Decision::Fault { scenario, fault: fault.clone() };
+            }
+        }
+        match &step.answer {
+            Some(answer) => Decision::Answer { scenario, position, answer: answer.clone() },
+            None => Decision::Exhausted { scenario, position },
+        }
+    }
+
+    /// The scenario, and where its conversation starts. The newest prompt that holds a marker chooses; the first
+    /// prompt with that marker is the start, so a prompt that is repeated in one session goes on with the script.
+    fn choose(&self, history: &[Entry]) -> Option<(String, usize)> {
+        let chosen = history.iter().rev().find_map(|entry| match entry {
+            Entry::User { text } => self.by_marker(text),
+            Entry::Assistant { .. } | Entry::ToolResult => None,
+        });
+        let Some((name, marker)) = chosen else {
+            let default = self.script.scenarios.iter().find(|(_, scenario)| scenario.marker.is_none())?;
+            return Some((default.0.clone(), 0));
+        };
+        let start = history.iter().position(
+            |entry| matches!(entry, Entry::User { text } if self.by_marker(text).is_some_and(|(_, found)| found == marker)),
+        );
+        Some((name.to_owned(), start.unwrap_or(0)))
+    }
+
+    /// The longest marker in a text: `login-429` is meant where `login` would match too.
+    fn by_marker(&self, text: &str) -> Option<(&str, &str)> {
+        self.script
+            .scenarios
+            .iter()
+            .filter_map(|(name, scenario)| Some((name.as_str(), scenario.marker.as_deref()?)))
+            .filter(|(_, marker)| text.contains(marker))
+            .max_by_key(|(_, marker)| marker.len())
+    }
+}
+
+/// How many of the scenario's answers the conversation holds. Ids of our tool calls say it outright, which survives a
+/// CLI that writes the calls and results of one answer alternately; an answer without calls counts one.
+fn position(history: &[Entry]) -> usize {
+    let mut position = 0;
+    for entry in history {
+        if let Entry::Assistant { call_ids } = entry {
+            position = call_ids.iter().find_map(|id| position_in(id)).unwrap_or(position).saturating_add(1);
+        }
+    }
+    position
+}
+
+/// A tool call's id which says at which position it was made. `serial` makes it unique in this server's life.
+pub(crate) fn call_id(prefix: &str, position: usize, serial: u64) -> String {
+    format!("{prefix}{ID_MARK}{position}_{serial:06}")
+}
+
+fn position_in(id: &str) -> Option<usize> {
+    let mut parts = id.rsplitn(3, '_');
+    let _serial: u64 = parts.next()?.parse().ok()?;
+    parts.next()?.strip_prefix(ID_MARK)?.parse().ok()
+}
+
+impl FaultKind {
+    /// Its key in a script.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Status { .. } => "status",
+            Self::OutOfCredit => "out_of_credit",
+            Self::HangHeaders => "hang_headers",
+            Self::HangStream => "hang_stream",
+            Self::Cut => "cut",
+            Self::StreamError => "stream_error",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
