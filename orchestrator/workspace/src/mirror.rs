@@ -1,0 +1,290 @@
+//! The bare mirror of a project. Only the host writes it, and everything in it was either fetched from the
+//! user's own source or passed the import's checks.
+//!
+//! Fetched branches live in `refs/remotes/origin/*` and tags in `refs/tags/*`; both follow the source. Branches
+//! that agents made live in `refs/heads/*`, each with a twin in `refs/cloud-code/imported/*` which says that a
+//! fetch must not touch it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cloud_code_model::ProjectName;
+use cloud_code_task_schema::BranchName;
+use git2::{ErrorCode, Repository};
+
+use crate::fsops;
+use crate::ident::{CommitId, head_ref, origin_ref};
+use crate::layout::{IssuePaths, Layout};
+use crate::lock::{Held, LOCK_WAIT, LockError};
+use crate::program::{Git, GitError};
+use crate::source::Source;
+
+/// A project's mirror that is known to be whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    path: PathBuf,
+    lock: PathBuf,
+}
+
+/// Why the mirror could not be made, fetched or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorError {
+    /// Another process holds it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Something that is no repository stands in its place.
+    #[error("{} is not a mirror made by cloud-code; move it away", path.display())]
+    NotAMirror {
+        /// The path.
+        path: PathBuf,
+        /// git2's reason.
+        #[source]
+        source: git2::Error,
+    },
+    /// A file could not be made or removed.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The git program failed.
+    #[error("cannot make the mirror {}", path.display())]
+    Make {
+        /// The mirror.
+        path: PathBuf,
+        /// git's reason.
+        #[source]
+        source: GitError,
+    },
+    /// The source could not be fetched.
+    #[error("cannot fetch {source_name}")]
+    Fetch {
+        /// The source.
+        source_name: String,
+        /// git's reason.
+        #[source]
+        source: GitError,
+    },
+    /// A ref or object could not be read or written.
+    #[error("cannot read or change refs of the mirror {}", path.display())]
+    Refs {
+        /// The mirror.
+        path: PathBuf,
+        /// git2's reason.
+        #[source]
+        source: git2::Error,
+    },
+}
+
+/// The mirror's whole configuration. No remote: its URL would be readable in every container.
+/// `sharedRepository` makes objects readable for the container's user whatever the umask.
+const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n\tsharedRepository = 0644\n\
+                      \tlogAllRefUpdates = false\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";
+
+/// The one entry under `worktrees/`: the empty folder over which each container mounts its own admin folder.
+const MOUNT_POINT: &str = "worktrees/workspace";
+
+impl Mirror {
+    /// Opens the project's mirror, making it if it is not there. Making happens aside and ends with a rename, so
+    /// a mirror that is there is whole; what a killed process left aside is removed.
+    pub fn ensure(layout: &Layout, project: &ProjectName) -> Result<Self, MirrorError> {
+        let mirror = Self { path: layout.mirror(project), lock: layout.mirror_lock(project) };
+        let _held = mirror.hold()?;
+        let aside = layout.repos().join(format!(".making-{project}.git"));
+        fsops::remove_tree(&aside).map_err(|source| MirrorError::Io { path: aside.clone(), source })?;
+        if fs::symlink_metadata(&mirror.path).is_err() {
+            mirror.make(&aside)?;
+        }
+        mirror.open()?;
+        Ok(mirror)
+    }
+
+    fn make(&self, aside: &Path) -> Result<(), MirrorError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| MirrorError::Io { path, source }
+        };
+        Git::bare("init")
+            .args(["--bare", "--quiet", "--template=", "--initial-branch=main", "--object-format=sha1"])
+            .arg(aside)
+            .run()
+            .map_err(|source| MirrorError::Make { path: self.path.clone(), source })?;
+        fs::write(aside.join("config"), CONFIG).map_err(io(&aside.join("config")))?;
+        for folder in ["", "objects", "objects/pack", "objects/info", "refs", "worktrees", MOUNT_POINT] {
+            let folder = aside.join(folder);
+            fsops::make_dir(&folder, 0o755, None).map_err(io(&folder))?;
+        }
+        // Without it, `git worktree prune` (also run by `git gc`) would remove the empty mount point.
+        let locked = aside.join(MOUNT_POINT).join("locked");
+        fs::write(&locked, "a mount point of cloud-code\n").map_err(io(&locked))?;
+        fs::rename(aside, &self.path).map_err(io(&self.path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its objects.
+    pub fn objects(&self) -> PathBuf {
+        self.path.join("objects")
+    }
+
+    pub(crate) fn hold(&self) -> Result<Held, LockError> {
+        Held::take(&self.lock, LOCK_WAIT)
+    }
+
+    pub(crate) fn open(&self) -> Result<Repository, MirrorError> {
+        Repository::open_bare(&self.path)
+            .map_err(|source| MirrorError::NotAMirror { path: self.path.clone(), source })
+    }
+
+    fn refs_error(&self) -> impl Fn(git2::Error) -> MirrorError {
+        let path = self.path.clone();
+        move |source| MirrorError::Refs { path: path.clone(), source }
+    }
+
+    /// Brings `refs/remotes/origin/*` and tags up to date with the source; branches gone there go here. Branches
+    /// that agents made are never touched. `base` becomes also a plain branch, so that `git log main` works in
+    /// containers.
+    pub fn fetch(&self, source: &Source, base: &BranchName) -> Result<(), MirrorError> {
+        let held = self.hold()?;
+        let io = |source| MirrorError::Io { path: self.path.clone(), source };
+        sweep(&self.path).map_err(io)?;
+        Git::transport("fetch", Some(&self.path))
+            .args(["--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"])
+            .args(["--no-recurse-submodules", "--no-show-forced-updates", "--"])
+            .arg(source.as_git_argument())
+            .args(["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"])
+            .hold(held.share().map_err(io)?)
+            .run()
+            .map_err(|error| MirrorError::Fetch { source_name: source.to_string(), source: error })?;
+        self.follow_base(base)
+    }
+
+    /// Points `refs/heads/<base>` and HEAD at the fetched branch, unless an import made a branch of that name.
+    fn follow_base(&self, base: &BranchName) -> Result<(), MirrorError> {
+        let repository = self.open()?;
+        let refs = self.refs_error();
+        let Some(tip) = lookup(&repository, &origin_ref(base)).map_err(&refs)? else { return Ok(()) };
+        if lookup(&repository, &imported_ref(base)).map_err(&refs)?.is_some() {
+            return Ok(());
+        }
+        match repository.reference(&head_ref(base), tip, true, "cloud-code: follow the source") {
+            Ok(_) => repository.set_head(&head_ref(base)).map_err(&refs),
+            Err(error) => {
+                // A branch `a` and a branch `a/b` cannot both exist; the plain name is a convenience, not a need.
+                tracing::debug!(branch = base.as_str(), %error, "The base branch has no plain name in the mirror");
+                Ok(())
+            }
+        }
+    }
+
+    /// The commit that the source's branch stood on at the last fetch.
+    pub fn base(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError> {
+        self.look_up(&origin_ref(branch))
+    }
+
+    /// The commit that a branch made by an import stands on.
+    pub fn branch(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError> {
+        self.look_up(&imported_ref(branch))
+    }
+
+    fn look_up(&self, name: &str) -> Result<Option<CommitId>, MirrorError> {
+        let found = lookup(&self.open()?, name).map_err(self.refs_error())?;
+        Ok(found.map(CommitId::from_oid))
+    }
+
+    /// Keeps an issue's base commit alive, whatever the source forgets later. False if there is no such commit.
+    pub(crate) fn keep_base(&self, paths: &IssuePaths, base: &CommitId) -> Result<bool, MirrorError> {
+        let refs = self.refs_error();
+        let oid = base.oid().map_err(&refs)?;
+        let repository = self.open()?;
+        if repository.find_commit(oid).is_err() {
+            return Ok(false);
+        }
+        if lookup(&repository, &paths.base_ref()).map_err(&refs)? != Some(oid) {
+            let _held = self.hold()?;
+            repository.reference(&paths.base_ref(), oid, true, "cloud-code: keep the base").map_err(&refs)?;
+        }
+        Ok(true)
+    }
+
+    /// Lets an issue's base commit go.
+    pub(crate) fn forget_base(&self, paths: &IssuePaths) -> Result<(), MirrorError> {
+        let refs = self.refs_error();
+        let _held = self.hold()?;
+        match self.open()?.find_reference(&paths.base_ref()) {
+            Ok(mut reference) => reference.delete().map_err(refs),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(()),
+            Err(error) => Err(refs(error)),
+        }
+    }
+}
+
+pub(crate) fn imported_ref(branch: &BranchName) -> String {
+    format!("refs/cloud-code/imported/{}", branch.as_str())
+}
+
+pub(crate) fn lookup(repository: &Repository, name: &str) -> Result<Option<git2::Oid>, git2::Error> {
+    match repository.refname_to_id(name) {
+        Ok(oid) => Ok(Some(oid)),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what a killed git left: lock files of refs and half-received packs. Only under the mirror's lock, which
+/// even an orphaned fetch still holds, so nothing found here has an owner.
+pub(crate) fn sweep(mirror: &Path) -> io::Result<()> {
+    for name in ["HEAD.lock", "config.lock", "packed-refs.lock", "packed-refs.new", "shallow.lock"] {
+        remove_if_there(&mirror.join(name))?;
+    }
+    let mut folders = vec![mirror.join("refs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().extension().is_some_and(|extension| extension == "lock") {
+                remove_if_there(&entry.path())?;
+            }
+        }
+    }
+    let objects = mirror.join("objects");
+    for folder in fs::read_dir(&objects)? {
+        let folder = folder?;
+        if folder.file_name().len() != 2 || !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for entry in fs::read_dir(folder.path())? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("tmp_obj_") {
+                remove_if_there(&entry.path())?;
+            }
+        }
+    }
+    for entry in fs::read_dir(objects.join("pack"))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let unfinished = name.starts_with("tmp_") || name.starts_with(".tmp-");
+        // A pack whose index never came: the rename of the index is the last step of receiving one.
+        let headless = name.ends_with(".pack") && !entry.path().with_extension("idx").exists();
+        if unfinished || headless {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,335 @@
+//! What a new commit may hold. Every commit is checked, not only the last: all of them are pushed.
+//!
+//! An entry counts as new if no parent has the same object at the same path, so what the user's own repository
+//! holds already (submodules, links, odd names) is never a refusal.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use git2::{Commit, ObjectType, Odb, Oid, Repository, Tree};
+
+use crate::ident::CommitId;
+use crate::names::{self, BadLink, BadName};
+
+/// Whether agents may change what makes a forge run something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CiChanges {
+    /// They may not: such a file runs with the project's secrets before anyone has reviewed it. The default.
+    Refused,
+    /// They may, as the project's settings say.
+    Allowed,
+}
+
+/// Limits on an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImportPolicy {
+    /// Largest new file, in bytes.
+    pub max_file_bytes: u64,
+    /// Most new commits.
+    pub max_commits: usize,
+    /// Most new or changed entries, summed over all new commits.
+    pub max_changes: usize,
+    /// Most bytes in the quarantine, and in the pack made from it.
+    pub max_total_bytes: u64,
+    /// CI configuration.
+    pub ci_changes: CiChanges,
+}
+
+impl Default for ImportPolicy {
+    fn default() -> Self {
+        Self {
+            // GitHub warns from 50 MiB and refuses from 100; a source file never comes near.
+            max_file_bytes: 50 << 20,
+            // One task makes a handful; thousands mean a loop, and cost a reviewer more than they give.
+            max_commits: 1000,
+            // Vendoring a large library stays below; a tree that nests itself (a "git bomb") does not.
+            max_changes: 100_000,
+            // Twenty times the largest file: room for a repack inside, far below a full disk.
+            max_total_bytes: 1 << 30,
+            ci_changes: CiChanges::Refused,
+        }
+    }
+}
+
+/// A commit that may not come in, and why. Nothing of it was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("commit {commit} is refused: {}{reason}", shown_path(path))]
+pub struct Refusal {
+    /// The commit.
+    pub commit: CommitId,
+    /// The path in it, with odd bytes escaped; empty if the commit as a whole is refused.
+    pub path: String,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+fn shown_path(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!("`{path}` ") }
+}
+
+/// Why a commit may not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// A submodule pointer: it makes the next clone fetch what the agent names.
+    Gitlink,
+    /// A name that git, or a file system, takes for something else.
+    Name(BadName),
+    /// A symbolic link that leaves the repository.
+    Link(BadLink),
+    /// A mode that git does not write.
+    Mode(i32),
+    /// A file above the cap.
+    FileTooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The cap.
+        cap: u64,
+    },
+    /// A commit or folder object that is larger than any real one.
+    ObjectTooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The cap.
+        cap: u64,
+    },
+    /// CI configuration was changed.
+    Ci,
+    /// More new commits than the cap.
+    TooManyCommits {
+        /// The cap.
+        cap: usize,
+    },
+    /// More changes than the cap.
+    TooManyChanges {
+        /// The cap.
+        cap: usize,
+    },
+    /// Folders nested deeper than any real ones.
+    TooDeep,
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gitlink => f.write_str("is a submodule pointer"),
+            Self::Name(BadName::NotAName) => f.write_str("is not a file name"),
+            Self::Name(BadName::GitFolder) => f.write_str("can be taken for the `.git` folder"),
+            Self::Name(BadName::ControlFolder) => f.write_str("belongs to cloud-code's control files"),
+            Self::Link(BadLink::Absolute) => f.write_str("is a link to an absolute path"),
+            Self::Link(BadLink::Escapes) => f.write_str("is a link that leaves the repository"),
+            Self::Link(BadLink::Winding) => f.write_str("is a link that goes up after going down"),
+            Self::Link(BadLink::IntoGitFolder) => f.write_str("is a link into the `.git` folder"),
+            Self::Link(BadLink::Malformed) => f.write_str("is a link that no system can follow"),
+            Self::Mode(mode) => write!(f, "has the mode {mode:o}"),
+            Self::FileTooLarge { size, cap } => write!(f, "has {size} bytes; the project allows {cap}"),
+            Self::ObjectTooLarge { size, cap } => write!(f, "is an object of {size} bytes; at most {cap} are read"),
+            Self::Ci => f.write_str("is CI configuration, which agents may not change in this project"),
+            Self::TooManyCommits { cap } => write!(f, "more than {cap} new commits"),
+            Self::TooManyChanges { cap } => write!(f, "more than {cap} changes in new commits"),
+            Self::TooDeep => write!(f, "lies more than {MAX_DEPTH} folders deep"),
+        }
+    }
+}
+
+/// Why the check itself could not end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Git(#[from] git2::Error),
+}
+
+/// Deepest folder looked into. PATH_MAX allows 2,048 one-letter folders; real trees stay below 40.
+const MAX_DEPTH: usize = 200;
+/// Largest commit or folder object read, in bytes. A folder of 200,000 files has about 10 MiB.
+const MAX_META_BYTES: u64 = 16 << 20;
+
+/// Objects that came out of the quarantine, against the mirror's, which passed these checks before.
+pub(crate) struct Check<'a> {
+    /// Holds the new objects, with the mirror's as alternates.
+    pub(crate) repository: &'a Repository,
+    pub(crate) odb: &'a Odb<'a>,
+    /// The mirror's objects alone.
+    pub(crate) known: &'a Odb<'a>,
+    pub(crate) policy: &'a ImportPolicy,
+    changes: usize,
+}
+
+impl<'a> Check<'a> {
+    pub(crate) fn new(
+        repository: &'a Repository,
+        odb: &'a Odb<'a>,
+        known: &'a Odb<'a>,
+        policy: &'a ImportPolicy,
+    ) -> Self {
+        Self { repository, odb, known, policy, changes: 0 }
+    }
+
+    /// Checks every commit that `head` brings and the mirror lacks. Returns how many there are.
+    pub(crate) fn new_commits(&mut self, head: Oid) -> Result<usize, CheckError> {
+        let mut seen = HashSet::new();
+        let mut stack = vec![head];
+        while let Some(oid) = stack.pop() {
+            if self.known.exists(oid) || !seen.insert(oid) {
+                continue;
+            }
+            if seen.len() > self.policy.max_commits {
+                let reason = RefusalReason::TooManyCommits { cap: self.policy.max_commits };
+                return Err(refusal(head, &[], reason).into());
+            }
+            self.guard_size(oid, oid, &[], MAX_META_BYTES)?;
+            let commit = self.repository.find_commit(oid)?;
+            stack.extend(commit.parent_ids());
+            self.one_commit(&commit)?;
+        }
+        Ok(seen.len())
+    }
+
+    fn one_commit(&mut self, commit: &Commit<'_>) -> Result<(), CheckError> {
+        let mut parents = Vec::new();
+        for parent in commit.parents() {
+            parents.push(self.tree(commit.id(), parent.tree_id(), &[])?);
+        }
+        let tree = self.tree(commit.id(), commit.tree_id(), &[])?;
+        self.one_tree(commit.id(), &tree, &parents, &mut Vec::new(), 0)
+    }
+
+    fn tree(&self, commit: Oid, oid: Oid, path: &[u8]) -> Result<Tree<'a>, CheckError> {
+        self.guard_size(commit, oid, path, MAX_META_BYTES)?;
+        Ok(self.repository.find_tree(oid)?)
+    }
+
+    fn one_tree(
+        &mut self,
+        commit: Oid,
+        tree: &Tree<'_>,
+        parents: &[Tree<'_>],
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<(), CheckError> {
+        if depth > MAX_DEPTH {
+            return Err(refusal(commit, path, RefusalReason::TooDeep).into());
+        }
+        for entry in tree {
+            let name = entry.name_bytes();
+            let same = |parent: &Tree<'_>| {
+                parent.get_name_bytes(name).is_some_and(|old| {
+                    old.id() == entry.id() && old.filemode_raw() == entry.filemode_raw()
+                })
+            };
+            if parents.iter().any(same) {
+                continue;
+            }
+            self.changes += 1;
+            let length = path.len();
+            if length > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+            self.one_entry(commit, &entry, parents, path, depth)?;
+            path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn one_entry(
+        &mut self,
+        commit: Oid,
+        entry: &git2::TreeEntry<'_>,
+        parents: &[Tree<'_>],
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<(), CheckError> {
+        let refuse = |reason| Err(refusal(commit, path, reason).into());
+        if self.changes > self.policy.max_changes {
+            return refuse(RefusalReason::TooManyChanges { cap: self.policy.max_changes });
+        }
+        if let Err(bad) = names::check_name(entry.name_bytes(), depth == 0) {
+            return refuse(RefusalReason::Name(bad));
+        }
+        let mode = entry.filemode_raw();
+        if mode == FOLDER {
+            let tree = self.tree(commit, entry.id(), path)?;
+            let mut below = Vec::new();
+            for parent in parents {
+                let Some(old) = parent.get_name_bytes(entry.name_bytes()) else { continue };
+                if old.kind() == Some(ObjectType::Tree) {
+                    below.push(self.tree(commit, old.id(), path)?);
+                }
+            }
+            return self.one_tree(commit, &tree, &below, path, depth + 1);
+        }
+        if self.policy.ci_changes == CiChanges::Refused && names::is_ci(path) {
+            return refuse(RefusalReason::Ci);
+        }
+        match mode {
+            GITLINK => refuse(RefusalReason::Gitlink),
+            PLAIN | EXECUTABLE => self.guard_file(commit, entry.id(), path),
+            LINK => {
+                let (size, _) = self.odb.read_header(entry.id())?;
+                if size > names::MAX_LINK {
+                    return refuse(RefusalReason::Link(BadLink::Malformed));
+                }
+                match names::check_link(self.odb.read(entry.id())?.data(), depth) {
+                    Ok(()) => Ok(()),
+                    Err(bad) => refuse(RefusalReason::Link(bad)),
+                }
+            }
+            other => refuse(RefusalReason::Mode(other)),
+        }
+    }
+
+    fn guard_file(&self, commit: Oid, oid: Oid, path: &[u8]) -> Result<(), CheckError> {
+        let (size, _) = self.odb.read_header(oid)?;
+        let (size, cap) = (size as u64, self.policy.max_file_bytes);
+        if size > cap {
+            return Err(refusal(commit, path, RefusalReason::FileTooLarge { size, cap }).into());
+        }
+        Ok(())
+    }
+
+    /// Looks at an object's declared size before it is unpacked into memory.
+    fn guard_size(&self, commit: Oid, oid: Oid, path: &[u8], cap: u64) -> Result<(), CheckError> {
+        let (size, _) = self.odb.read_header(oid)?;
+        if size as u64 > cap {
+            return Err(refusal(commit, path, RefusalReason::ObjectTooLarge { size: size as u64, cap }).into());
+        }
+        Ok(())
+    }
+
+    /// Checks that `head` leaves CI configuration as one of `allowed` has it, place by place. The check of single
+    /// commits does not see a deletion, nor a merge of some old branch that changes these files.
+    pub(crate) fn ci_untouched(&self, head: Oid, allowed: &[Oid]) -> Result<(), CheckError> {
+        if self.policy.ci_changes == CiChanges::Allowed {
+            return Ok(());
+        }
+        for place in names::CI_PLACES {
+            let at = |commit: Oid| -> Result<Option<(Oid, i32)>, CheckError> {
+                let tree = self.repository.find_commit(commit)?.tree()?;
+                let entry = tree.get_path(place.trim_end_matches('/').as_ref());
+                Ok(entry.ok().map(|entry| (entry.id(), entry.filemode_raw())))
+            };
+            let found = at(head)?;
+            let mut same = false;
+            for commit in allowed {
+                same = same || at(*commit)? == found;
+            }
+            if !same {
+                return Err(refusal(head, place.as_bytes(), RefusalReason::Ci).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Modes that git writes into trees.
+const FOLDER: i32 = 0o040_000;
+const PLAIN: i32 = 0o100_644;
+const EXECUTABLE: i32 = 0o100_755;
+const LINK: i32 = 0o120_000;
+const GITLINK: i32 = 0o160_000;
+
+fn refusal(commit: Oid, path: &[u8], reason: RefusalReason) -> Refusal {
+    Refusal { commit: CommitId::from_oid(commit), path: path.escape_ascii().to_string(), reason }
+}

@@ -1,0 +1,305 @@
+//! Makes an issue's worktree ready for an agent: folders, link files, checkout, ownership, mounts.
+//!
+//! The checkout runs as the user who will own the tree. Running it as root and changing owners afterwards costs
+//! one more pass over every file and makes git inside distrust its whole index, for the owner is part of it.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use crate::fsops;
+use crate::ident::CommitId;
+use crate::layout::{IssuePaths, inside};
+use crate::lock::{Held, LOCK_WAIT, LockError};
+use crate::mirror::{Mirror, MirrorError};
+use crate::program::{Git, GitError};
+use crate::worktree;
+
+/// Where git runs for this issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GitView {
+    /// In a container, at fixed places. On the host, the tree's `.git` file leads nowhere.
+    Container,
+    /// On the host itself, unsandboxed: the local runtime.
+    Host,
+}
+
+/// The user and group that own the tree and run the CLI. Never root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+impl Owner {
+    /// None for root: a CLI that runs as root could forge its own reports.
+    pub fn new(uid: u32, gid: u32) -> Option<Self> {
+        (uid != 0 && gid != 0).then_some(Self { uid, gid })
+    }
+
+    /// The user's id.
+    pub fn uid(self) -> u32 {
+        self.uid
+    }
+
+    /// The group's id.
+    pub fn gid(self) -> u32 {
+        self.gid
+    }
+
+    pub(crate) fn raw(self) -> (u32, u32) {
+        (self.uid, self.gid)
+    }
+}
+
+/// What to prepare.
+#[derive(Debug, Clone)]
+pub struct PrepareRequest<'a> {
+    /// The project's mirror, fetched.
+    pub mirror: &'a Mirror,
+    /// The issue's folders.
+    pub paths: &'a IssuePaths,
+    /// The commit to start from.
+    pub base: &'a CommitId,
+    /// Where git will run.
+    pub view: GitView,
+    /// Who owns the tree. Must be given when this process is root, and must be none otherwise.
+    pub owner: Option<Owner>,
+}
+
+/// One folder for the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The folder on the host.
+    pub source: PathBuf,
+    /// Its place inside.
+    pub target: PathBuf,
+    /// Whether writing fails inside.
+    pub read_only: bool,
+}
+
+/// A workspace that is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// What to mount, parents before children. Empty for [`GitView::Host`]. Control folder and HOME are the engine's.
+    pub mounts: Vec<Mount>,
+    /// What git needs in its environment. Empty for [`GitView::Container`].
+    pub env: Vec<(String, String)>,
+    /// Whether this call made the worktree, or found it.
+    pub worktree: Worktree,
+}
+
+/// How `prepare` found the worktree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worktree {
+    /// It was made now.
+    Made,
+    /// It was there, whole, with whatever the agent left in it.
+    Kept,
+}
+
+/// Why a workspace could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Root must say who owns the tree.
+    #[error("cloud-code runs as root, so the user who owns the worktree must be given")]
+    OwnerMissing,
+    /// Only root can give files away.
+    #[error("cloud-code does not run as root, so it cannot give the worktree to uid {uid}")]
+    OwnerNotPossible {
+        /// The user asked for.
+        uid: u32,
+    },
+    /// The base commit is not in the mirror.
+    #[error("the commit {base} is not in the mirror; fetch it first")]
+    NoSuchBase {
+        /// The commit.
+        base: CommitId,
+    },
+    /// There is a worktree from another commit, maybe with work in it.
+    #[error("the workspace {} was prepared from {prepared}, not from {asked}; clean it first", path.display())]
+    OtherBase {
+        /// The issue's folder.
+        path: PathBuf,
+        /// The commit it was made from.
+        prepared: String,
+        /// The commit asked for.
+        asked: CommitId,
+    },
+    /// Another process works on this issue.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The mirror failed.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// The files could not be written out.
+    #[error("cannot check out {base} into {}", path.display())]
+    Checkout {
+        /// The commit.
+        base: CommitId,
+        /// The tree.
+        path: PathBuf,
+        /// git's reason.
+        #[source]
+        source: GitError,
+    },
+    /// A folder or file could not be made.
+    #[error("cannot write in the workspace {}", path.display())]
+    Io {
+        /// The issue's folder.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// First word of the marker file. Another version's workspace is made anew only by a person.
+const MARKER_VERSION: &str = "cloud-code-workspace-1";
+
+/// Prepares a workspace. Calling it again changes nothing in an intact one, repairs link files that were tampered
+/// with, and makes a half-made one anew. No agent may be running in it while link files are repaired.
+pub fn prepare(request: &PrepareRequest<'_>) -> Result<Prepared, PrepareError> {
+    check_owner(request.owner)?;
+    let _held = Held::take(&request.paths.lock, LOCK_WAIT)?;
+    if !request.mirror.keep_base(request.paths, request.base)? {
+        return Err(PrepareError::NoSuchBase { base: request.base.clone() });
+    }
+    let path = request.paths.root.clone();
+    let io = |source| PrepareError::Io { path: path.clone(), source };
+    let worktree = match fs::read_to_string(request.paths.marker()) {
+        Ok(text) => {
+            keep(request, &text)?;
+            Worktree::Kept
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(request)?;
+            Worktree::Made
+        }
+        Err(error) => return Err(io(error)),
+    };
+    Ok(describe(request, worktree))
+}
+
+fn check_owner(owner: Option<Owner>) -> Result<(), PrepareError> {
+    match (rustix::process::geteuid().is_root(), owner) {
+        (true, None) => Err(PrepareError::OwnerMissing),
+        (false, Some(owner)) if owner.uid != rustix::process::geteuid().as_raw() => {
+            Err(PrepareError::OwnerNotPossible { uid: owner.uid })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn marker_text(request: &PrepareRequest<'_>) -> String {
+    let owner = request.owner.map_or_else(|| "self".to_owned(), |owner| format!("{}:{}", owner.uid, owner.gid));
+    format!("{MARKER_VERSION} {} {owner}\n", request.base)
+}
+
+fn keep(request: &PrepareRequest<'_>, marker: &str) -> Result<(), PrepareError> {
+    let paths = request.paths;
+    let io = |source| PrepareError::Io { path: paths.root.clone(), source };
+    let prepared = marker.split_whitespace().nth(1).unwrap_or("an unknown commit");
+    if prepared != request.base.as_str() {
+        let prepared = prepared.to_owned();
+        return Err(PrepareError::OtherBase { path: paths.root.clone(), prepared, asked: request.base.clone() });
+    }
+    worktree::tie(request.mirror, paths, request.view, request.owner).map_err(io)?;
+    let wanted = marker_text(request);
+    if wanted != marker {
+        if let Some(owner) = request.owner {
+            for folder in [&paths.tree, &paths.home, &paths.objects, &paths.admin] {
+                fsops::chown_tree(folder, owner.raw()).map_err(io)?;
+            }
+        }
+        fsops::write_whole(&paths.marker(), wanted.as_bytes(), None).map_err(io)?;
+    }
+    Ok(())
+}
+
+fn make(request: &PrepareRequest<'_>) -> Result<(), PrepareError> {
+    let paths = request.paths;
+    let owner = request.owner.map(Owner::raw);
+    let io = |source| PrepareError::Io { path: paths.root.clone(), source };
+    // Without the marker nothing was ever handed to an agent: what is there is half-made.
+    for folder in [&paths.tree, &paths.objects, &paths.admin] {
+        fsops::remove_tree(folder).map_err(io)?;
+    }
+    fs::create_dir_all(&paths.root).map_err(io)?;
+    fsops::make_dir(&paths.tree, 0o755, owner).map_err(io)?;
+    fsops::make_dir(&paths.admin, 0o755, owner).map_err(io)?;
+    fsops::make_dir(&paths.home, 0o700, owner).map_err(io)?;
+    fsops::make_dir(&paths.objects, 0o755, owner).map_err(io)?;
+    for folder in ["info", "pack"] {
+        fsops::make_dir(&paths.objects.join(folder), 0o755, owner).map_err(io)?;
+    }
+    let head = format!("{}\n", request.base);
+    fsops::write_whole(&paths.admin.join("HEAD"), head.as_bytes(), owner).map_err(io)?;
+    // The checkout happens on the host, whatever the view afterwards.
+    worktree::tie(request.mirror, paths, GitView::Host, request.owner).map_err(io)?;
+    check_out(request)?;
+    worktree::tie(request.mirror, paths, request.view, request.owner).map_err(io)?;
+    fsops::write_whole(&paths.marker(), marker_text(request).as_bytes(), None).map_err(io)
+}
+
+/// Writes the files out. Smudge filters do not run: no configuration names a program for them.
+fn check_out(request: &PrepareRequest<'_>) -> Result<(), PrepareError> {
+    let paths = request.paths;
+    let as_owner = request.owner.filter(|owner| {
+        let raw = owner.raw();
+        [request.mirror.objects(), paths.tree.clone(), paths.admin.clone()]
+            .iter()
+            .all(|path| fsops::reachable_by(path, raw))
+    });
+    Git::neutral("reset", &paths.admin)
+        .env("GIT_WORK_TREE", &paths.tree)
+        .args(["--hard", "--quiet", "--no-recurse-submodules"])
+        .arg(request.base.as_str())
+        .setting("checkout.workers", CHECKOUT_WORKERS)
+        .owner(as_owner.map(Owner::raw))
+        .run()
+        .map_err(|source| PrepareError::Checkout {
+            base: request.base.clone(),
+            path: paths.tree.clone(),
+            source,
+        })?;
+    if let (Some(owner), None) = (request.owner, as_owner) {
+        // A folder above is closed to that user (a home of mode 0700): root writes, then gives away.
+        let io = |source| PrepareError::Io { path: paths.root.clone(), source };
+        fsops::chown_tree(&paths.tree, owner.raw()).map_err(io)?;
+        fsops::chown_tree(&paths.admin, owner.raw()).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// Checkout processes: 0 means one a core. Small trees use one regardless (git's own threshold).
+const CHECKOUT_WORKERS: &str = "0";
+
+fn describe(request: &PrepareRequest<'_>, worktree: Worktree) -> Prepared {
+    let (mirror, paths) = (request.mirror, request.paths);
+    match request.view {
+        GitView::Container => {
+            let mount = |source: &PathBuf, target: &str, read_only| Mount {
+                source: source.clone(),
+                target: PathBuf::from(target),
+                read_only,
+            };
+            let mounts = vec![
+                mount(&paths.tree, inside::WORKSPACE, false),
+                mount(&mirror.objects(), inside::BASE_OBJECTS, true),
+                mount(&mirror.path().to_owned(), inside::MIRROR, true),
+                mount(&paths.objects, inside::OBJECTS, false),
+                mount(&paths.admin, inside::ADMIN, false),
+            ];
+            Prepared { mounts, env: Vec::new(), worktree }
+        }
+        GitView::Host => {
+            let text = |path: PathBuf| path.to_string_lossy().into_owned();
+            let env = vec![
+                ("GIT_OBJECT_DIRECTORY".to_owned(), text(paths.objects.clone())),
+                ("GIT_ALTERNATE_OBJECT_DIRECTORIES".to_owned(), text(mirror.objects())),
+            ];
+            Prepared { mounts: Vec::new(), env, worktree }
+        }
+    }
+}
