@@ -137,11 +137,12 @@ pub(crate) fn events(reply: &Reply) -> Vec<SseEvent> {
             "usage": usage(reply.usage, 1),
         },
     });
-    let mut stream =
-        Blocks { events: vec![event(start), event(json!({ "type": "ping" }))], index: 0 };
+    let mut stream = Blocks { events: vec![event(start), event(json!({ "type": "ping" }))], index: 0 };
     if let Some(think) = &reply.think {
-        let mut deltas: Vec<Value> =
-            pieces(think).iter().map(|piece| json!({ "type": "thinking_delta", "thinking": piece })).collect();
+        let mut deltas: Vec<Value> = pieces(think)
+            .iter()
+            .map(|piece| json!({ "type": "thinking_delta", "thinking": piece }))
+            .collect();
         deltas.push(json!({ "type": "signature_delta", "signature": SIGNATURE }));
         stream.block(json!({ "type": "thinking", "thinking": "", "signature": "" }), deltas);
     }
@@ -175,7 +176,8 @@ impl Blocks {
     fn block(&mut self, start: Value, deltas: Vec<Value>) {
         let index = self.index;
         self.index += 1;
-        self.events.push(event(json!({ "type": "content_block_start", "index": index, "content_block": start })));
+        self.events
+            .push(event(json!({ "type": "content_block_start", "index": index, "content_block": start })));
         for delta in deltas {
             self.events.push(event(json!({ "type": "content_block_delta", "index": index, "delta": delta })));
         }
@@ -197,7 +199,10 @@ pub(crate) fn error_body(status: u16, error: &ErrorText, serial: u64) -> Value {
         403 => ("permission_error", "Your API key does not have permission to use the specified resource"),
         404 => ("not_found_error", "model not found"),
         413 => ("request_too_large", "Request exceeds the maximum size"),
-        429 => ("rate_limit_error", "This request would exceed your account's rate limit. Please try again later."),
+        429 => (
+            "rate_limit_error",
+            "This request would exceed your account's rate limit. Please try again later.",
+        ),
         504 => ("timeout_error", "Request timed out"),
         529 => ("overloaded_error", "Overloaded"),
         400..=499 => ("invalid_request_error", "The request is not valid"),

@@ -6,10 +6,14 @@ mod director;
 mod handle;
 mod journal;
 mod mapping;
+mod outgoing;
 mod reply;
 mod responses;
+#[cfg(test)]
+mod robustness;
 mod script;
 mod server;
+mod unpack;
 
 pub use conversation::Api;
 pub use handle::{ScriptedModel, ServeOptions, StartError};

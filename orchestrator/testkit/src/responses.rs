@@ -150,20 +150,15 @@ fn reasoning(id: &str, think: &str) -> Item {
 
 fn message(id: &str, say: &str) -> Item {
     let part = |text: &str| json!({ "type": "output_text", "text": text, "annotations": [] });
-    let mut between = vec![(
-        "response.content_part.added",
-        json!({ "item_id": id, "content_index": 0, "part": part("") }),
-    )];
+    let mut between =
+        vec![("response.content_part.added", json!({ "item_id": id, "content_index": 0, "part": part("") }))];
     for piece in pieces(say) {
         between.push((
             "response.output_text.delta",
             json!({ "item_id": id, "content_index": 0, "delta": piece }),
         ));
     }
-    between.push((
-        "response.output_text.done",
-        json!({ "item_id": id, "content_index": 0, "text": say }),
-    ));
+    between.push(("response.output_text.done", json!({ "item_id": id, "content_index": 0, "text": say })));
     between.push((
         "response.content_part.done",
         json!({ "item_id": id, "content_index": 0, "part": part(say) }),
@@ -201,7 +196,8 @@ fn tool_call(call_id: &str, call: &crate::mapping::ToolCall) -> Item {
         ),
     };
     let form = |status: &str, input: &str| {
-        let mut item = json!({ "id": id, "type": kind, "status": status, "call_id": call_id, "name": call.name });
+        let mut item =
+            json!({ "id": id, "type": kind, "status": status, "call_id": call_id, "name": call.name });
         item[field] = Value::from(input);
         if let Some(namespace) = &call.namespace {
             item["namespace"] = Value::from(namespace.as_str());
@@ -287,11 +283,17 @@ pub(crate) fn error_body(status: u16, error: &ErrorText) -> Value {
     let (kind, code, message) = match status {
         401 => ("invalid_request_error", Some("invalid_api_key"), "Incorrect API key provided."),
         403 => ("invalid_request_error", Some("forbidden"), "You are not allowed to use this resource."),
-        404 => {
-            ("invalid_request_error", Some("model_not_found"), "The model does not exist or you do not have access to it.")
-        }
+        404 => (
+            "invalid_request_error",
+            Some("model_not_found"),
+            "The model does not exist or you do not have access to it.",
+        ),
         429 => ("requests", Some("rate_limit_exceeded"), "Rate limit reached. Please try again later."),
-        503 => ("service_unavailable_error", Some("server_is_overloaded"), "Our servers are currently overloaded. Please try again later."),
+        503 => (
+            "service_unavailable_error",
+            Some("server_is_overloaded"),
+            "Our servers are currently overloaded. Please try again later.",
+        ),
         400..=499 => ("invalid_request_error", None, "The request is not valid."),
         _ => ("server_error", Some("server_error"), "The server had an error while processing your request."),
     };

@@ -216,7 +216,7 @@ pub enum TurnProblem {
         second: &'static str,
     },
     /// The key only means something beside another.
-    #[error("`{key}` belongs to `{of}`, which this turn does not have")]
+    #[error("`{key}` belongs to {of}, which this turn does not have")]
     Stray {
         /// The key.
         key: &'static str,

@@ -1,16 +1,14 @@
 //! The HTTP side: paths, bodies, streams, and the faults that only a socket can show.
 
-use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
-use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -18,13 +16,11 @@ use crate::conversation::{Api, ModelRequest};
 use crate::director::{Decision, Director, call_id};
 use crate::journal::{Journal, MAX_PROMPT_CHARS, RequestRecord, Served, public_headers};
 use crate::mapping;
+use crate::outgoing::{Ending, broken, json_response, respond};
 use crate::reply::{self, Reply};
 use crate::script::{Answer, ErrorText, Fault, FaultKind, Script, UsageFigures};
+use crate::unpack::{BodyProblem, MAX_BODY_BYTES, unpacked};
 use crate::{anthropic, responses};
-
-/// The largest request body, unpacked. A CLI sends its whole conversation with every request, a few MiB at most;
-/// what is larger is a mistake, and must not take the machine's memory.
-const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a request gets when the script is at its end.
 pub(crate) const CLOSING_TEXT: &str = "The script has no more turns. I am done.";
@@ -55,9 +51,14 @@ struct Outcome {
 }
 
 enum Reaction {
-    Respond { delay: Option<Duration>, response: Response },
+    Respond {
+        delay: Option<Duration>,
+        response: Response,
+    },
     /// Nothing, until the client goes away.
-    Silence { delay: Option<Duration> },
+    Silence {
+        delay: Option<Duration>,
+    },
 }
 
 impl Server {
@@ -66,10 +67,7 @@ impl Server {
     }
 
     pub(crate) fn router(self) -> Router {
-        Router::new()
-            .fallback(handle)
-            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(Arc::new(self))
+        Router::new().fallback(handle).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(Arc::new(self))
     }
 
     fn serial(&self) -> u64 {
@@ -106,7 +104,13 @@ impl Server {
         }
     }
 
-    fn scripted(&self, request: &ModelRequest, scenario: String, position: usize, answer: &Answer) -> Outcome {
+    fn scripted(
+        &self,
+        request: &ModelRequest,
+        scenario: String,
+        position: usize,
+        answer: &Answer,
+    ) -> Outcome {
         let calls = match &answer.action {
             None => Vec::new(),
             Some(action) => {
@@ -189,7 +193,8 @@ impl Server {
     }
 
     fn refused(&self, api: Api, message: &str) -> Outcome {
-        let error = ErrorText { message: Some(format!("cloud-code-testkit: {message}")), ..ErrorText::default() };
+        let error =
+            ErrorText { message: Some(format!("cloud-code-testkit: {message}")), ..ErrorText::default() };
         Outcome {
             scenario: None,
             turn: None,
@@ -274,12 +279,16 @@ impl Server {
             // 426 makes codex go on over HTTP at once; 404 and 400 make it try six times first.
             ("GET", "/v1/responses") => plain(
                 Served::UpgradeRefused,
-                json_response(426, &json!({ "error": { "message": "no WebSocket here: use POST", "type": "invalid_request_error" } })),
+                json_response(
+                    426,
+                    &json!({ "error": { "message": "no WebSocket here: use POST", "type": "invalid_request_error" } }),
+                ),
             ),
             ("POST", "/v1/messages" | "/v1/messages/count_tokens" | "/v1/responses") => {
                 let api = api.unwrap_or(Api::OpenaiResponses);
                 let body = match unpacked(headers, body).and_then(|body| {
-                    serde_json::from_slice::<Value>(&body).map_err(|error| BodyProblem::NotJson(error.to_string()))
+                    serde_json::from_slice::<Value>(&body)
+                        .map_err(|error| BodyProblem::NotJson(error.to_string()))
                 }) {
                     Ok(body) => body,
                     Err(problem) => return self.refused(api, &problem.to_string()),
@@ -301,48 +310,12 @@ impl Server {
             }
             _ => {
                 let message = format!("nothing is served at {method} {path}");
-                let body = json!({ "type": "error", "error": { "type": "not_found_error", "message": message } });
+                let body =
+                    json!({ "type": "error", "error": { "type": "not_found_error", "message": message } });
                 plain(Served::Refused { message }, json_response(404, &body))
             }
         }
     }
-}
-
-/// Why a body cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum BodyProblem {
-    #[error("the body is not JSON: {0}")]
-    NotJson(String),
-    #[error("the body cannot be unpacked as {encoding}: {message}")]
-    Packed { encoding: &'static str, message: String },
-    #[error("the body is packed as `{0}`, which is not known here")]
-    UnknownPacking(String),
-    #[error("the body has more than {MAX_BODY_BYTES} bytes unpacked")]
-    TooLarge,
-}
-
-/// The body without its packing. codex packs with zstd when it is logged in with an account.
-fn unpacked(headers: &HeaderMap, body: &Bytes) -> Result<Vec<u8>, BodyProblem> {
-    let packing = headers.get(header::CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    match packing.as_deref() {
-        None | Some("identity" | "") => Ok(body.to_vec()),
-        Some("gzip") => capped(flate2::read::GzDecoder::new(body.as_ref()), "gzip"),
-        Some("zstd") => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(body.as_ref())
-                .map_err(|error| BodyProblem::Packed { encoding: "zstd", message: error.to_string() })?;
-            capped(decoder, "zstd")
-        }
-        Some(other) => Err(BodyProblem::UnknownPacking(other.to_owned())),
-    }
-}
-
-fn capped(reader: impl Read, encoding: &'static str) -> Result<Vec<u8>, BodyProblem> {
-    let mut unpacked = Vec::new();
-    reader
-        .take(MAX_BODY_BYTES as u64 + 1)
-        .read_to_end(&mut unpacked)
-        .map_err(|error| BodyProblem::Packed { encoding, message: error.to_string() })?;
-    if unpacked.len() > MAX_BODY_BYTES { Err(BodyProblem::TooLarge) } else { Ok(unpacked) }
 }
 
 fn is_coding_cli(headers: &HeaderMap) -> bool {
@@ -366,69 +339,4 @@ fn models(anthropic: bool) -> Value {
             .collect();
         json!({ "object": "list", "data": data })
     }
-}
-
-/// A whole answer, as the request wants it.
-fn respond(request: &ModelRequest, reply: &Reply) -> Response {
-    if request.stream {
-        let frames: Vec<Result<Bytes, std::io::Error>> = reply::events(request.api, reply)
-            .iter()
-            .map(|event| Ok(Bytes::from(event.encode())))
-            .collect();
-        response(200, "text/event-stream; charset=utf-8", Body::from_stream(stream::iter(frames)))
-    } else {
-        json_response(200, &reply::body(request.api, reply))
-    }
-}
-
-/// How a broken answer ends.
-#[derive(Clone, Copy)]
-enum Ending {
-    Silence,
-    Close,
-    Error,
-}
-
-/// An answer that begins well and does not end so.
-fn broken(request: &ModelRequest, serial: u64, ending: Ending) -> Response {
-    let mut text = String::new();
-    if request.stream {
-        for event in reply::opening(request.api, &request.model, serial) {
-            text.push_str(&event.encode());
-        }
-        if matches!(ending, Ending::Error) {
-            text.push_str(&reply::stream_error(request.api, &request.model, serial).encode());
-        }
-    } else {
-        text = reply::body(request.api, &reply::unfinished(&request.model, serial)).to_string();
-        text.truncate(text.len() / 2);
-    }
-    let begun = stream::iter([Ok(Bytes::from(text))]);
-    let body = match ending {
-        Ending::Silence => Body::from_stream(begun.chain(stream::pending::<Result<Bytes, std::io::Error>>())),
-        Ending::Error if request.stream => Body::from_stream(begun),
-        Ending::Error | Ending::Close => {
-            // The server closes the connection without the stream's end when the body fails. The failure comes one
-            // turn of the loop later, or what was begun would never leave the buffer.
-            let failure = stream::once(async {
-                tokio::task::yield_now().await;
-                Err(std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "the script cuts the stream here"))
-            });
-            Body::from_stream(begun.chain(failure))
-        }
-    };
-    let content_type =
-        if request.stream { "text/event-stream; charset=utf-8" } else { "application/json" };
-    response(200, content_type, body)
-}
-
-fn json_response(status: u16, body: &Value) -> Response {
-    response(status, "application/json", Body::from(body.to_string()))
-}
-
-fn response(status: u16, content_type: &'static str, body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
-    response
 }

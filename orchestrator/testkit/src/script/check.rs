@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::raw::{RawHang, RawScenario, RawScript, RawTurn};
 use super::{
-    Action, Answer, DEFAULT_SCENARIO, Fault, FaultKind, Scenario, Script, ScriptError, Step, Times, TurnProblem,
+    Action, Answer, DEFAULT_SCENARIO, Fault, FaultKind, Scenario, Script, ScriptError, Step, Times,
+    TurnProblem,
 };
 
 pub(super) fn script(raw: RawScript) -> Result<Script, ScriptError> {
@@ -138,10 +139,10 @@ fn fault_kind(raw: &RawTurn) -> Result<Option<FaultKind>, TurnProblem> {
     }
     if raw.status.is_none() {
         if raw.retry_after.is_some() {
-            return Err(TurnProblem::Stray { key: "retry_after", of: "status" });
+            return Err(TurnProblem::Stray { key: "retry_after", of: "`status`" });
         }
         if raw.error.is_some() {
-            return Err(TurnProblem::Stray { key: "error", of: "status" });
+            return Err(TurnProblem::Stray { key: "error", of: "`status`" });
         }
     }
     if let Some(status) = raw.status

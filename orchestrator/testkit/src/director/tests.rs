@@ -1,0 +1,141 @@
+use super::*;
+use crate::conversation::{OfferedTool, ToolInput};
+
+const SCRIPT: &str = "
+turns: [{run: one}, {run: two}, {say: done}]
+scenarios:
+  login: {match: '[login]', turns: [{run: login one}, {say: login done}, {run: more}, {say: more done}]}
+  limits:
+    match: '[login] limits'
+    turns: [{status: 429, times: 2}, {status: 500, say: through}, {cut: true, times: forever}]
+";
+
+fn director() -> Director {
+    Director::new(Script::parse(SCRIPT).expect("a good script"))
+}
+
+fn user(text: &str) -> Entry {
+    Entry::User { text: text.to_owned() }
+}
+
+/// An answer with one call, as made at a position.
+fn called(position: usize) -> Entry {
+    Entry::Assistant { call_ids: vec![call_id("toolu_", position, 7)] }
+}
+
+fn said() -> Entry {
+    Entry::Assistant { call_ids: vec![] }
+}
+
+fn request(history: Vec<Entry>) -> ModelRequest {
+    ModelRequest {
+        api: Api::Anthropic,
+        model: "any".to_owned(),
+        stream: true,
+        max_tokens: Some(1000),
+        tools: vec![OfferedTool { name: "Bash".to_owned(), namespace: None, input: ToolInput::Json }],
+        history,
+        working_directory: None,
+    }
+}
+
+/// Scenario and turn, or what else it is.
+fn decided(director: &mut Director, history: Vec<Entry>) -> String {
+    match director.decide(&request(history), true) {
+        Decision::Answer { scenario, answer, .. } => format!("{scenario} {}", answer.turn),
+        Decision::Fault { scenario, fault } => format!("{scenario} {} {}", fault.turn, fault.kind.name()),
+        Decision::Exhausted { scenario, position } => format!("{scenario} exhausted at {position}"),
+        Decision::Side => "side".to_owned(),
+        Decision::NoScenario => "no scenario".to_owned(),
+    }
+}
+
+#[test]
+fn the_conversation_says_which_turn_is_next() {
+    let mut director = director();
+    assert_eq!(decided(&mut director, vec![user("go")]), "default 1");
+    assert_eq!(decided(&mut director, vec![user("go"), called(0), Entry::ToolResult]), "default 2");
+    // Asked again: answered again.
+    assert_eq!(decided(&mut director, vec![user("go"), called(0), Entry::ToolResult]), "default 2");
+    let two = vec![user("go"), called(0), Entry::ToolResult, called(1), Entry::ToolResult];
+    assert_eq!(decided(&mut director, two.clone()), "default 3");
+    let resumed = [two, vec![said(), user("go on")]].concat();
+    assert_eq!(decided(&mut director, resumed), "default exhausted at 3");
+}
+
+#[test]
+fn calls_and_results_of_one_answer_may_alternate() {
+    let history = vec![user("go"), called(0), Entry::ToolResult, called(0), Entry::ToolResult];
+    assert_eq!(decided(&mut director(), history), "default 2");
+}
+
+#[test]
+fn a_marker_chooses_the_scenario_and_the_longest_wins() {
+    let mut director = director();
+    assert_eq!(decided(&mut director, vec![user("please [login] now")]), "login 1");
+    assert_eq!(decided(&mut director, vec![user("please [login] limits")]), "limits 1 status");
+}
+
+#[test]
+fn a_follow_up_goes_on_with_the_scenario_whether_it_repeats_the_marker_or_not() {
+    let first = vec![user("[login]"), called(0), Entry::ToolResult, said()];
+    for follow_up in ["and now?", "[login] again"] {
+        let history = [first.clone(), vec![user(follow_up)]].concat();
+        assert_eq!(decided(&mut director(), history), "login 3", "{follow_up}");
+    }
+    let other = [first, vec![user("[login] limits")]].concat();
+    assert_eq!(decided(&mut director(), other), "limits 1 status");
+}
+
+#[test]
+fn faults_are_counted_and_then_the_answer_comes() {
+    let mut director = director();
+    let history = || vec![user("[login] limits")];
+    let served: Vec<String> = (0..4).map(|_| decided(&mut director, history())).collect();
+    assert_eq!(served, ["limits 1 status", "limits 1 status", "limits 2 status", "limits 2"]);
+    let later = || [history(), vec![said(), user("more")]].concat();
+    for _ in 0..3 {
+        assert_eq!(decided(&mut director, later()), "limits 3 cut");
+    }
+}
+
+#[test]
+fn each_api_meets_the_faults_anew() {
+    let mut director = director();
+    let mut other = request(vec![user("[login] limits")]);
+    other.api = Api::OpenaiResponses;
+    for _ in 0..3 {
+        director.decide(&request(vec![user("[login] limits")]), true);
+    }
+    assert!(matches!(director.decide(&other, true), Decision::Fault { fault, .. } if fault.turn == 1));
+}
+
+#[test]
+fn a_cli_s_requests_for_itself_use_up_nothing() {
+    let mut director = director();
+    let mut probe = request(vec![user("[login] limits")]);
+    probe.max_tokens = Some(1);
+    assert_eq!(director.decide(&probe, true), Decision::Side);
+    let mut title = request(vec![user("[login] limits")]);
+    title.tools.clear();
+    assert_eq!(director.decide(&title, true), Decision::Side);
+    assert_eq!(decided(&mut director, vec![user("[login] limits")]), "limits 1 status");
+    // Another client may do without tools.
+    let mut plain = request(vec![user("go")]);
+    plain.tools.clear();
+    assert!(matches!(director.decide(&plain, false), Decision::Answer { .. }));
+}
+
+#[test]
+fn without_top_level_turns_a_prompt_needs_a_marker() {
+    let script = Script::parse("scenarios: {a: {match: x, turns: [{say: a}]}}").expect("a good script");
+    assert_eq!(decided(&mut Director::new(script), vec![user("go")]), "no scenario");
+}
+
+#[test]
+fn only_ids_of_this_server_say_a_position() {
+    assert_eq!(position_in(&call_id("toolu_", 12, 3)), Some(12));
+    for foreign in ["toolu_01AbC", "call_1_2", "p1", "", "toolu_px_000001", "toolu_p1_x"] {
+        assert_eq!(position_in(foreign), None, "{foreign}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Whatever a script or a request says, the server answers or refuses: it never falls over.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::conversation::{Api, ModelRequest};
+use crate::director::{Decision, Director};
+use crate::reply::{self, Reply};
+use crate::script::Script;
+use crate::{anthropic, mapping, responses};
+
+/// Text with the characters that break quoting, patches, here-documents and YAML.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z '\"\\\\$`\n\t]{0,40}",
+        Just("END_OF_FILE\n*** End Patch\n".to_owned()),
+        Just("[login]".to_owned()),
+        any::<String>(),
+    ]
+}
+
+fn turn() -> impl Strategy<Value = Value> {
+    let action = prop_oneof![
+        text().prop_map(|say| json!({ "say": say })),
+        text().prop_map(|run| json!({ "run": run })),
+        (text(), text()).prop_map(|(path, content)| json!({ "write": { "path": path, "content": content } })),
+        (text(), text(), text())
+            .prop_map(|(path, old, new)| json!({ "edit": { "path": path, "old": old, "new": new } })),
+        (text(), json_value()).prop_map(|(name, input)| json!({ "tool": { "name": name, "input": input } })),
+        Just(json!({})),
+    ];
+    let fault = prop_oneof![
+        (any::<u16>(), any::<u64>())
+            .prop_map(|(status, after)| json!({ "status": status, "retry_after": after })),
+        (400_u16..600).prop_map(|status| json!({ "status": status })),
+        Just(json!({ "cut": true })),
+        Just(json!({ "hang": "stream" })),
+        Just(json!({ "stream_error": true })),
+        Just(json!({ "out_of_credit": true })),
+        Just(json!({})),
+    ];
+    let times = prop_oneof![Just(json!({})), (0_u32..4).prop_map(|times| json!({ "times": times }))];
+    let usage = any::<(u64, u64, u64, u64)>().prop_map(|(input, output, read, write)| {
+        json!({ "usage": { "input": input, "output": output, "cache_read": read, "cache_write": write } })
+    });
+    (action, fault, times, prop_oneof![Just(json!({})), usage]).prop_map(|(action, fault, times, usage)| {
+        let mut turn = json!({});
+        for part in [action, fault, times, usage] {
+            for (key, value) in part.as_object().into_iter().flatten() {
+                turn[key.as_str()] = value.clone();
+            }
+        }
+        turn
+    })
+}
+
+fn script() -> impl Strategy<Value = Value> {
+    let turns = || prop::collection::vec(turn(), 0..5);
+    (turns(), prop::collection::btree_map(text(), (text(), turns()), 0..3)).prop_map(|(turns, scenarios)| {
+        let scenarios: serde_json::Map<String, Value> = scenarios
+            .into_iter()
+            .map(|(name, (marker, turns))| (name, json!({ "match": marker, "turns": turns })))
+            .collect();
+        json!({ "turns": turns, "scenarios": scenarios })
+    })
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from)
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(key(), inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Keys that the wire modules look for, so that arbitrary values get to where they are read.
+fn key() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "messages",
+        "input",
+        "role",
+        "content",
+        "type",
+        "text",
+        "tools",
+        "name",
+        "id",
+        "call_id",
+        "system",
+        "model",
+        "stream",
+        "max_tokens",
+    ])
+    .prop_map(str::to_owned)
+}
+
+fn request() -> impl Strategy<Value = Value> {
+    let role = prop::sample::select(vec!["user", "assistant", "system", "developer", "tool"]);
+    let kind = prop::sample::select(vec![
+        "message",
+        "text",
+        "tool_use",
+        "tool_result",
+        "function_call",
+        "custom_tool_call",
+        "function_call_output",
+        "reasoning",
+        "additional_tools",
+        "namespace",
+    ]);
+    let id = prop_oneof![
+        Just("toolu_p18446744073709551615_1".to_owned()),
+        Just("call_p0_000001".to_owned()),
+        text()
+    ];
+    let item = (role, kind, text(), id, json_value()).prop_map(|(role, kind, text, id, other)| {
+        json!({
+            "role": role, "type": kind, "text": text, "id": id, "call_id": id, "tools": other,
+            "content": [{ "type": kind, "text": text, "id": id }],
+        })
+    });
+    let tools = prop::sample::subsequence(
+        vec!["Bash", "Read", "Edit", "Write", "exec", "exec_command", "shell", "apply_patch"],
+        0..8,
+    );
+    (prop::collection::vec(item, 0..6), tools, any::<bool>(), any::<Option<u64>>()).prop_map(
+        |(items, tools, free_text, max_tokens)| {
+            let kind = if free_text { "custom" } else { "function" };
+            let tools: Vec<Value> = tools.iter().map(|name| json!({ "type": kind, "name": name })).collect();
+            json!({ "model": "m", "messages": items, "input": items, "tools": tools, "max_tokens": max_tokens })
+        },
+    )
+}
+
+/// All that the server does with a request, without the socket.
+fn answer(director: &mut Director, request: &ModelRequest) {
+    let api = request.api;
+    match director.decide(request, true) {
+        Decision::Answer { answer, .. } => {
+            let calls = match &answer.action {
+                None => Vec::new(),
+                Some(action) => mapping::calls(action, &request.tools, request.working_directory.as_deref())
+                    .unwrap_or_default(),
+            };
+            let calls = calls.into_iter().map(|call| ("toolu_p0_000001".to_owned(), call)).collect();
+            let reply = Reply {
+                model: request.model.clone(),
+                think: answer.think,
+                say: answer.say,
+                calls,
+                usage: answer.usage,
+                serial: 1,
+            };
+            for event in reply::events(api, &reply) {
+                assert!(event.encode().ends_with("\n\n") && event.encode().lines().count() == 3);
+            }
+            reply::body(api, &reply);
+        }
+        Decision::Fault { .. } => {
+            reply::opening(api, &request.model, 1);
+            reply::stream_error(api, &request.model, 1);
+            reply::out_of_credit(api);
+        }
+        Decision::Exhausted { .. } | Decision::Side | Decision::NoScenario => {}
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_script_or_refused(text in any::<String>()) {
+        let _either = Script::parse(&text);
+    }
+
+    #[test]
+    fn any_script_answers_any_request(script in script(), requests in prop::collection::vec(request(), 1..4)) {
+        if let Ok(script) = Script::parse(&script.to_string()) {
+            let mut director = Director::new(script);
+            for body in &requests {
+                answer(&mut director, &anthropic::request(body));
+                answer(&mut director, &responses::request(body));
+            }
+        }
+    }
+
+    #[test]
+    fn any_json_is_read_as_a_request(body in json_value()) {
+        prop_assert_eq!(anthropic::request(&body).api, Api::Anthropic);
+        prop_assert_eq!(responses::request(&body).api, Api::OpenaiResponses);
+    }
+}
