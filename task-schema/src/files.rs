@@ -4,11 +4,12 @@
 //! So a file is opened without following a link, must be a regular file, and is cut off at its cap before a
 //! byte of it is parsed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 /// `tasking.yaml` in the control directory.
@@ -68,19 +69,7 @@ pub enum ReadError {
 /// Reads a whole text file of at most `max` bytes, refusing links and everything that is not a regular file.
 pub fn read_capped(path: &Path, max: u64) -> Result<String, ReadError> {
     let at = || path.to_path_buf();
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Missing { path: at() }),
-        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) => {
-            return Err(ReadError::NotRegular { path: at() });
-        }
-        Err(source) => return Err(ReadError::Io { path: at(), source }),
-    };
-    let meta = file.metadata().map_err(|source| ReadError::Io { path: at(), source })?;
-    if !meta.is_file() {
-        return Err(ReadError::NotRegular { path: at() });
-    }
+    let (file, meta) = open_regular(path)?;
     if meta.len() > max {
         return Err(ReadError::TooLarge { path: at(), max });
     }
@@ -91,6 +80,26 @@ pub fn read_capped(path: &Path, max: u64) -> Result<String, ReadError> {
     }
     String::from_utf8(bytes)
         .map_err(|error| ReadError::NotUtf8 { path: at(), offset: error.utf8_error().valid_up_to() })
+}
+
+/// Opens a file for reading without following a link and without waiting for a pipe's other end.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata), ReadError> {
+    let at = || path.to_path_buf();
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Missing { path: at() }),
+        Err(source) => {
+            // A link answers ELOOP, a socket or a device without a driver ENXIO.
+            let special = [Errno::ELOOP as i32, Errno::ENXIO as i32, Errno::ENODEV as i32];
+            return Err(match source.raw_os_error() {
+                Some(code) if special.contains(&code) => ReadError::NotRegular { path: at() },
+                _ => ReadError::Io { path: at(), source },
+            });
+        }
+    };
+    let meta = file.metadata().map_err(|source| ReadError::Io { path: at(), source })?;
+    if meta.is_file() { Ok((file, meta)) } else { Err(ReadError::NotRegular { path: at() }) }
 }
 
 /// Replaces `path` with `content`: temp file in the same folder, fsync, rename, fsync of the folder.

@@ -2,6 +2,7 @@
 
 mod document;
 mod event;
+mod event_reader;
 mod failure;
 mod files;
 mod manifest;
@@ -11,6 +12,7 @@ mod tasking;
 
 pub use document::{Diagnostic, Diagnostics, parse_event, parse_manifest, parse_reporting, parse_tasking, to_yaml};
 pub use event::{Event, EventKind};
+pub use event_reader::{EventItem, EventReader, MAX_EVENT_LOG_BYTES};
 pub use failure::{Failure, FailureKind};
 pub use files::{
     ControlDir, EVENTS_FILE, LOGS_DIR, MAX_EVENT_BYTES, MAX_YAML_BYTES, REPORTING_FILE, ReadError, TASKING_FILE,
