@@ -54,6 +54,11 @@ impl fmt::Display for Diagnostics {
     }
 }
 
+/// Reads any settings file: unknown keys are refused with a suggestion, an empty file means the defaults.
+pub fn parse_strict<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Diagnostics> {
+    parse_yaml(file, if text.trim().is_empty() { "{}" } else { text })
+}
+
 /// Reads `tasking.yaml`: unknown versions and unknown keys are refused.
 pub fn parse_tasking(file: &str, text: &str) -> Result<Tasking, Diagnostics> {
     parse_yaml(file, text)

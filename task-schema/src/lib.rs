@@ -10,7 +10,9 @@ mod reporting;
 mod scalar;
 mod tasking;
 
-pub use document::{Diagnostic, Diagnostics, parse_event, parse_manifest, parse_reporting, parse_tasking, to_yaml};
+pub use document::{
+    Diagnostic, Diagnostics, parse_event, parse_manifest, parse_reporting, parse_strict, parse_tasking, to_yaml,
+};
 pub use event::{Event, EventKind};
 pub use event_reader::{EventItem, EventReader, MAX_EVENT_LOG_BYTES};
 pub use failure::{Failure, FailureKind};
