@@ -1,1 +1,111 @@
 #![doc = include_str!("../README.md")]
+
+mod catalog;
+mod container;
+mod decide;
+mod drive;
+mod error;
+mod facts;
+mod follow;
+mod gather;
+mod git;
+mod observe;
+mod open;
+mod perform;
+mod tasking;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cloud_code_model::{Clock, IdSource, InstanceId};
+use cloud_code_runtime::{Runtime, Secrets};
+use cloud_code_store::SqliteStore;
+use cloud_code_workspace::Layout;
+use secrecy::SecretString;
+
+pub use catalog::{COMMAND_CLI, CliCatalog, CliEntry, CliError, CliOrigin};
+pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step, StopReason, decide};
+pub use error::EngineError;
+pub use facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
+pub use follow::Follower;
+pub use git::Repo;
+pub use observe::{Notice, Observer, Silent};
+pub use open::{RunRequest, Uncommitted};
+pub use tasking::next_tasking;
+
+/// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.
+pub type Environment = Arc<dyn Fn(&str) -> Option<SecretString> + Send + Sync>;
+
+/// What holds for one installation, whatever the task.
+pub struct EngineSettings {
+    /// Whose containers they are.
+    pub instance: InstanceId,
+    /// Where everything lives.
+    pub layout: Layout,
+    /// The static agent binary on this host.
+    pub agent_binary: PathBuf,
+    /// The user that a CLI runs as and that owns the tree. Never root.
+    pub cli_user: (u32, u32),
+    /// Whether this process is root, and therefore must hand the tree to that user.
+    pub runs_as_root: bool,
+    /// The coding CLIs.
+    pub catalog: CliCatalog,
+    /// Where credentials come from.
+    pub environment: Environment,
+}
+
+/// The reconciler of one installation.
+pub struct Engine {
+    pub(crate) settings: EngineSettings,
+    pub(crate) store: SqliteStore,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+}
+
+impl Engine {
+    /// Puts the rooms together. Nothing is read or started.
+    pub fn new(
+        settings: EngineSettings,
+        store: SqliteStore,
+        runtime: Arc<dyn Runtime>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Self {
+        Self { settings, store, runtime, clock, ids }
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    /// What holds for this installation.
+    pub const fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
+    /// The credentials and secrets of a task, read now from the environment.
+    pub(crate) fn secrets(&self, facts: &Facts) -> Result<Secrets, EngineError> {
+        let plan = &facts.record.task.plan;
+        let manifest = self.settings.catalog.manifest_for(plan)?;
+        let names = manifest.credentials.iter().chain(&plan.secrets);
+        Ok(names.filter_map(|name| Some((name.clone(), (self.settings.environment)(name)?))).collect())
+    }
+}
+
+/// Runs blocking work (git, files) off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
+        Ok(result) => result,
+        Err(error) => Err(EngineError::Job(error.to_string())),
+    }
+}
+
+/// A status as it stands in files.
+pub(crate) fn words<T: serde::Serialize>(status: &T) -> String {
+    serde_json::to_value(status).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,64 @@
+# The one door. `make` alone says what can be done.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
+RUNTIME ?= docker
+ARGS    ?=
+# A PEM file of CA certificates to trust in image builds, for networks with an authority of their own.
+EXTRA_CA ?=
+BASE_IMAGE ?= debian:bookworm-slim
+
+STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(HOST)
+BIN    := target/release
+
+.PHONY: help
+help: ## Say what can be done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: demo
+demo: build ## Do the main job on a sample repository, end to end (RUNTIME=local: without Docker, no sandbox)
+	RUNTIME=$(RUNTIME) EXTRA_CA="$(EXTRA_CA)" BASE_IMAGE=$(BASE_IMAGE) examples/demo/demo.sh
+
+.PHONY: run
+run: build ## Run cloud-code, as in: make run ARGS='list'
+	$(BIN)/cloud-code $(ARGS)
+
+.PHONY: build
+build: ## Build cloud-code, and the static agent beside it
+	docker/ensure-tools.sh build
+	cargo build --locked --release -p cloud-code-cli
+	$(STATIC) --profile agent -p cloud-code-agent
+	$(STATIC) --release -p cloud-code-testkit
+	install -m 755 target/$(HOST)/agent/cloud-code-agent $(BIN)/cloud-code-agent
+	install -m 755 target/$(HOST)/release/cloud-code-testkit $(BIN)/cloud-code-testkit
+
+.PHONY: engine
+engine: ## Start the Docker engine; install Debian's when there is none and this user may
+	docker/ensure-tools.sh engine
+
+.PHONY: images
+images: build engine ## Build the images that the coding CLIs run in
+	docker/base-image.sh $(BASE_IMAGE)
+	$(BIN)/cloud-code --home target/images-home images build --base-image $(BASE_IMAGE) $(if $(EXTRA_CA),--extra-ca $(EXTRA_CA))
+
+.PHONY: test
+test: images ## Run every test, the real coding CLIs in real containers included
+	cargo test --locked --workspace --no-fail-fast
+
+.PHONY: check
+check: ## Format, lints, docs
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+.PHONY: bench
+bench: images ## Measure the promised figures, each beside a named alternative
+	cargo build --locked --release -p cloud-code-bench
+	$(BIN)/cloud-code-bench $(ARGS)
+
+.PHONY: install
+install: build ## Install to PREFIX/bin (default /usr/local)
+	install -d $(or $(PREFIX),/usr/local)/bin
+	install -m 755 $(BIN)/cloud-code $(BIN)/cloud-code-agent $(or $(PREFIX),/usr/local)/bin/

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Makes sure that what building and running need is there: installs it where it may (root on Debian or Ubuntu),
+# else says the command. `ensure-tools.sh build` is for compiling, `ensure-tools.sh engine` for Docker.
+set -euo pipefail
+
+# Seconds an engine may take to answer. A cold start on a small machine takes 3 to 10.
+ENGINE_PATIENCE=60
+SOCKET=${DOCKER_HOST:-unix:///var/run/docker.sock}
+
+may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+install_packages() {
+    local why=$1
+    shift
+    if ! may_install; then
+        echo "error: $why" >&2
+        echo "  hint: on Debian or Ubuntu: sudo apt-get install $*" >&2
+        exit 1
+    fi
+    echo "$why; installing $*" >&2
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+build() {
+    command -v cargo >/dev/null || {
+        echo "error: Rust is not installed" >&2
+        echo "  hint: install it from https://rustup.rs" >&2
+        exit 1
+    }
+    local missing=()
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v git >/dev/null || missing+=(git)
+    command -v make >/dev/null || missing+=(make)
+    [ ${#missing[@]} = 0 ] || install_packages "tools for building are missing" "${missing[@]}"
+}
+
+engine() {
+    if answers; then return; fi
+    if [ "$SOCKET" != unix:///var/run/docker.sock ]; then
+        echo "error: no Docker engine answers at $SOCKET (DOCKER_HOST)" >&2
+        exit 1
+    fi
+    if [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]; then
+        echo "error: this user may not use the Docker engine" >&2
+        echo "  hint: sudo usermod -aG docker $(id -un), then log in again" >&2
+        exit 1
+    fi
+    command -v dockerd >/dev/null || install_packages "there is no Docker engine" docker.io iptables
+    command -v docker >/dev/null || install_packages "there is no docker program" docker.io
+    if answers; then return; fi
+    if [ "$(id -u)" != 0 ]; then
+        echo "error: the Docker engine does not run" >&2
+        echo "  hint: sudo systemctl start docker" >&2
+        exit 1
+    fi
+    echo "starting the Docker engine" >&2
+    if [ -d /run/systemd/system ]; then
+        systemctl start docker
+    else
+        local log=/var/log/cloud-code-dockerd.log
+        setsid dockerd >"$log" 2>&1 </dev/null &
+    fi
+    for _ in $(seq "$ENGINE_PATIENCE"); do
+        if answers; then return; fi
+        sleep 1
+    done
+    echo "error: the Docker engine did not answer within $ENGINE_PATIENCE s" >&2
+    [ -f /var/log/cloud-code-dockerd.log ] && tail -n 20 /var/log/cloud-code-dockerd.log >&2
+    exit 1
+}
+
+case "${1:-}" in
+build) build ;;
+engine) engine ;;
+*)
+    echo "usage: $0 build|engine" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,202 @@
+//! One installation, put together: settings, store, runtimes, engine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use cloud_code_engine::{CliCatalog, Engine, EngineSettings};
+use cloud_code_model::{Clock, GlobalSettings, IdSource, InstanceId, Issue, RuntimeKind, TaskRecord};
+use cloud_code_runtime::{DockerRuntime, DockerSettings, LocalRuntime, LocalSettings, Runtime};
+use cloud_code_store::{SqliteStore, Store};
+use cloud_code_task_schema::TaskId;
+use cloud_code_workspace::Layout;
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use crate::args::GlobalArgs;
+use crate::{catalog, settings};
+
+/// The database, below the home folder.
+const DATABASE: &str = "cloud-code.db";
+/// The id of this installation, below the home folder. Made once.
+const INSTANCE_FILE: &str = "instance";
+/// The agent's program, beside this one.
+const AGENT_NAME: &str = "cloud-code-agent";
+/// Digits of a new instance id: enough that two installations on one Docker engine never meet.
+const INSTANCE_DIGITS: usize = 8;
+/// How many issues are looked through when an issue is named by its key alone.
+const MAX_SEARCH: u32 = 10_000;
+
+/// What every command starts from.
+pub(crate) struct App {
+    pub(crate) home: PathBuf,
+    pub(crate) settings: GlobalSettings,
+    pub(crate) catalog: CliCatalog,
+    pub(crate) layout: Layout,
+}
+
+/// The machine's clock.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// ULIDs from the machine's clock and randomness.
+struct SystemIds;
+
+impl IdSource for SystemIds {
+    fn task_id(&self) -> TaskId {
+        new_task_id()
+    }
+}
+
+fn new_task_id() -> TaskId {
+    // A ULID is 26 letters and digits, which every task id may be.
+    loop {
+        if let Ok(id) = ulid::Ulid::generate().to_string().parse() {
+            return id;
+        }
+    }
+}
+
+impl App {
+    /// Reads and validates everything; makes nothing.
+    pub(crate) fn load(global: &GlobalArgs) -> Result<Self> {
+        let home = settings::home(global.home.clone())?;
+        let loaded = settings::global(&home)?;
+        let folders: Vec<PathBuf> =
+            loaded.cli_dirs.iter().map(PathBuf::from).chain(global.cli_dir.iter().cloned()).collect();
+        let catalog = catalog::load(&loaded.docker, &folders)?;
+        let layout = Layout::new(&home);
+        Ok(Self { home, settings: loaded, catalog, layout })
+    }
+
+    /// The store; made when it is not there.
+    pub(crate) async fn store(&self) -> Result<SqliteStore> {
+        make_home(&self.home)?;
+        let path = self.home.join(DATABASE);
+        SqliteStore::open(&path).await.with_context(|| format!("cannot open {}", path.display()))
+    }
+
+    /// The runtime of a kind.
+    pub(crate) fn runtime(&self, kind: RuntimeKind) -> Result<Arc<dyn Runtime>> {
+        Ok(match kind {
+            RuntimeKind::Docker => Arc::new(self.docker()?),
+            RuntimeKind::Local => {
+                let settings = LocalSettings::new(self.instance()?, self.home.join("local"));
+                Arc::new(LocalRuntime::new(settings)?)
+            }
+        })
+    }
+
+    /// The Docker engine.
+    pub(crate) fn docker(&self) -> Result<DockerRuntime> {
+        let settings = DockerSettings::from_environment(self.instance()?);
+        let host = self.settings.docker.host.clone().or(settings.host);
+        Ok(DockerRuntime::new(DockerSettings { host, ..settings }))
+    }
+
+    /// The engine, for tasks of one runtime.
+    pub(crate) async fn engine(&self, kind: RuntimeKind) -> Result<Engine> {
+        let store = self.store().await?;
+        let settings = EngineSettings {
+            instance: self.instance()?,
+            layout: self.layout.clone(),
+            agent_binary: self.agent_binary()?,
+            cli_user: settings::agent_user(self.settings.agent_user.as_deref()).map(|user| own_user().unwrap_or(user))?,
+            runs_as_root: own_user().is_none(),
+            catalog: self.catalog.clone(),
+            environment: Arc::new(|name| std::env::var(name).ok().filter(|v| !v.is_empty()).map(SecretString::from)),
+        };
+        Ok(Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds)))
+    }
+
+    /// Where the agent's program is.
+    pub(crate) fn agent_binary(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.settings.agent_binary {
+            return Ok(PathBuf::from(path));
+        }
+        let own = std::env::current_exe().context("cannot find this program's own path")?;
+        Ok(own.with_file_name(AGENT_NAME))
+    }
+
+    /// The id of this installation, made on first use.
+    pub(crate) fn instance(&self) -> Result<InstanceId> {
+        let path = self.home.join(INSTANCE_FILE);
+        let read = |path: &Path| -> Result<InstanceId> {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            text.trim().parse().with_context(|| format!("{} does not hold an instance id", path.display()))
+        };
+        if path.exists() {
+            return read(&path);
+        }
+        make_home(&self.home)?;
+        let ulid = ulid::Ulid::generate().to_string().to_ascii_lowercase();
+        // The end of a ulid is its random part.
+        let id = ulid.get(ulid.len() - INSTANCE_DIGITS..).unwrap_or(&ulid).to_owned();
+        // Linked into place, so that of two first processes one wins and both read the same id.
+        let temp = self.home.join(format!(".{INSTANCE_FILE}.{}", std::process::id()));
+        fs::write(&temp, format!("{id}\n")).with_context(|| format!("cannot write {}", temp.display()))?;
+        let linked = fs::hard_link(&temp, &path);
+        fs::remove_file(&temp).with_context(|| format!("cannot remove {}", temp.display()))?;
+        match linked {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(error).with_context(|| format!("cannot write {}", path.display()))
+            }
+            Ok(()) | Err(_) => read(&path),
+        }
+    }
+
+    /// The issue a person names: `key`, `project#key`, or the newest.
+    pub(crate) async fn find_issue(&self, store: &SqliteStore, named: Option<&str>) -> Result<Issue> {
+        let issues = store.issues(None, MAX_SEARCH).await?;
+        let Some(named) = named else {
+            return issues.into_iter().next().ok_or_else(|| {
+                anyhow!("there is no issue yet\n  hint: cloud-code run --repo . \"Fix the login check\"")
+            });
+        };
+        let matches: Vec<Issue> = issues
+            .into_iter()
+            .filter(|issue| match named.split_once('#') {
+                Some((project, key)) => issue.project.as_str() == project && issue.key.as_str() == key,
+                None => issue.key.as_str() == named,
+            })
+            .collect();
+        match <[Issue; 1]>::try_from(matches) {
+            Ok([issue]) => Ok(issue),
+            Err(none) if none.is_empty() => {
+                bail!("there is no issue `{named}`\n  hint: `cloud-code list` shows them all")
+            }
+            Err(several) => {
+                let names: Vec<String> = several.iter().map(|i| format!("{}#{}", i.project, i.key)).collect();
+                bail!("`{named}` is the key of several issues\n  hint: name one of {}", names.join(", "))
+            }
+        }
+    }
+
+    /// The newest task of an issue.
+    pub(crate) async fn newest_task(&self, store: &SqliteStore, issue: &Issue) -> Result<TaskRecord> {
+        let mut tasks = store.tasks_of(&issue.project, &issue.key).await?;
+        tasks.pop().ok_or_else(|| anyhow!("the issue {}#{} has no task", issue.project, issue.key))
+    }
+}
+
+/// Makes the home folder. Others may look through it to the worktrees, but not list or change it.
+fn make_home(home: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(home)
+        .with_context(|| format!("cannot make the home folder {}", home.display()))
+}
+
+/// This process's user and group, unless it is root.
+fn own_user() -> Option<(u32, u32)> {
+    let uid = nix::unistd::geteuid();
+    (!uid.is_root()).then(|| (uid.as_raw(), nix::unistd::getegid().as_raw()))
+}

@@ -1,0 +1,365 @@
+//! The command line. Its help is the manual that people really read, so every command shows how it is used.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cloud_code_model::{ProjectName, RuntimeKind};
+use cloud_code_task_schema::{BranchName, CliName, HumanDuration, Mode, Usd};
+
+/// Runs coding CLIs on your repositories, each task in a container and on a branch of its own.
+///
+/// A task is written to a file, an agent in a container runs the CLI on it, and the commits come back as a branch
+/// that you review. Everything that was asked and answered stands in two YAML files: `cloud-code inspect` shows them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cloud-code",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "First steps:\n  cloud-code doctor                            what this machine lacks\n  \
+        cloud-code images build claude-code          build the CLI's image, once\n  \
+        cloud-code run --repo . \"Fix the login check\"   do a task\n  \
+        cloud-code diff                              look at the last one's work"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Where mirrors, workspaces, settings and the database live [default: ~/.cloud-code, as root /var/lib/cloud-code].
+    #[arg(long, global = true, env = "CLOUD_CODE_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// A folder with further CLIs, one folder each with a `cli.yaml`. Can be given several times.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) cli_dir: Vec<PathBuf>,
+    /// Say more on standard error: once for steps, twice for details. `RUST_LOG` refines it.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Do a task: worktree, container, CLI, and its commits back on a branch.
+    #[command(after_help = RUN_HELP)]
+    Run(Box<RunArgs>),
+    /// Show one issue: state, branch, cost, and what the agent said.
+    Status(StatusArgs),
+    /// List issues, newest first.
+    List(ListArgs),
+    /// Show what the agent did, event by event, or the CLI's raw output.
+    Logs(LogsArgs),
+    /// Show an issue's work as a patch.
+    Diff(DiffArgs),
+    /// Stop a running task. What it did so far is committed and kept.
+    Cancel(IssueArg),
+    /// Go on with a task whose `run` was interrupted.
+    Resume(ResumeArgs),
+    /// Remove the workspaces of ended issues. Branches stay.
+    Clean(CleanArgs),
+    /// Show both files of an issue side by side, and what is stale, late or contradictory in them.
+    Inspect(InspectArgs),
+    /// Check files of the contract and settings, with line and key of every problem.
+    #[command(after_help = "Which kind a file is follows from its name; `--kind` overrides that:\n  \
+        cloud-code validate .cloud-code/tasking.yaml .cloud-code/events.jsonl\n  \
+        cloud-code validate --kind tasking my-file.yaml")]
+    Validate(ValidateArgs),
+    /// Print the JSON Schema of a file, for editors and other programs.
+    Schema(SchemaArgs),
+    /// Build and list the images that CLIs run in.
+    #[command(subcommand)]
+    Images(ImagesCommand),
+    /// Check what this machine lacks, with the command that fixes it.
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Install it for bash:\n  \
+        cloud-code completions bash > ~/.local/share/bash-completion/completions/cloud-code")]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+const RUN_HELP: &str = "Examples:
+  cloud-code run --repo . \"Fix the login check\"
+  cloud-code run --repo https://github.com/acme/shop --cli codex \"Add a health endpoint\"
+  cloud-code run --project shop --verify 'cargo test' --max-cost 2 < task.md
+  cloud-code run --repo . --cli command --command 'sh tools/update.sh' \"Update the licences\"
+
+The work stands on a branch cloud-code/<slug>: in your repository when it is a folder, else in the mirror.
+Ctrl-C stops the task and keeps its work; a second Ctrl-C ends its container at once.
+
+Exit codes: 0 done, 1 could not be run, 2 wrong usage, 3 the task failed, 4 it needs an answer, 5 cancelled.";
+
+/// What to do, where, and with which CLI.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// What to do. The first line is the title. Without it the text is read from standard input.
+    pub(crate) task: Option<String>,
+    /// Path or URL of the repository [default: the project's].
+    #[arg(long, value_name = "PATH_OR_URL", required_unless_present = "project")]
+    pub(crate) repo: Option<String>,
+    /// A project of `projects/<NAME>.yaml` [default: one named after the repository, with default settings].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<ProjectName>,
+    /// The coding CLI.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cli: Option<String>,
+    /// The program of `--cli command`, split at spaces; quotes group words.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) command: Option<String>,
+    /// The model's name.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// The branch to start from [default: the repository's current one].
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) base: Option<BranchName>,
+    /// The branch to leave the work on; refused if it exists [default: cloud-code/<slug of the title>].
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) branch: Option<BranchName>,
+    /// Let it change files, or only read.
+    #[arg(long, value_enum, default_value_t = ModeArg::Edit)]
+    pub(crate) mode: ModeArg,
+    /// How the agent is started. `local` has no sandbox: the CLI runs with the rights of its user.
+    #[arg(long, value_enum)]
+    pub(crate) runtime: Option<RuntimeArg>,
+    /// The image to run in [default: the CLI's own].
+    #[arg(long)]
+    pub(crate) image: Option<String>,
+    /// `bridge`, `none`, `host`, a network's name, or `container:NAME`.
+    #[arg(long)]
+    pub(crate) network: Option<String>,
+    /// The provider's address, for a gateway or a proxy.
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// A shell command that must succeed after the CLI. Can be given several times.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) verify: Vec<String>,
+    /// Longest time in all, such as `90s`, `15m`, `1h`.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<HumanDuration>,
+    /// Most money, in US dollars.
+    #[arg(long, value_name = "USD", value_parser = usd)]
+    pub(crate) max_cost: Option<Usd>,
+    /// Most turns of the model.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) max_turns: Option<u32>,
+    /// Take changes to CI workflow files, which run with the repository's secrets.
+    #[arg(long)]
+    pub(crate) allow_workflow_changes: bool,
+    /// Start although the repository has uncommitted changes; they are not part of the task.
+    #[arg(long)]
+    pub(crate) allow_dirty: bool,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn usd(text: &str) -> Result<Usd, String> {
+    let number: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    Usd::new(number).map_err(|e| e.to_string())
+}
+
+/// See [`Mode`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ModeArg {
+    /// Change files.
+    Edit,
+    /// Read only: say what would be done.
+    Plan,
+    /// Read only: judge what is there.
+    Review,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Edit => Self::Edit,
+            ModeArg::Plan => Self::Plan,
+            ModeArg::Review => Self::Review,
+        }
+    }
+}
+
+/// See [`RuntimeKind`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RuntimeArg {
+    /// In a container of its own.
+    Docker,
+    /// As a child process of this user, without a sandbox.
+    Local,
+}
+
+impl From<RuntimeArg> for RuntimeKind {
+    fn from(runtime: RuntimeArg) -> Self {
+        match runtime {
+            RuntimeArg::Docker => Self::Docker,
+            RuntimeArg::Local => Self::Local,
+        }
+    }
+}
+
+/// Names an issue.
+#[derive(Debug, Args)]
+pub(crate) struct IssueArg {
+    /// The issue as `list` shows it: `fix-the-login-check`, or `project#key` where the key alone is not enough
+    /// [default: the newest].
+    pub(crate) issue: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only this project.
+    #[arg(long)]
+    pub(crate) project: Option<ProjectName>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(crate) limit: u32,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// Go on until the task has ended.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// The CLI's raw output instead of events.
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Events as they stand in the file, one JSON object a line.
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// Only file names and counts.
+    #[arg(long)]
+    pub(crate) stat: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CleanArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// Every ended issue.
+    #[arg(long, conflicts_with = "issue")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// An issue, or the path of a workspace or control directory [default: the newest issue].
+    pub(crate) target: Option<String>,
+    /// Show it again on every change, until Ctrl-C.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+/// The kinds of files that can be checked.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FileKind {
+    /// `tasking.yaml`
+    Tasking,
+    /// `reporting.yaml`
+    Reporting,
+    /// `events.jsonl`
+    Event,
+    /// `cli.yaml`
+    Cli,
+    /// `cloud-code.yaml`
+    Settings,
+    /// `projects/<name>.yaml`
+    Project,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// The files.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// What they are [default: by name].
+    #[arg(long, value_enum)]
+    pub(crate) kind: Option<FileKind>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Of which file.
+    #[arg(value_enum)]
+    pub(crate) kind: FileKind,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImagesCommand {
+    /// Build the images of CLIs.
+    #[command(after_help = "Examples:\n  cloud-code images build\n  \
+        cloud-code images build codex --extra-ca /etc/ssl/company.pem\n  \
+        cloud-code images build claude-code --project-image acme/shop-dev:3 --tag acme/shop-claude:3")]
+    Build(BuildArgs),
+    /// List the images of CLIs on this machine.
+    List {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Which CLIs [default: all with an image of their own].
+    pub(crate) clis: Vec<CliName>,
+    /// The image under them all [default: `docker.base_image`, else debian:bookworm-slim].
+    #[arg(long, value_name = "IMAGE", conflicts_with = "project_image")]
+    pub(crate) base_image: Option<String>,
+    /// Build upon this image of a project, with its tools in it; needs exactly one CLI.
+    #[arg(long, value_name = "IMAGE", requires = "clis")]
+    pub(crate) project_image: Option<String>,
+    /// The name of the result; needs exactly one CLI [default: cloud-code/<cli>:<version>].
+    #[arg(long, value_name = "NAME", requires = "clis")]
+    pub(crate) tag: Option<String>,
+    /// A PEM file of CA certificates to trust besides the system's [default: `docker.extra_ca`].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) extra_ca: Option<PathBuf>,
+    /// A build argument, such as a package mirror. Can be given several times.
+    #[arg(long = "build-arg", value_name = "NAME=VALUE")]
+    pub(crate) build_args: Vec<String>,
+    /// Print every line of the build.
+    #[arg(long)]
+    pub(crate) plain: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

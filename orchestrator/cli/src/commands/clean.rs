@@ -1,0 +1,58 @@
+//! `clean`: remove the workspaces of ended issues. Branches stay, in the mirror and in the user's repository.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow, bail};
+use cloud_code_engine::Repo;
+use cloud_code_model::Issue;
+use cloud_code_store::{SqliteStore, Store};
+use jiff::Timestamp;
+
+use crate::app::App;
+use crate::args::CleanArgs;
+use crate::ui;
+
+/// How many issues one `--all` goes through.
+const MAX_ISSUES: u32 = 10_000;
+
+/// `cloud-code clean`.
+pub(crate) async fn run(app: &App, args: CleanArgs) -> Result<ExitCode> {
+    let store = app.store().await?;
+    let issues = match (&args.issue.issue, args.all) {
+        (_, true) => store.issues(None, MAX_ISSUES).await?,
+        (Some(named), false) => vec![app.find_issue(&store, Some(named)).await?],
+        (None, false) => bail!("name an issue, or pass --all\n  hint: `cloud-code list` shows them all"),
+    };
+    let mut cleaned = 0_u32;
+    for issue in issues.iter().filter(|i| i.cleaned_at.is_none()) {
+        if let Some(open) = open_task(&store, issue).await? {
+            if !args.all {
+                bail!(
+                    "{}#{} is still {open}\n  hint: `cloud-code cancel {}` stops it, `cloud-code resume {}` finishes it",
+                    issue.project,
+                    issue.key,
+                    issue.key,
+                    issue.key
+                );
+            }
+            ui::err(format!("left alone: {}#{} is still {open}", issue.project, issue.key));
+            continue;
+        }
+        let record = app.newest_task(&store, issue).await?;
+        let engine = app.engine(record.task.plan.runtime).await?;
+        engine.remove_leftovers(&record).await.map_err(|e| anyhow!(e.chain()))?;
+        Repo::new(&app.layout, &issue.project, &record.task.plan.repo)?.remove(&issue.key)?;
+        store.mark_cleaned(&issue.project, &issue.key, Timestamp::now()).await?;
+        ui::out(format!("cleaned {}#{}, its branch {} stays", issue.project, issue.key, issue.branch));
+        cleaned += 1;
+    }
+    if cleaned == 0 {
+        ui::out("nothing to clean");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open_task(store: &SqliteStore, issue: &Issue) -> Result<Option<String>> {
+    let tasks = store.tasks_of(&issue.project, &issue.key).await?;
+    Ok(tasks.iter().find(|t| !t.state.status().is_terminal()).map(|t| t.state.status().to_string()))
+}

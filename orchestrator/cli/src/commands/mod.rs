@@ -1,0 +1,66 @@
+//! One file a command. Each reads what it needs, asks the engine or the store, and prints.
+
+mod cancel;
+mod clean;
+mod diff;
+mod doctor;
+mod images;
+mod inspect;
+mod list;
+mod logs;
+mod run;
+mod schema;
+mod status;
+mod validate;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::app::App;
+use crate::args::{Cli, Command};
+
+/// The command could not do its work.
+pub(crate) const EXIT_ERROR: u8 = 1;
+/// The task failed.
+pub(crate) const EXIT_FAILED: u8 = 3;
+/// The task ended with a question.
+pub(crate) const EXIT_NEEDS_INPUT: u8 = 4;
+/// The task was cancelled.
+pub(crate) const EXIT_CANCELLED: u8 = 5;
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
+    // These need no installation, so they work where none can be made.
+    match &cli.command {
+        Command::Completions { shell } => return completions(*shell),
+        Command::Schema(args) => return schema::run(args),
+        Command::Validate(args) => return validate::run(args),
+        _ => {}
+    }
+    let app = App::load(&cli.global)?;
+    match cli.command {
+        Command::Run(args) => run::run(&app, *args).await,
+        Command::Resume(args) => run::resume(&app, args).await,
+        Command::Status(args) => status::run(&app, args).await,
+        Command::List(args) => list::run(&app, args).await,
+        Command::Logs(args) => logs::run(&app, args).await,
+        Command::Diff(args) => diff::run(&app, args).await,
+        Command::Cancel(args) => cancel::run(&app, args).await,
+        Command::Clean(args) => clean::run(&app, args).await,
+        Command::Inspect(args) => inspect::run(&app, args).await,
+        Command::Images(command) => images::run(&app, command).await,
+        Command::Doctor(args) => doctor::run(&app, args).await,
+        Command::Completions { shell } => completions(shell),
+        Command::Schema(args) => schema::run(&args),
+        Command::Validate(args) => validate::run(&args),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cloud-code", &mut script);
+    crate::ui::out_raw(script);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,94 @@
+//! `status`: one issue, as it stands.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use cloud_code_engine::Repo;
+use cloud_code_model::{Issue, TaskRecord, TaskState};
+use cloud_code_runtime::ContainerId;
+use cloud_code_store::Store;
+use cloud_code_task_schema::{ControlDir, MAX_YAML_BYTES, parse_reporting, read_capped};
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::app::App;
+use crate::args::StatusArgs;
+use crate::progress::usage_line;
+use crate::ui;
+
+/// `cloud-code status`.
+pub(crate) async fn run(app: &App, args: StatusArgs) -> Result<ExitCode> {
+    let store = app.store().await?;
+    let issue = app.find_issue(&store, args.issue.issue.as_deref()).await?;
+    let tasks = store.tasks_of(&issue.project, &issue.key).await?;
+    if args.json {
+        let mut shown = Vec::new();
+        for task in &tasks {
+            let attempts = store.attempts(&task.task.id).await?;
+            shown.push(json!({"task": task, "attempts": attempts}));
+        }
+        ui::out(json!({"issue": issue, "tasks": shown}).to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    ui::out(format!("{}#{}  {}", issue.project, issue.key, ui::one_line(&issue.title)));
+    ui::out(format!("branch   {} from {} ({})", issue.branch, issue.base, short(&issue.base_sha)));
+    for task in &tasks {
+        show(app, &issue, task).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn short(sha: &str) -> &str {
+    sha.get(..12).unwrap_or(sha)
+}
+
+async fn show(app: &App, issue: &Issue, record: &TaskRecord) -> Result<()> {
+    let task = &record.task;
+    ui::out("");
+    ui::out(format!("task     {}  {}", task.id, ui::one_line(&task.title)));
+    ui::out(format!("state    {}", state_line(app, record).await));
+    if let TaskState::Failed { failure, .. } = &record.state {
+        ui::out(format!("why      {}: {}", failure.kind, ui::one_line(&failure.message)));
+        ui::out(format!("hint     {}", failure.kind.advice()));
+    }
+    ui::out(format!("cli      {} in {}", task.plan.cli, task.plan.runtime));
+    if let Some(head) = record.state.head() {
+        let repo = Repo::new(&app.layout, &task.project, &task.plan.repo)?;
+        let delivered = matches!(record.state, TaskState::Done { .. });
+        ui::out(format!("work     {} {}", short(head), repo.where_to_find(&issue.branch, delivered)));
+    }
+    let usage = usage_line(&record.usage);
+    if !usage.is_empty() {
+        ui::out(format!("used     {usage}"));
+    }
+    if let Some(summary) = &record.summary {
+        ui::out("");
+        for line in ui::clean(summary).trim().lines() {
+            ui::out(format!("  {line}"));
+        }
+    }
+    Ok(())
+}
+
+/// The state, and for a running task whether its agent still lives: a fact of this moment, stored nowhere.
+async fn state_line(app: &App, record: &TaskRecord) -> String {
+    let status = record.state.status();
+    let TaskState::Running { container, started_at } = &record.state else { return status.to_string() };
+    let running = ui::clock(Timestamp::now().duration_since(*started_at).as_secs());
+    let alive = match app.runtime(record.task.plan.runtime) {
+        Ok(runtime) => match runtime.facts(&ContainerId::new(container)).await {
+            Ok(Some(facts)) if facts.state.is_running() => "its container runs".to_owned(),
+            Ok(_) => "its container has ended; `cloud-code resume` takes up what it left".to_owned(),
+            Err(error) => format!("its container cannot be seen: {}", ui::one_line(&error.to_string())),
+        },
+        Err(error) => format!("its container cannot be seen: {}", ui::one_line(&error.to_string())),
+    };
+    let control = ControlDir::new(app.layout.issue(&record.task.project, &record.task.issue).control);
+    let step = read_capped(&control.reporting(), MAX_YAML_BYTES)
+        .ok()
+        .and_then(|text| parse_reporting("reporting.yaml", &text).ok())
+        .and_then(|mut report| report.tasks.remove(&record.task.id))
+        .and_then(|task| task.current_step)
+        .map(|step| format!("; {}", ui::one_line(&step)));
+    format!("{status} for {running}, {alive}{}", step.unwrap_or_default())
+}

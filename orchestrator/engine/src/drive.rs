@@ -1,0 +1,163 @@
+//! Step after step until the task has ended, asleep on real signals in between.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use cloud_code_model::{TaskEvent, TaskRecord};
+use cloud_code_runtime::ContainerId;
+use cloud_code_store::{Store, StoreError};
+use cloud_code_task_schema::{ControlDir, Failure, TaskId};
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::{Notify, mpsc};
+
+use crate::decide::{LOOK_AGAIN, Step, decide};
+use crate::facts::Facts;
+use crate::follow::Follower;
+use crate::observe::{Notice, Observer};
+use crate::{Engine, EngineError};
+
+/// How often a changing control directory makes the driver look: an agent writes several files a second while its CLI
+/// talks, and one look covers them all. Higher delays the end of a task by as much.
+const SETTLE: Duration = Duration::from_millis(15);
+/// Room for wake-ups nobody has taken yet. One is enough: they all mean "look again".
+const WAKE_ROOM: usize = 1;
+
+impl Engine {
+    /// Drives a task to its end and returns its row.
+    ///
+    /// Only one process drives a task at a time: a second caller gets [`EngineError::Driven`]. `nudge` makes a sleeping
+    /// driver look again, for instance after a cancel request. An error leaves the task where it was, to be driven on.
+    pub async fn drive(
+        &self,
+        id: &TaskId,
+        observer: &mut dyn Observer,
+        nudge: &Notify,
+    ) -> Result<TaskRecord, EngineError> {
+        let _lock = self.lock_driver(id)?;
+        let mut session = None;
+        loop {
+            let facts = self.gather(id).await?;
+            let control = ControlDir::new(self.paths(&facts.record).control);
+            let session = session.get_or_insert_with(|| Session::new(&control, id));
+            session.follower.pump(&facts, observer);
+            let step = decide(&facts);
+            tracing::debug!(task.id = %id, step = step.name(), "next step");
+            match step {
+                Step::Finished => return Ok(facts.record),
+                Step::Wait => self.sleep(&facts, session, nudge).await,
+                step => {
+                    observer.notice(Notice::Step(&step));
+                    self.perform_or_fail(&facts, step, observer).await?;
+                }
+            }
+        }
+    }
+
+    /// Performs a step; an error that concerns only this task ends the task, with the error as its failure.
+    async fn perform_or_fail(
+        &self,
+        facts: &Facts,
+        step: Step,
+        observer: &mut dyn Observer,
+    ) -> Result<(), EngineError> {
+        let error = match self.perform(facts, &step, observer).await {
+            Ok(()) => return Ok(()),
+            // Somebody else moved the task or its container in between: look again.
+            Err(EngineError::Store(StoreError::Stale { .. })) => return Ok(()),
+            Err(error) => error,
+        };
+        if facts.record.state.status().is_terminal() {
+            return Err(error);
+        }
+        tracing::warn!(task.id = %facts.record.task.id, step = step.name(), error = %error.chain(), "a step failed");
+        let failure = Failure::new(error.failure_kind(), error.chain());
+        let at = self.clock.now();
+        let moved = self.store.transition(&facts.record, TaskEvent::HostFailed { failure }, at).await;
+        match moved {
+            Ok(record) => {
+                observer.notice(Notice::State(&record));
+                Ok(())
+            }
+            Err(StoreError::Stale { .. }) => Ok(()),
+            // The store cannot even note the failure: the first error is the one a person needs.
+            Err(_) => Err(error),
+        }
+    }
+
+    async fn sleep(&self, facts: &Facts, session: &mut Session, nudge: &Notify) {
+        let exited = async {
+            match &facts.container {
+                Some(container) => {
+                    let waited = self.runtime.wait(&ContainerId::new(&container.id)).await;
+                    if let Err(error) = waited {
+                        tracing::debug!(error = %error, "cannot wait for the container");
+                        std::future::pending::<()>().await;
+                    }
+                }
+                None => std::future::pending::<()>().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = nudge.notified() => {}
+            () = exited => {}
+            changed = session.changes.recv() => {
+                if changed.is_some() {
+                    tokio::time::sleep(SETTLE).await;
+                } else {
+                    // No watch, for instance for lack of inotify instances: the slow look has to do.
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn lock_driver(&self, id: &TaskId) -> Result<File, EngineError> {
+        let dir = self.settings.layout.home().join("locks");
+        let path = dir.join(format!("{id}.driver"));
+        let open = || -> std::io::Result<File> {
+            std::fs::create_dir_all(&dir)?;
+            File::options().create(true).append(true).open(&path)
+        };
+        let file = open().map_err(|source| EngineError::Io { path: path.clone(), source })?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => Err(EngineError::Driven { id: id.clone() }),
+            Err(std::fs::TryLockError::Error(source)) => Err(EngineError::Io { path, source }),
+        }
+    }
+}
+
+/// What a driver keeps between looks. All of it is a convenience: a fresh one sees the same facts.
+struct Session {
+    follower: Follower,
+    changes: mpsc::Receiver<()>,
+    _watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Session {
+    fn new(control: &ControlDir, id: &TaskId) -> Self {
+        let (sender, changes) = mpsc::channel(WAKE_ROOM);
+        let watcher = match watch(control.path(), sender) {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                tracing::debug!(task.id = %id, error = %error, "no file watch yet, looking once a second");
+                None
+            }
+        };
+        Self { follower: Follower::new(control.clone(), id.clone()), changes, _watcher: watcher }
+    }
+}
+
+fn watch(folder: &Path, sender: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let reading = matches!(&event, Ok(event) if event.kind.is_access());
+        if !reading {
+            // A full channel already holds a wake-up.
+            let _ = sender.try_send(());
+        }
+    })?;
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}

@@ -1,0 +1,190 @@
+//! What a caller of the engine can branch on.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use cloud_code_runtime::RuntimeError;
+use cloud_code_store::StoreError;
+use cloud_code_task_schema::{Diagnostics, FailureKind, TaskId};
+use cloud_code_workspace::{
+    DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, PrepareError, RemoveError, SourceError,
+};
+
+use crate::catalog::CliError;
+
+/// Why the engine could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Another process drives the task.
+    #[error("the task {id} is already being driven by another cloud-code process")]
+    Driven {
+        /// The task.
+        id: TaskId,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The repository's name cannot be used.
+    #[error(transparent)]
+    SourceName(#[from] InvalidSource),
+    /// The repository cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The mirror failed.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// The worktree could not be made.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The commits were refused or could not be taken.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The branch could not be handed over.
+    #[error(transparent)]
+    Deliver(#[from] DeliverError),
+    /// A diff could not be made.
+    #[error(transparent)]
+    Diff(#[from] DiffError),
+    /// A workspace could not be removed.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+    /// What should be a commit's id is not.
+    #[error(transparent)]
+    Commit(InvalidCommitId),
+    /// Containers.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The CLI is not known or not fit.
+    #[error(transparent)]
+    Cli(#[from] CliError),
+    /// A file of ours does not read or cannot be written as YAML.
+    #[error("{0}")]
+    Document(Diagnostics),
+    /// A file could not be read or written.
+    #[error("cannot use {path}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file in the control directory that we wrote ourselves does not read.
+    #[error(transparent)]
+    Control(cloud_code_task_schema::ReadError),
+    /// The agent's program is not there.
+    #[error("the agent's program is not at {path}\n  hint: `make build` puts it beside cloud-code; or set `agent_binary` in cloud-code.yaml")]
+    AgentMissing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// No credentials for the CLI.
+    #[error("the CLI `{cli}` has no credentials\n  hint: set one of {} in the environment of cloud-code", names.join(", "))]
+    NoCredentials {
+        /// Which CLI.
+        cli: String,
+        /// Any one of these would do.
+        names: Vec<String>,
+    },
+    /// The branch is there already.
+    #[error("the branch `{branch}` exists already in {place}\n  hint: choose another with --branch, or delete it")]
+    BranchExists {
+        /// Which.
+        branch: String,
+        /// Where.
+        place: String,
+    },
+    /// The branch's name cannot be used.
+    #[error("`{branch}` cannot be the task's branch: {why}\n  hint: choose another with --branch")]
+    BranchUnfit {
+        /// Which.
+        branch: String,
+        /// Why.
+        why: String,
+    },
+    /// The title is empty.
+    #[error("the task is empty\n  hint: say what to do, as in `cloud-code run --repo . \"Fix the login check\"`")]
+    EmptyTask,
+    /// A part of this program ended unexpectedly.
+    #[error("a background job of cloud-code ended unexpectedly: {0}")]
+    Job(String),
+}
+
+impl EngineError {
+    /// The message with its causes in one text, and what to do about it on lines of their own.
+    pub fn chain(&self) -> String {
+        let mut text = String::new();
+        let mut hints: Vec<String> = Vec::new();
+        let mut error: Option<&dyn Error> = Some(self);
+        while let Some(current) = error {
+            let message = current.to_string();
+            let (said, hint) = match message.split_once(HINT) {
+                Some((said, hint)) => (said.to_owned(), Some(hint.to_owned())),
+                None => (message, None),
+            };
+            if text.is_empty() {
+                text = said;
+            } else if !text.contains(&said) {
+                text = format!("{text}: {said}");
+            }
+            hints.extend(hint.filter(|h| !hints.contains(h)));
+            error = current.source();
+        }
+        hints.extend(self.hint());
+        for hint in hints {
+            text.push_str(HINT);
+            text.push_str(&hint);
+        }
+        text
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.hint(),
+            Self::Deliver(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    /// What a task that ends by this error failed of.
+    pub fn failure_kind(&self) -> FailureKind {
+        match self {
+            Self::Store(StoreError::DiskFull) | Self::Runtime(RuntimeError::DiskFull { .. }) => FailureKind::DiskFull,
+            Self::Import(
+                ImportError::Refused(_)
+                | ImportError::Quarantine(_)
+                | ImportError::Objects { .. }
+                | ImportError::Strict { .. }
+                | ImportError::NotDescended { .. },
+            ) => FailureKind::Rejected,
+            error if error.is_disk_full() => FailureKind::DiskFull,
+            Self::Runtime(RuntimeError::ImageMissing { .. }) | Self::Cli(_) => FailureKind::CliMissing,
+            Self::NoCredentials { .. } => FailureKind::Auth,
+            Self::Driven { .. } | Self::Store(_) | Self::Runtime(_) | Self::Commit(_) => FailureKind::Internal,
+            Self::SourceName(_) | Self::Source(_) | Self::Mirror(_) | Self::Prepare(_) => FailureKind::Internal,
+            Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
+            Self::Document(_) | Self::Control(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
+            Self::BranchExists { .. } | Self::BranchUnfit { .. } | Self::EmptyTask | Self::Job(_) => {
+                FailureKind::Internal
+            }
+        }
+    }
+
+    /// Whether a full disk is at the bottom of it.
+    fn is_disk_full(&self) -> bool {
+        let mut error: Option<&dyn Error> = Some(self);
+        while let Some(current) = error {
+            let io = current.downcast_ref::<std::io::Error>();
+            // Git says it in words only; its message is fixed in the C locale that it is run with.
+            if io.is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
+                || current.to_string().contains("No space left on device")
+            {
+                return true;
+            }
+            error = current.source();
+        }
+        false
+    }
+}
+
+/// What stands before the advice in a message of several lines.
+const HINT: &str = "\n  hint: ";

@@ -1,0 +1,84 @@
+//! What is so: the row, the files of the control directory, the container. Read anew at every look.
+
+use cloud_code_model::{Issue, TaskRecord};
+use cloud_code_task_schema::{Assignment, TaskReport};
+use jiff::Timestamp;
+
+/// Everything `decide` looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// The task's row.
+    pub record: TaskRecord,
+    /// The issue's row.
+    pub issue: Issue,
+    /// Which attempt is going on or comes next, from 1.
+    pub attempt: u32,
+    /// The worktree and its folders.
+    pub workspace: WorkspaceFact,
+    /// What `tasking.yaml` says of this task; `None` when it is not in it.
+    pub tasking: Option<Assignment>,
+    /// What `reporting.yaml` says of this task.
+    pub report: ReportFact,
+    /// The container of this attempt.
+    pub container: Option<ContainerFact>,
+    /// The commit the worktree stands on, read by the host without git. Used when the agent died.
+    pub worktree_head: Option<String>,
+    /// When the facts were read.
+    pub now: Timestamp,
+}
+
+/// The worktree and its folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkspaceFact {
+    /// Not there, or half made.
+    Missing,
+    /// Whole.
+    Ready,
+}
+
+/// What the agent says of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReportFact {
+    /// Nothing of this task.
+    NotYet {
+        /// The agent's last sign of life, if there is any report.
+        heartbeat_at: Option<Timestamp>,
+    },
+    /// There is a report that cannot be used. It is data of an untrusted writer, so this is no error of ours.
+    Unreadable {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The task's entry.
+    Task {
+        /// The entry.
+        report: Box<TaskReport>,
+        /// The agent's last sign of life.
+        heartbeat_at: Timestamp,
+    },
+}
+
+/// A container, in the engine's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerFact {
+    /// The runtime's id.
+    pub id: String,
+    /// How far it is.
+    pub phase: ContainerPhase,
+}
+
+/// How far a container is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerPhase {
+    /// Made, never started.
+    Created,
+    /// Its agent runs.
+    Running,
+    /// Its agent ended.
+    Exited {
+        /// The exit code, when the runtime knows it.
+        code: Option<i64>,
+        /// Whether the kernel killed it for memory.
+        oom: bool,
+    },
+}

@@ -1,0 +1,110 @@
+//! Reads all facts of a task. What an agent wrote is read as data: capped, validated, links refused.
+
+use cloud_code_model::{TaskRecord, TaskState};
+use cloud_code_runtime::{ContainerFacts, ContainerId, ContainerState, Labels};
+use cloud_code_store::{Store, StoreError};
+use cloud_code_task_schema::{
+    ControlDir, MAX_YAML_BYTES, ReadError, TaskId, parse_reporting, parse_tasking, read_capped,
+};
+use cloud_code_workspace::IssuePaths;
+
+use crate::facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
+use crate::{Engine, EngineError, blocking};
+
+impl Engine {
+    /// All facts of a task, as they are now.
+    pub async fn gather(&self, id: &TaskId) -> Result<Facts, EngineError> {
+        let record = self.store.task(id).await?.ok_or_else(|| missing("task", id.as_str()))?;
+        let asked = &record.task;
+        let issue = self.store.issue(&asked.project, &asked.issue).await?;
+        let issue = issue.ok_or_else(|| missing("issue", asked.issue.as_str()))?;
+        let attempts = self.store.attempts(id).await?;
+        let attempt = attempts.last().map_or(1, |a| a.number);
+        let container = self.container(&record, attempt).await?;
+        let workspaces = self.workspaces_of(&record, &issue)?;
+        let control = ControlDir::new(self.paths(&record).control);
+        let task = id.clone();
+        // The container was looked at before the files: a report that comes in between is then seen with a container
+        // that still runs, which only means another look. The other way round an end could be taken for a crash.
+        let (workspace, tasking, report, worktree_head) = blocking(move || {
+            let ready = if workspaces.is_ready() { WorkspaceFact::Ready } else { WorkspaceFact::Missing };
+            let path = control.tasking();
+            let tasking = match read_capped(&path, MAX_YAML_BYTES) {
+                Ok(text) => {
+                    let file = path.display().to_string();
+                    let tasking = parse_tasking(&file, &text).map_err(EngineError::Document)?;
+                    tasking.tasks.iter().find(|t| t.id == task).map(|t| t.status)
+                }
+                Err(ReadError::Missing { .. }) => None,
+                Err(error) => return Err(EngineError::Control(error)),
+            };
+            Ok((ready, tasking, read_report(&control, &task), workspaces.worktree_head()))
+        })
+        .await?;
+        let now = self.clock.now();
+        Ok(Facts { record, issue, attempt, workspace, tasking, report, container, worktree_head, now })
+    }
+
+    async fn container(&self, record: &TaskRecord, attempt: u32) -> Result<Option<ContainerFact>, EngineError> {
+        let found = match &record.state {
+            TaskState::Queued => None,
+            TaskState::Running { container, .. } => self.runtime.facts(&ContainerId::new(container)).await?,
+            TaskState::Preparing
+            | TaskState::Importing { .. }
+            | TaskState::Publishing { .. }
+            | TaskState::Done { .. }
+            | TaskState::NeedsInput { .. }
+            | TaskState::Failed { .. }
+            | TaskState::Cancelled { .. } => {
+                let selector = Labels {
+                    task: Some(record.task.id.clone()),
+                    ..Labels::of_instance(self.settings.instance.clone())
+                };
+                let mut found = self.runtime.find(&selector).await?;
+                found.sort_by_key(|c| c.labels.attempt != Some(attempt));
+                found.into_iter().next()
+            }
+        };
+        Ok(found.map(container_fact))
+    }
+
+    pub(crate) fn paths(&self, record: &TaskRecord) -> IssuePaths {
+        self.settings.layout.issue(&record.task.project, &record.task.issue)
+    }
+}
+
+fn missing(what: &'static str, id: &str) -> EngineError {
+    EngineError::Store(StoreError::Missing { what, id: id.to_owned() })
+}
+
+fn container_fact(facts: ContainerFacts) -> ContainerFact {
+    let phase = match facts.state {
+        ContainerState::Created => ContainerPhase::Created,
+        ContainerState::Running => ContainerPhase::Running,
+        ContainerState::Exited(exit) => {
+            ContainerPhase::Exited { code: exit.code.map(i64::from), oom: exit.oom_killed }
+        }
+        ContainerState::Dead => ContainerPhase::Exited { code: None, oom: false },
+    };
+    ContainerFact { id: facts.id.as_str().to_owned(), phase }
+}
+
+/// What the agent says of a task.
+pub(crate) fn read_report(control: &ControlDir, task: &TaskId) -> ReportFact {
+    let path = control.reporting();
+    let text = match read_capped(&path, MAX_YAML_BYTES) {
+        Ok(text) => text,
+        Err(ReadError::Missing { .. }) => return ReportFact::NotYet { heartbeat_at: None },
+        Err(error) => return ReportFact::Unreadable { reason: error.to_string() },
+    };
+    match parse_reporting(&path.display().to_string(), &text) {
+        Ok(mut reporting) => {
+            let heartbeat_at = reporting.heartbeat_at;
+            match reporting.tasks.remove(task) {
+                Some(report) => ReportFact::Task { report: Box::new(report), heartbeat_at },
+                None => ReportFact::NotYet { heartbeat_at: Some(heartbeat_at) },
+            }
+        }
+        Err(problems) => ReportFact::Unreadable { reason: problems.to_string() },
+    }
+}

@@ -1,0 +1,242 @@
+//! Git on the host, in the engine's terms: one project's repository, and one issue's workspace in it. Blocking.
+
+use std::path::PathBuf;
+
+use cloud_code_model::{IssueKey, ProjectName, RuntimeKind, TaskRecord};
+use cloud_code_task_schema::BranchName;
+use cloud_code_workspace::{
+    CiChanges, CommitId, DeliverRequest, Expectations, GitView, ImportOutcome, ImportPolicy, ImportRequest,
+    IssuePaths, Layout, Lines, Mirror, Owner, PrepareRequest, Prepared, Source, SourceFacts, UncommittedWork,
+    WorktreeHead, branch_in_source, changed_files, deliver, diff, import, inspect, prepare, remove, worktree_head,
+};
+
+use crate::open::Uncommitted;
+use crate::{Engine, EngineError, Facts};
+
+/// A project's repository: where it is, and its mirror here.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    layout: Layout,
+    project: ProjectName,
+    source: Source,
+}
+
+impl Repo {
+    /// Names it; nothing is read or made.
+    pub fn new(layout: &Layout, project: &ProjectName, repo: &str) -> Result<Self, EngineError> {
+        Ok(Self { layout: layout.clone(), project: project.clone(), source: Source::parse(repo)? })
+    }
+
+    pub(crate) fn inspect(
+        &self,
+        base: Option<&BranchName>,
+        uncommitted: Uncommitted,
+    ) -> Result<SourceFacts, EngineError> {
+        let uncommitted = match uncommitted {
+            Uncommitted::Refuse => UncommittedWork::Refused,
+            Uncommitted::LeaveOut => UncommittedWork::LeftOut,
+        };
+        Ok(inspect(&self.source, &Expectations { uncommitted, base: base.cloned() })?)
+    }
+
+    /// Brings the mirror up to date and returns the base branch with the commit to start from.
+    pub(crate) fn fetch(&self, facts: &SourceFacts) -> Result<(BranchName, String), EngineError> {
+        let mirror = self.mirror()?;
+        mirror.fetch(&facts.source, &facts.base)?;
+        let base = mirror.base(&facts.base)?.unwrap_or_else(|| facts.head.clone());
+        Ok((facts.base.clone(), base.to_string()))
+    }
+
+    /// Where a branch of that name stands already, if it does.
+    pub(crate) fn place_of(&self, branch: &BranchName) -> Result<Option<String>, EngineError> {
+        if branch_in_source(&self.source, branch)?.is_some() {
+            return Ok(Some(self.source.to_string()));
+        }
+        let mirror = self.mirror()?;
+        Ok(mirror.branch(branch)?.map(|_| format!("the mirror {}", mirror.path().display())))
+    }
+
+    fn mirror(&self) -> Result<Mirror, EngineError> {
+        Ok(Mirror::ensure(&self.layout, &self.project)?)
+    }
+
+    /// How a person gets at a branch.
+    pub fn where_to_find(&self, branch: &BranchName, delivered: bool) -> String {
+        match (&self.source, delivered) {
+            (Source::Path(path), true) => {
+                format!("in {}: git -C {} log {branch}", path.display(), path.display())
+            }
+            (Source::Path(_) | Source::Url(_), _) => {
+                let mirror = self.layout.mirror(&self.project);
+                format!("in the mirror: git fetch {} {branch}:{branch}", mirror.display())
+            }
+        }
+    }
+
+    /// File names and counts between two commits, one line each, and a line with the sum.
+    pub fn diff_stat(&self, base: &str, head: &str) -> Result<String, EngineError> {
+        let files = changed_files(&self.mirror()?, &commit(base)?, &commit(head)?)?;
+        let width = files.iter().map(|f| f.path.chars().count()).max().unwrap_or(0);
+        let mut total = Lines::default();
+        let mut text = String::new();
+        for file in &files {
+            let counts = match file.lines {
+                Some(lines) => {
+                    total.added += lines.added;
+                    total.removed += lines.removed;
+                    format!("+{} -{}", lines.added, lines.removed)
+                }
+                None => "binary".to_owned(),
+            };
+            let name = &file.path;
+            text.push_str(&format!("{name:<width$}  {counts}\n"));
+        }
+        let count = files.len();
+        let noun = if count == 1 { "file" } else { "files" };
+        text.push_str(&format!("{count} {noun} changed, +{} -{}\n", total.added, total.removed));
+        Ok(text)
+    }
+
+    /// The patch between two commits, as bytes: files need not be UTF-8.
+    pub fn diff_patch(&self, base: &str, head: &str) -> Result<Vec<u8>, EngineError> {
+        Ok(diff(&self.mirror()?, &commit(base)?, &commit(head)?)?)
+    }
+
+    /// Removes an issue's workspace. Its branch stays.
+    pub fn remove(&self, issue: &IssueKey) -> Result<(), EngineError> {
+        Ok(remove(&self.mirror()?, &self.layout.issue(&self.project, issue))?)
+    }
+}
+
+fn commit(text: &str) -> Result<CommitId, EngineError> {
+    text.parse().map_err(EngineError::Commit)
+}
+
+/// One issue's workspace.
+pub(crate) struct IssueWorkspace {
+    repo: Repo,
+    paths: IssuePaths,
+    base: CommitId,
+    base_branch: BranchName,
+    branch: BranchName,
+    view: GitView,
+    owner: Option<Owner>,
+}
+
+impl IssueWorkspace {
+    pub(crate) const fn paths(&self) -> &IssuePaths {
+        &self.paths
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.paths.is_prepared() && self.paths.control.join("logs").is_dir()
+    }
+
+    pub(crate) fn prepare(&self) -> Result<Prepared, EngineError> {
+        let mirror = self.repo.mirror()?;
+        Ok(prepare(&PrepareRequest {
+            mirror: &mirror,
+            paths: &self.paths,
+            base: &self.base,
+            view: self.view,
+            owner: self.owner,
+        })?)
+    }
+
+    /// The commit the worktree says it stands on; `None` when it cannot say.
+    pub(crate) fn worktree_head(&self) -> Option<String> {
+        match worktree_head(&self.paths) {
+            Ok(WorktreeHead::Commit(id)) if id != self.base => Some(id.to_string()),
+            Ok(WorktreeHead::Commit(_) | WorktreeHead::Attached(_)) | Err(_) => None,
+        }
+    }
+
+    /// Takes commits through the quarantine. `None` when there is nothing new. `earlier` is where this issue's branch
+    /// stands from an earlier task.
+    pub(crate) fn import(
+        &self,
+        head: &str,
+        earlier: Option<&str>,
+        policy: &cloud_code_model::ImportPolicy,
+    ) -> Result<Option<String>, EngineError> {
+        let mirror = self.repo.mirror()?;
+        let (head, earlier) = (commit(head)?, earlier.map(commit).transpose()?);
+        let ci_changes = if policy.allow_workflow_changes { CiChanges::Allowed } else { CiChanges::Refused };
+        let outcome = import(&ImportRequest {
+            mirror: &mirror,
+            paths: &self.paths,
+            base: &self.base,
+            base_branch: &self.base_branch,
+            head: &head,
+            branch: &self.branch,
+            expected_old: earlier.as_ref(),
+            policy: &ImportPolicy {
+                ci_changes,
+                max_file_bytes: policy.max_file_size.bytes(),
+                ..ImportPolicy::default()
+            },
+        })?;
+        Ok(match outcome {
+            ImportOutcome::NothingNew => None,
+            ImportOutcome::Imported(imported) | ImportOutcome::AlreadyImported(imported) => {
+                Some(imported.head.to_string())
+            }
+        })
+    }
+
+    /// Hands the branch to the user's repository, when that is a folder. Returns it.
+    pub(crate) fn deliver(&self, head: &str, earlier: Option<&str>) -> Result<Option<PathBuf>, EngineError> {
+        let Source::Path(repository) = &self.repo.source else { return Ok(None) };
+        let mirror = self.repo.mirror()?;
+        let (head, earlier) = (commit(head)?, earlier.map(commit).transpose()?);
+        deliver(&DeliverRequest {
+            mirror: &mirror,
+            target: &self.repo.source,
+            branch: &self.branch,
+            head: &head,
+            expected_old: earlier.as_ref(),
+        })?;
+        Ok(Some(repository.clone()))
+    }
+}
+
+impl Engine {
+    /// The workspace of the facts' issue.
+    pub(crate) fn workspaces(&self, facts: &Facts) -> Result<IssueWorkspace, EngineError> {
+        self.workspaces_of(&facts.record, &facts.issue)
+    }
+
+    pub(crate) fn workspaces_of(
+        &self,
+        record: &TaskRecord,
+        issue: &cloud_code_model::Issue,
+    ) -> Result<IssueWorkspace, EngineError> {
+        let plan = &record.task.plan;
+        let (uid, gid) = self.settings.cli_user;
+        Ok(IssueWorkspace {
+            repo: Repo::new(&self.settings.layout, &issue.project, &plan.repo)?,
+            paths: self.paths(record),
+            base: commit(&issue.base_sha)?,
+            base_branch: issue.base.clone(),
+            branch: issue.branch.clone(),
+            view: match plan.runtime {
+                RuntimeKind::Docker => GitView::Container,
+                RuntimeKind::Local => GitView::Host,
+            },
+            owner: self.settings.runs_as_root.then(|| Owner::new(uid, gid)).flatten(),
+        })
+    }
+
+    /// Removes what the runtime still keeps of a task that has ended.
+    pub async fn remove_leftovers(&self, record: &TaskRecord) -> Result<(), EngineError> {
+        let selector = cloud_code_runtime::Labels::of_issue(
+            self.settings.instance.clone(),
+            record.task.project.clone(),
+            record.task.issue.clone(),
+        );
+        for container in self.runtime.find(&selector).await? {
+            self.runtime.remove(&container.id).await?;
+        }
+        Ok(())
+    }
+}

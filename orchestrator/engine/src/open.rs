@@ -1,0 +1,172 @@
+//! Checks a request and makes the issue and its first task. Until the row is written nothing exists that would have to
+//! be undone, apart from the mirror, which is a cache; so every refusal here leaves nothing half-made.
+
+use cloud_code_model::{Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, slug};
+use cloud_code_store::{Store, StoreError};
+use cloud_code_task_schema::{BranchName, CliManifest, Mode};
+
+use crate::catalog::CliError;
+use crate::git::Repo;
+use crate::{Engine, EngineError, blocking};
+
+/// What a person asks for.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The project it belongs to.
+    pub project: ProjectName,
+    /// What it runs with.
+    pub plan: ProjectPlan,
+    /// What to do; the first line is the title.
+    pub text: String,
+    /// May it edit, or only read?
+    pub mode: Mode,
+    /// The branch to leave the work on; refused when it exists. Chosen from the title when absent.
+    pub branch: Option<BranchName>,
+    /// Start although the repository has uncommitted changes.
+    pub uncommitted: Uncommitted,
+    /// Who asks.
+    pub requested_by: Option<String>,
+}
+
+/// What to do about uncommitted changes in the user's repository. They are never part of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uncommitted {
+    /// Refuse: most people expect that what they see is what the agent sees.
+    Refuse,
+    /// Start from the last commit all the same.
+    LeaveOut,
+}
+
+/// Longest title, in characters: it becomes a commit's first line and a pull request's title.
+const MAX_TITLE: usize = 120;
+/// How many numbers are tried after a taken slug before giving up. A thousand issues of one title are a mistake.
+const MAX_NUMBER: u32 = 1000;
+
+impl Engine {
+    /// Checks everything that can be known before the start, then opens the issue with its first task.
+    pub async fn open(&self, request: RunRequest) -> Result<TaskRecord, EngineError> {
+        let title = title(&request.text)?;
+        let plan = &request.plan;
+        let manifest = self.settings.catalog.manifest_for(plan)?;
+        if request.mode != Mode::Edit && manifest.plan.is_none() {
+            return Err(CliError::NoReadOnlyMode { name: manifest.name.to_string() }.into());
+        }
+        self.check_credentials(&manifest, plan)?;
+        if !self.settings.agent_binary.is_file() {
+            return Err(EngineError::AgentMissing { path: self.settings.agent_binary.clone() });
+        }
+        let repo = Repo::new(&self.settings.layout, &request.project, &plan.repo)?;
+        let (wanted_base, uncommitted) = (plan.base.clone(), request.uncommitted);
+        let inspected = {
+            let repo = repo.clone();
+            blocking(move || repo.inspect(wanted_base.as_ref(), uncommitted)).await?
+        };
+        if plan.runtime == RuntimeKind::Docker {
+            self.check_image(plan).await?;
+        }
+        let (base, base_sha) = {
+            let repo = repo.clone();
+            blocking(move || repo.fetch(&inspected)).await?
+        };
+        let (key, branch) = self.choose_branch(&request, &repo, &title).await?;
+        let at = self.clock.now();
+        let issue = Issue {
+            project: request.project.clone(),
+            key: key.clone(),
+            title: title.clone(),
+            branch,
+            base,
+            base_sha,
+            created_at: at,
+            cleaned_at: None,
+        };
+        let task = NewTask {
+            id: self.ids.task_id(),
+            project: request.project.clone(),
+            issue: key,
+            title,
+            description: request.text.trim().to_owned(),
+            mode: request.mode,
+            plan: request.plan,
+            requested_by: request.requested_by,
+            created_at: at,
+        };
+        let project = Project { name: request.project, repo: task.plan.repo.clone(), created_at: at };
+        self.store.put_project(&project).await?;
+        self.store.open_issue(&issue, &task).await?;
+        self.store.task(&task.id).await?.ok_or_else(|| {
+            EngineError::Store(StoreError::Missing { what: "task", id: task.id.to_string() })
+        })
+    }
+
+    fn check_credentials(&self, manifest: &CliManifest, plan: &ProjectPlan) -> Result<(), EngineError> {
+        let has = |name: &String| (self.settings.environment)(name).is_some();
+        let any = manifest.credentials.iter().chain(&plan.secrets).any(has);
+        if manifest.credentials.is_empty() || any {
+            return Ok(());
+        }
+        Err(EngineError::NoCredentials { cli: manifest.name.to_string(), names: manifest.credentials.clone() })
+    }
+
+    async fn check_image(&self, plan: &ProjectPlan) -> Result<(), EngineError> {
+        let image = self.settings.catalog.image_for(plan)?;
+        if self.runtime.image(&image).await?.is_some() {
+            return Ok(());
+        }
+        let hint = match &plan.image {
+            Some(_) => format!("`docker pull {image}`, or build it"),
+            None => format!("`cloud-code images build {}`", plan.cli),
+        };
+        Err(cloud_code_runtime::RuntimeError::ImageMissing { image, hint }.into())
+    }
+
+    async fn choose_branch(
+        &self,
+        request: &RunRequest,
+        repo: &Repo,
+        title: &str,
+    ) -> Result<(IssueKey, BranchName), EngineError> {
+        let stem = match &request.branch {
+            Some(branch) => slug(branch.as_str().rsplit('/').next().unwrap_or_default()),
+            None => slug(title),
+        };
+        for number in 1..=MAX_NUMBER {
+            let key = match number {
+                1 => stem.clone(),
+                n => format!("{stem}-{n}"),
+            };
+            let unfit = |why: String| EngineError::BranchUnfit { branch: key.clone(), why };
+            let branch = match &request.branch {
+                Some(branch) => branch.clone(),
+                None => {
+                    let name = format!("{}{key}", request.plan.branch_prefix);
+                    name.parse().map_err(|e: cloud_code_task_schema::InvalidScalar| unfit(e.to_string()))?
+                }
+            };
+            let key: IssueKey = key.parse().map_err(|e: cloud_code_model::InvalidName| unfit(e.to_string()))?;
+            let (in_repo, checked) = (repo.clone(), branch.clone());
+            let place = blocking(move || in_repo.place_of(&checked)).await?;
+            if request.branch.is_some()
+                && let Some(place) = place
+            {
+                return Err(EngineError::BranchExists { branch: branch.to_string(), place });
+            }
+            let taken = self.store.is_taken(&request.project, &key, &branch).await?;
+            if place.is_none() && !taken {
+                return Ok((key, branch));
+            }
+        }
+        let why = format!("{MAX_NUMBER} tasks of this title exist already");
+        Err(EngineError::BranchUnfit { branch: stem, why })
+    }
+}
+
+fn title(text: &str) -> Result<String, EngineError> {
+    let line = text.trim().lines().next().map(str::trim).filter(|l| !l.is_empty()).ok_or(EngineError::EmptyTask)?;
+    let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut title: String = clean.chars().take(MAX_TITLE).collect();
+    if clean.chars().count() > MAX_TITLE {
+        title.push('…');
+    }
+    Ok(title)
+}

@@ -1,0 +1,193 @@
+//! Does one step. Every step may be done again: after a crash the same facts lead to the same step.
+
+use std::path::PathBuf;
+
+use cloud_code_model::{Attempt, TaskEvent, TaskState};
+use cloud_code_runtime::ContainerId;
+use cloud_code_store::Store;
+use cloud_code_task_schema::{ControlDir, parse_tasking, read_capped, to_yaml, write_atomic};
+
+use crate::container::container_spec;
+use crate::decide::Step;
+use crate::facts::{Facts, ReportFact};
+use crate::observe::{Notice, Observer};
+use crate::tasking::next_tasking;
+use crate::{Engine, EngineError, blocking};
+
+/// How long the agent has after TERM to commit and write its last report before the runtime kills it.
+const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
+
+impl Engine {
+    pub(crate) async fn perform(
+        &self,
+        facts: &Facts,
+        step: &Step,
+        observer: &mut dyn Observer,
+    ) -> Result<(), EngineError> {
+        match step {
+            Step::Take => self.advance(facts, TaskEvent::Taken, observer).await,
+            Step::Withdraw => self.advance(facts, TaskEvent::Withdrawn, observer).await,
+            Step::PrepareWorkspace => self.prepare_workspace(facts).await,
+            Step::WriteTasking => self.write_tasking(facts).await,
+            Step::CreateContainer => self.create_container(facts).await,
+            Step::StartContainer { id } => {
+                let secrets = self.secrets(facts)?;
+                Ok(self.runtime.start(&ContainerId::new(id), &secrets).await?)
+            }
+            Step::RecordStarted { id } => {
+                let event = TaskEvent::Started { container: id.clone(), at: self.clock.now() };
+                self.advance(facts, event, observer).await
+            }
+            Step::StopContainer { id, reason } => {
+                observer.notice(Notice::Warning(format!("{}, its container is stopped", reason.message())));
+                Ok(self.runtime.stop(&ContainerId::new(id), STOP_GRACE).await?)
+            }
+            Step::RecordEnded { outcome } => {
+                self.keep_report(facts).await?;
+                let event = TaskEvent::Ended { outcome: outcome.clone() };
+                self.advance(facts, event, observer).await
+            }
+            Step::Import => self.import(facts, observer).await,
+            Step::Publish => self.publish(facts, observer).await,
+            Step::RemoveContainer { id } => Ok(self.runtime.remove(&ContainerId::new(id)).await?),
+            Step::Wait | Step::Finished => Ok(()),
+        }
+    }
+
+    async fn advance(
+        &self,
+        facts: &Facts,
+        event: TaskEvent,
+        observer: &mut dyn Observer,
+    ) -> Result<(), EngineError> {
+        let record = self.store.transition(&facts.record, event, self.clock.now()).await?;
+        observer.notice(Notice::State(&record));
+        Ok(())
+    }
+
+    async fn prepare_workspace(&self, facts: &Facts) -> Result<(), EngineError> {
+        let workspaces = self.workspaces(facts)?;
+        let control = ControlDir::new(workspaces.paths().control.clone());
+        blocking(move || {
+            workspaces.prepare()?;
+            make_dir(control.path())?;
+            make_dir(&control.logs())
+        })
+        .await
+    }
+
+    async fn write_tasking(&self, facts: &Facts) -> Result<(), EngineError> {
+        let asked = &facts.record.task;
+        let records = self.store.tasks_of(&asked.project, &asked.issue).await?;
+        let manifest = self.settings.catalog.manifest_for(&asked.plan)?;
+        let control = ControlDir::new(self.paths(&facts.record).control);
+        let (issue, now) = (facts.issue.clone(), self.clock.now());
+        blocking(move || {
+            let path = control.tasking();
+            let standing = match read_capped(&path, cloud_code_task_schema::MAX_YAML_BYTES) {
+                Ok(text) => {
+                    Some(parse_tasking(&path.display().to_string(), &text).map_err(EngineError::Document)?)
+                }
+                Err(cloud_code_task_schema::ReadError::Missing { .. }) => None,
+                Err(error) => return Err(EngineError::Control(error)),
+            };
+            // The manifest first: the agent reads it when it starts, and the tasking tells it to start working.
+            let manifest = to_yaml(&manifest).map_err(EngineError::Document)?;
+            put(control.path().join(MANIFEST_FILE), manifest.as_bytes())?;
+            match next_tasking(&issue, &records, standing.as_ref(), now) {
+                Some(next) => put(path, to_yaml(&next).map_err(EngineError::Document)?.as_bytes()),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn create_container(&self, facts: &Facts) -> Result<(), EngineError> {
+        let task = &facts.record.task.id;
+        let attempt = Attempt {
+            task: task.clone(),
+            number: facts.attempt,
+            container: None,
+            started_at: self.clock.now(),
+            finished_at: None,
+            result: None,
+        };
+        self.store.begin_attempt(&attempt).await?;
+        let workspaces = self.workspaces(facts)?;
+        let prepared = blocking(move || workspaces.prepare()).await?;
+        let spec = container_spec(&self.settings, facts, &prepared)?;
+        let id = self.runtime.create(&spec).await?;
+        Ok(self.store.attempt_container(task, facts.attempt, id.as_str()).await?)
+    }
+
+    /// Keeps the last figures and words of the agent, whatever comes after.
+    async fn keep_report(&self, facts: &Facts) -> Result<(), EngineError> {
+        let ReportFact::Task { report, .. } = &facts.report else { return Ok(()) };
+        let id = &facts.record.task.id;
+        Ok(self.store.record_report(id, &report.usage, report.summary.as_deref()).await?)
+    }
+
+    async fn import(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
+        let TaskState::Importing { outcome } = &facts.record.state else { return Ok(()) };
+        let result = match &outcome.failure {
+            Some(failure) => failure.kind.to_string(),
+            None => crate::words(&outcome.status),
+        };
+        let id = &facts.record.task.id;
+        self.store.finish_attempt(id, facts.attempt, self.clock.now(), &result).await?;
+        let head = match &outcome.head {
+            Some(head) => {
+                let (workspaces, head) = (self.workspaces(facts)?, head.clone());
+                let policy = facts.record.task.plan.import.clone();
+                let earlier = self.earlier_head(facts).await?;
+                blocking(move || workspaces.import(&head, earlier.as_deref(), &policy)).await
+            }
+            None => Ok(None),
+        };
+        let head = match head {
+            Ok(head) => head,
+            // The agent's own failure is the one to tell; that its leftovers are refused as well comes second.
+            Err(error) if outcome.failure.is_some() => {
+                observer.notice(Notice::Warning(format!("the work was not taken: {}", error.chain())));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        self.advance(facts, TaskEvent::Imported { head }, observer).await
+    }
+
+    /// Where an earlier task of the issue left the branch.
+    async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
+        let asked = &facts.record.task;
+        let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
+        let earlier = tasks.iter().take_while(|t| t.task.id != asked.id);
+        Ok(earlier.filter_map(|t| t.state.head().map(str::to_owned)).last())
+    }
+
+    async fn publish(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
+        let TaskState::Publishing { head, .. } = &facts.record.state else { return Ok(()) };
+        let (workspaces, head) = (self.workspaces(facts)?, head.clone());
+        let earlier = self.earlier_head(facts).await?;
+        let delivered = blocking(move || workspaces.deliver(&head, earlier.as_deref())).await?;
+        if let Some(repository) = delivered {
+            observer.notice(Notice::Delivered { repository });
+        }
+        self.advance(facts, TaskEvent::Published, observer).await
+    }
+}
+
+/// The manifest in force, beside the two YAML files.
+pub(crate) const MANIFEST_FILE: &str = "cli.yaml";
+
+/// Mode of the control directory: nobody but its owner, because logs may hold what a task saw.
+const CONTROL_MODE: u32 = 0o700;
+
+fn make_dir(path: &std::path::Path) -> Result<(), EngineError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(CONTROL_MODE).create(path);
+    made.map_err(|source| EngineError::Io { path: path.to_owned(), source })
+}
+
+fn put(path: PathBuf, content: &[u8]) -> Result<(), EngineError> {
+    write_atomic(&path, content).map_err(|source| EngineError::Io { path, source })
+}

@@ -1,0 +1,58 @@
+//! What stands in `tasking.yaml`, computed from the rows. The file is never edited: it is derived, compared, and
+//! rewritten with the next generation when it differs.
+
+use cloud_code_model::{Issue, TaskRecord};
+use cloud_code_task_schema::{Assignment, PROTOCOL_VERSION, Priority, Task, TaskContext, Tasking};
+use jiff::Timestamp;
+
+/// The next version of the file, or `None` when the one that stands says all of it already.
+pub fn next_tasking(
+    issue: &Issue,
+    records: &[TaskRecord],
+    standing: Option<&Tasking>,
+    now: Timestamp,
+) -> Option<Tasking> {
+    let last = records.last()?;
+    let tasks: Vec<Task> = records.iter().map(|record| task(issue, record)).collect();
+    let cli = last.cli();
+    if standing.is_some_and(|s| s.tasks == tasks && s.cli == *cli) {
+        return None;
+    }
+    Some(Tasking {
+        version: PROTOCOL_VERSION,
+        generation: standing.map_or(1, |s| s.generation + 1),
+        updated_at: now,
+        workspace: format!("{}#{}", issue.project, issue.key),
+        cli: cli.clone(),
+        tasks,
+    })
+}
+
+fn task(issue: &Issue, record: &TaskRecord) -> Task {
+    let asked = &record.task;
+    let plan = &asked.plan;
+    let status = match record.cancel_requested_at {
+        Some(_) => Assignment::Cancelled,
+        None => Assignment::Assigned,
+    };
+    Task {
+        id: asked.id.clone(),
+        status,
+        title: asked.title.clone(),
+        mode: asked.mode,
+        description: asked.description.clone(),
+        acceptance_criteria: Vec::new(),
+        context: TaskContext::default(),
+        continues: None,
+        handoff: None,
+        requested_by: asked.requested_by.clone(),
+        priority: Priority::default(),
+        branch: issue.branch.clone(),
+        base: issue.base.clone(),
+        model: plan.model.clone(),
+        limits: plan.limits.clone(),
+        verify: plan.verify.clone(),
+        verify_rounds: plan.verify_rounds,
+        commit: plan.commit.clone(),
+    }
+}
