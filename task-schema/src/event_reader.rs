@@ -192,7 +192,8 @@ impl EventReader {
             }
             self.restarts += 1;
             if self.restarts > MAX_RESTARTS {
-                let reason = format!("replaced or truncated more than {MAX_RESTARTS} times; it is no longer read");
+                let reason =
+                    format!("replaced or truncated more than {MAX_RESTARTS} times; it is no longer read");
                 return self.give_up(reason, items);
             }
             items.push(EventItem::Restarted);
@@ -318,7 +319,9 @@ impl Sequence {
         if missing <= unreadable {
             return Admission::Next;
         }
-        Admission::Gap(format!("seq jumps from {last} to {seq}: {missing} events are missing before this line"))
+        Admission::Gap(format!(
+            "seq jumps from {last} to {seq}: {missing} events are missing before this line"
+        ))
     }
 }
 
@@ -386,10 +389,10 @@ mod tests {
 
     #[test]
     fn the_types_listed_here_are_those_of_the_schema() {
-        let schema = serde_json::to_string(&schemars::schema_for!(crate::EventKind)).unwrap();
-        for name in EVENT_TYPES {
-            assert!(schema.contains(&format!(r#""const":"{name}""#)), "{name} is no event type");
-        }
-        assert_eq!(schema.matches(r#""const":""#).count(), EVENT_TYPES.len());
+        let schema = schemars::schema_for!(crate::EventKind).to_value();
+        let variants = schema["oneOf"].as_array().unwrap();
+        let names: Vec<_> =
+            variants.iter().map(|one| one["properties"]["type"]["const"].as_str().unwrap()).collect();
+        assert_eq!(names, EVENT_TYPES);
     }
 }

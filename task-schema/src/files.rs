@@ -35,7 +35,9 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// It is a link, a folder, a pipe or a device.
-    #[error("{path} is not a regular file; links are refused because the other side could point them anywhere")]
+    #[error(
+        "{path} is not a regular file; links are refused because the other side could point them anywhere"
+    )]
     NotRegular {
         /// Which file.
         path: PathBuf,
@@ -88,7 +90,9 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata), ReadError> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Missing { path: at() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ReadError::Missing { path: at() });
+        }
         Err(source) => {
             // A link answers ELOOP, a socket or a device without a driver ENXIO.
             let special = [Errno::ELOOP as i32, Errno::ENXIO as i32, Errno::ENODEV as i32];
