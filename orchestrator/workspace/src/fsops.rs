@@ -121,7 +121,13 @@ pub(crate) fn chown_tree(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> 
             if is_dir(&opened, entry.file_name(), entry.file_type())? {
                 folders.push(folder.join(OsStr::from_bytes(entry.file_name().to_bytes())));
             } else {
-                rustix::fs::chownat(&opened, entry.file_name(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                rustix::fs::chownat(
+                    &opened,
+                    entry.file_name(),
+                    Some(uid),
+                    Some(gid),
+                    AtFlags::SYMLINK_NOFOLLOW,
+                )?;
             }
         }
     }

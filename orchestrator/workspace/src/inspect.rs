@@ -274,7 +274,9 @@ fn uncommitted(repository: &Repository) -> Result<(usize, usize), git2::Error> {
         let status = entry.status();
         if status == Status::WT_NEW {
             untracked += 1;
-        } else if status != Status::CURRENT && !(status == Status::WT_MODIFIED && has_filter(repository, &entry)) {
+        } else if status != Status::CURRENT
+            && !(status == Status::WT_MODIFIED && has_filter(repository, &entry))
+        {
             changed += 1;
         }
     }
@@ -285,7 +287,10 @@ fn has_filter(repository: &Repository, entry: &git2::StatusEntry<'_>) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let path = Path::new(std::ffi::OsStr::from_bytes(entry.path_bytes()));
     let value = repository.get_attr_bytes(path, "filter", git2::AttrCheckFlags::default());
-    matches!(git2::AttrValue::from_bytes(value.ok().flatten()), git2::AttrValue::String(_) | git2::AttrValue::Bytes(_))
+    matches!(
+        git2::AttrValue::from_bytes(value.ok().flatten()),
+        git2::AttrValue::String(_) | git2::AttrValue::Bytes(_)
+    )
 }
 
 fn inspect_url(url: &str, expectations: &Expectations) -> Result<SourceFacts, SourceError> {

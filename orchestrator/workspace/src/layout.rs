@@ -77,6 +77,11 @@ pub struct IssuePaths {
 }
 
 impl IssuePaths {
+    /// Whether `prepare` once ended well here. A half-made workspace is not prepared.
+    pub fn is_prepared(&self) -> bool {
+        self.marker().is_file()
+    }
+
     /// Written last by `prepare`: a workspace without it is half-made.
     pub(crate) fn marker(&self) -> PathBuf {
         self.root.join("prepared")

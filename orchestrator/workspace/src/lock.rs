@@ -47,7 +47,8 @@ impl Held {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(io)?;
         }
-        let file = File::options().create(true).truncate(false).write(true).read(true).open(path).map_err(io)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).read(true).open(path).map_err(io)?;
         let start = Instant::now();
         loop {
             match file.try_lock() {

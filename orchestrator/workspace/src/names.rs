@@ -87,14 +87,13 @@ fn is_ntfs_git(part: &[u8]) -> bool {
     if stem == b".git" {
         return true;
     }
-    stem.strip_prefix(b"git~").is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
+    stem.strip_prefix(b"git~")
+        .is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
 /// HFS+ ignores case and these code points.
 fn is_hfs_git(name: &[u8]) -> bool {
-    let ignored = |c: &char| {
-        matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
-    };
+    let ignored = |c: &char| matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
     let Ok(text) = str::from_utf8(name) else { return false };
     text.chars().filter(|c| !ignored(c)).flat_map(char::to_lowercase).eq(".git".chars())
 }
@@ -149,13 +148,30 @@ mod tests {
     #[test]
     fn every_spelling_of_the_git_folder_is_known() {
         let names = [
-            ".git", ".GIT", ".gIt", ".git ", ".git.", ".git . .", ".git::$INDEX_ALLOCATION", ".git:stream", "git~1",
-            "GIT~1", "git~2", "git~1.", "a\\.git", ".git\\x", ".g\u{200c}it", "\u{feff}.git", ".gi\u{206a}T",
+            ".git",
+            ".GIT",
+            ".gIt",
+            ".git ",
+            ".git.",
+            ".git . .",
+            ".git::$INDEX_ALLOCATION",
+            ".git:stream",
+            "git~1",
+            "GIT~1",
+            "git~2",
+            "git~1.",
+            "a\\.git",
+            ".git\\x",
+            ".g\u{200c}it",
+            "\u{feff}.git",
+            ".gi\u{206a}T",
         ];
         for name in names {
             assert_eq!(check_name(name.as_bytes(), false), Err(BadName::GitFolder), "{name:?}");
         }
-        for name in [".gitignore", ".github", "git", "git~", "git~x", ".git2", "x.git", "..git", ".gi", "digit~1"] {
+        for name in
+            [".gitignore", ".github", "git", "git~", "git~x", ".git2", "x.git", "..git", ".gi", "digit~1"]
+        {
             assert_eq!(check_name(name.as_bytes(), true), Ok(()), "{name:?}");
         }
         assert_eq!(check_name(b".Cloud-Code", true), Err(BadName::ControlFolder));
@@ -193,10 +209,18 @@ mod tests {
 
     #[test]
     fn ci_is_known_by_place() {
-        for path in [".github/workflows/a.yml", ".GitHub/Workflows/a.yml", ".gitlab-ci.yml", ".github", ".circleci/x/y"] {
+        for path in [
+            ".github/workflows/a.yml",
+            ".GitHub/Workflows/a.yml",
+            ".gitlab-ci.yml",
+            ".github",
+            ".circleci/x/y",
+        ] {
             assert!(is_ci(path.as_bytes()), "{path}");
         }
-        for path in [".github/CODEOWNERS", "docs/.github/workflows/a.yml", ".gitlab-ci.yml.md", "jenkinsfile.txt"] {
+        for path in
+            [".github/CODEOWNERS", "docs/.github/workflows/a.yml", ".gitlab-ci.yml.md", "jenkinsfile.txt"]
+        {
             assert!(!is_ci(path.as_bytes()), "{path}");
         }
     }

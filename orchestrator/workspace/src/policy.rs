@@ -122,7 +122,9 @@ impl fmt::Display for RefusalReason {
             Self::Link(BadLink::Malformed) => f.write_str("is a link that no system can follow"),
             Self::Mode(mode) => write!(f, "has the mode {mode:o}"),
             Self::FileTooLarge { size, cap } => write!(f, "has {size} bytes; the project allows {cap}"),
-            Self::ObjectTooLarge { size, cap } => write!(f, "is an object of {size} bytes; at most {cap} are read"),
+            Self::ObjectTooLarge { size, cap } => {
+                write!(f, "is an object of {size} bytes; at most {cap} are read")
+            }
             Self::Ci => f.write_str("is CI configuration, which agents may not change in this project"),
             Self::TooManyCommits { cap } => write!(f, "more than {cap} new commits"),
             Self::TooManyChanges { cap } => write!(f, "more than {cap} changes in new commits"),
@@ -214,9 +216,9 @@ impl<'a> Check<'a> {
         for entry in tree {
             let name = entry.name_bytes();
             let same = |parent: &Tree<'_>| {
-                parent.get_name_bytes(name).is_some_and(|old| {
-                    old.id() == entry.id() && old.filemode_raw() == entry.filemode_raw()
-                })
+                parent
+                    .get_name_bytes(name)
+                    .is_some_and(|old| old.id() == entry.id() && old.filemode_raw() == entry.filemode_raw())
             };
             if parents.iter().any(same) {
                 continue;
@@ -293,7 +295,9 @@ impl<'a> Check<'a> {
     fn guard_size(&self, commit: Oid, oid: Oid, path: &[u8], cap: u64) -> Result<(), CheckError> {
         let (size, _) = self.odb.read_header(oid)?;
         if size as u64 > cap {
-            return Err(refusal(commit, path, RefusalReason::ObjectTooLarge { size: size as u64, cap }).into());
+            return Err(
+                refusal(commit, path, RefusalReason::ObjectTooLarge { size: size as u64, cap }).into()
+            );
         }
         Ok(())
     }
@@ -331,5 +335,9 @@ const LINK: i32 = 0o120_000;
 const GITLINK: i32 = 0o160_000;
 
 fn refusal(commit: Oid, path: &[u8], reason: RefusalReason) -> Refusal {
-    Refusal { commit: CommitId::from_oid(commit), path: path.escape_ascii().to_string(), reason }
+    Refusal {
+        commit: CommitId::from_oid(commit),
+        path: String::from_utf8_lossy(path).escape_debug().to_string(),
+        reason,
+    }
 }

@@ -192,7 +192,8 @@ fn check_owner(owner: Option<Owner>) -> Result<(), PrepareError> {
 }
 
 fn marker_text(request: &PrepareRequest<'_>) -> String {
-    let owner = request.owner.map_or_else(|| "self".to_owned(), |owner| format!("{}:{}", owner.uid, owner.gid));
+    let owner =
+        request.owner.map_or_else(|| "self".to_owned(), |owner| format!("{}:{}", owner.uid, owner.gid));
     format!("{MARKER_VERSION} {} {owner}\n", request.base)
 }
 
@@ -202,7 +203,11 @@ fn keep(request: &PrepareRequest<'_>, marker: &str) -> Result<(), PrepareError> 
     let prepared = marker.split_whitespace().nth(1).unwrap_or("an unknown commit");
     if prepared != request.base.as_str() {
         let prepared = prepared.to_owned();
-        return Err(PrepareError::OtherBase { path: paths.root.clone(), prepared, asked: request.base.clone() });
+        return Err(PrepareError::OtherBase {
+            path: paths.root.clone(),
+            prepared,
+            asked: request.base.clone(),
+        });
     }
     worktree::tie(request.mirror, paths, request.view, request.owner).map_err(io)?;
     let wanted = marker_text(request);

@@ -47,9 +47,9 @@ pub enum GitError {
         /// How it ended.
         status: ExitStatus,
         /// The end of what it wrote on stderr.
-        stderr: String,
+        stderr: Box<str>,
         /// What it wrote on stdout, for commands that report per item there.
-        stdout: Vec<u8>,
+        stdout: Box<[u8]>,
     },
     /// It did not end in time and was killed with all its children.
     #[error("`git {step}` was stopped after {} s without an end", limit.as_secs())]
@@ -335,8 +335,8 @@ impl Git {
         if status.success() {
             return Ok(stdout);
         }
-        let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
-        Err(GitError::Failed { step, status, stderr, stdout })
+        let stderr = String::from_utf8_lossy(&stderr).trim().into();
+        Err(GitError::Failed { step, status, stderr, stdout: stdout.into() })
     }
 }
 

@@ -79,7 +79,10 @@ pub(crate) fn copy(objects: &Path, into: &Path, caps: Caps) -> Result<Vec<PathBu
 }
 
 /// A folder, or none if it vanished.
-fn open(opening: impl Fn() -> Result<OwnedFd, Errno>, name: &str) -> Result<Option<OwnedFd>, QuarantineError> {
+fn open(
+    opening: impl Fn() -> Result<OwnedFd, Errno>,
+    name: &str,
+) -> Result<Option<OwnedFd>, QuarantineError> {
     match opening() {
         Ok(folder) => Ok(Some(folder)),
         Err(Errno::NOENT) => Ok(None),

@@ -64,7 +64,11 @@ impl Source {
         match text.split_once(':') {
             Some((host, path)) if !host.contains('/') && !Path::new(text).exists() => {
                 let bare_host = host.rsplit('@').next().unwrap_or(host);
-                if bare_host.is_empty() || bare_host.starts_with('-') || path.starts_with('-') || path.is_empty() {
+                if bare_host.is_empty()
+                    || bare_host.starts_with('-')
+                    || path.starts_with('-')
+                    || path.is_empty()
+                {
                     return Err(InvalidSource::LooksLikeOption(text.to_owned()));
                 }
                 Ok(Self::Url(text.to_owned()))

@@ -114,7 +114,12 @@ fn link_files(mirror: &Mirror, paths: &IssuePaths, view: GitView) -> Vec<LinkFil
 
 /// Makes every link file what it must be; files that are right stay untouched. What stands in a file's place (a
 /// link, a pipe) is replaced; a folder is kept aside under `displaced/`, for it may hold work.
-pub(crate) fn tie(mirror: &Mirror, paths: &IssuePaths, view: GitView, owner: Option<Owner>) -> io::Result<()> {
+pub(crate) fn tie(
+    mirror: &Mirror,
+    paths: &IssuePaths,
+    view: GitView,
+    owner: Option<Owner>,
+) -> io::Result<()> {
     let raw = owner.map(Owner::raw);
     for file in link_files(mirror, paths, view) {
         if file.name == c"alternates" && fsops::open_dir_path(&file.folder).is_err() {
