@@ -253,12 +253,12 @@ impl Runtime for DockerRuntime {
                 return Ok(ContainerExit::Gone);
             }
             self.until_not_running(id).await?;
-            match self.look(id.as_str()).await?.map(|seen| seen.facts.state) {
-                None => return Ok(ContainerExit::Gone),
-                Some(ContainerState::Exited(exit)) => return Ok(ContainerExit::Exited(exit)),
-                Some(ContainerState::Dead) => return Ok(ContainerExit::Gone),
-                Some(ContainerState::Running) => {}
-                Some(ContainerState::Created) => tokio::time::sleep(UNSTARTED_POLL).await,
+            let Some(seen) = self.look(id.as_str()).await? else { return Ok(ContainerExit::Gone) };
+            match seen.facts.state {
+                ContainerState::Exited(exit) => return Ok(ContainerExit::Exited(exit)),
+                ContainerState::Dead => return Ok(ContainerExit::Gone),
+                ContainerState::Running => {}
+                ContainerState::Created => tokio::time::sleep(UNSTARTED_POLL).await,
             }
         }
     }

@@ -60,13 +60,11 @@ impl Ownership {
 
     /// The stdin of a container that was created here and never started; it counts as started from now on.
     pub(super) fn take_fresh(&self, id: &ContainerId) -> Option<Stdin> {
-        match self.known().insert(id.clone(), Known::Met) {
-            Some(Known::Fresh(stdin)) => Some(stdin),
-            Some(Known::Met) => None,
-            None => {
-                self.known().remove(id);
-                None
-            }
+        let mut known = self.known();
+        let entry = known.get_mut(id)?;
+        match std::mem::replace(entry, Known::Met) {
+            Known::Fresh(stdin) => Some(stdin),
+            Known::Met => None,
         }
     }
 
