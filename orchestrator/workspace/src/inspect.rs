@@ -220,11 +220,14 @@ fn inspect_path(path: &Path, expectations: &Expectations) -> Result<SourceFacts,
     }
     let (base, head) = match &expectations.base {
         Some(base) => {
-            if repository.is_empty().map_err(unreadable)? {
-                return Err(SourceError::Empty { source_name });
-            }
-            let head = branch_of(&repository, base)
-                .ok_or_else(|| SourceError::NoSuchBranch { source_name, branch: base.clone() })?;
+            let Some(head) = branch_of(&repository, base) else {
+                let has_commits = repository.references().map_err(unreadable)?.next().is_some();
+                return Err(if has_commits {
+                    SourceError::NoSuchBranch { source_name, branch: base.clone() }
+                } else {
+                    SourceError::Empty { source_name }
+                });
+            };
             (base.clone(), head)
         }
         None => standing_on(&repository, &source_name, &top)?,
