@@ -158,11 +158,15 @@ impl EventReader {
                 return;
             }
             let got = match followed.file.read_at(&mut chunk, followed.offset) {
-                Ok(0) => return,
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return self.complain(format!("cannot read the event log: {error}"), items),
             };
+            // Not at the opening already: a file that opens and cannot be read would be told at each call.
+            self.complaint = None;
+            if got == 0 {
+                return;
+            }
             if self.bytes_read >= MAX_EVENT_LOG_BYTES {
                 let max = MAX_EVENT_LOG_BYTES;
                 return self.give_up(format!("more than {max} bytes; the rest of it is not read"), items);
@@ -184,7 +188,6 @@ impl EventReader {
             }
             Err(error) => return self.complain(error.to_string(), items),
         };
-        self.complaint = None;
         let identity = (meta.dev(), meta.ino());
         if let Some(followed) = &self.followed {
             if followed.identity == identity && followed.stands() {
@@ -260,7 +263,7 @@ impl EventReader {
 
     fn complain(&mut self, reason: String, items: &mut Vec<EventItem>) {
         if self.complaint.as_ref() != Some(&reason) {
-            items.push(EventItem::Skipped { line: 0, reason: printable(&reason) });
+            self.skip(0, &reason, items);
             self.complaint = Some(reason);
         }
     }

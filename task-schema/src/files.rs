@@ -4,10 +4,14 @@
 //! So a file is opened without following a link, must be a regular file, and is cut off at its cap before a
 //! byte of it is parsed.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -24,6 +28,12 @@ pub const LOGS_DIR: &str = "logs";
 pub const MAX_YAML_BYTES: u64 = 1024 * 1024;
 /// Cap of one event line.
 pub const MAX_EVENT_BYTES: usize = 64 * 1024;
+/// How a temp file's name ends; it begins with a dot and the file's own name.
+const TEMP_SUFFIX: &str = ".tmp";
+/// Names tried for a temp file. A clash of 64 random bits is no accident; more tries would only please an attacker.
+const MAX_TEMP_TRIES: u32 = 8;
+/// Age at which a temp file is a leftover. Lower could take a living writer's file on a slow disk.
+const LEFTOVER_AGE: Duration = Duration::from_secs(600);
 
 /// Why a file of the contract could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -106,32 +116,79 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, Metadata), ReadError> {
     if meta.is_file() { Ok((file, meta)) } else { Err(ReadError::NotRegular { path: at() }) }
 }
 
-/// Replaces `path` with `content`: temp file in the same folder, fsync, rename, fsync of the folder.
+/// Replaces `path` with `content`: temp file in the same folder, fsync, rename, fsync of the folder. The file gets
+/// mode 0644 whatever the umask is; a link at `path` is replaced, never followed.
 ///
-/// On an error nothing is left behind and the old file stands as it was.
+/// On an error nothing is left behind and the old file stands as it was, but for one case: the folder's own fsync,
+/// which comes after the rename. A killed writer may leave a temp file; a later write removes it.
 pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| io::Error::other("the path has no file name"))?;
-    let temp = dir.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let result = write_then_rename(&temp, path, content);
-    if result.is_err() {
+    let name = path.file_name().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the path ends in no file name; name a file in a folder")
+    })?;
+    sweep_leftovers(dir, name);
+    let (temp, file) = create_temp(dir, name)?;
+    if let Err(error) = fill(file, content).and_then(|()| fs::rename(&temp, path)) {
         // The write already failed; a temp file that also cannot be removed changes nothing for the reader.
         let _ = fs::remove_file(&temp);
-        return result;
+        return Err(error);
     }
-    File::open(dir)?.sync_all()
+    match File::open(dir)?.sync_all() {
+        // Some network and FUSE file systems cannot sync a folder at all; the rename stands there without it.
+        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(()),
+        synced => synced,
+    }
 }
 
-fn write_then_rename(temp: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    match fs::remove_file(temp) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+/// Makes a new file under a name nobody can guess. `O_EXCL` refuses whatever is already there, a planted link too.
+fn create_temp(dir: &Path, name: &OsStr) -> io::Result<(PathBuf, File)> {
+    let mut tries = 0;
+    loop {
+        // The standard library's randomly keyed hash: unique enough for a name, and no dependency.
+        let salt = RandomState::new().build_hasher().finish();
+        let mut temp_name = temp_prefix(name);
+        temp_name.push(format!("{salt:016x}{TEMP_SUFFIX}"));
+        let temp = dir.join(temp_name);
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp) {
+            Ok(file) => return Ok((temp, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < MAX_TEMP_TRIES => {
+                tries += 1
+            }
+            Err(error) => return Err(error),
+        }
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(temp)?;
+}
+
+fn fill(mut file: File, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(temp, path)
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.sync_all()
+}
+
+fn temp_prefix(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    prefix
+}
+
+/// Removes temp files that a killed writer left. Failing at it harms no one: the next write tries again.
+fn sweep_leftovers(dir: &Path, name: &OsStr) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    let prefix = temp_prefix(name);
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let bytes = found.as_bytes();
+        let ours = bytes.starts_with(prefix.as_bytes()) && bytes.ends_with(TEMP_SUFFIX.as_bytes());
+        if !ours {
+            continue;
+        }
+        // Of the entry itself: a link is not followed.
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFTOVER_AGE)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// The control directory of one workspace.
