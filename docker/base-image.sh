@@ -37,7 +37,14 @@ case $release in
 esac
 
 say "$name cannot be pulled: making it from Debian's packages"
-command -v debootstrap >/dev/null 2>&1 || fail "debootstrap is not installed: apt-get install debootstrap"
+if ! command -v debootstrap >/dev/null 2>&1; then
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        fail "debootstrap is not installed: apt-get install debootstrap"
+    fi
+    say "installing debootstrap"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap >/dev/null
+fi
 [ "$(id -u)" -eq 0 ] || fail "making an image needs root: run this with sudo, or load $name into the engine yourself"
 
 root=$(mktemp -d)

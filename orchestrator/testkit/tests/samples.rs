@@ -42,7 +42,7 @@ fn the_demo_fixes_the_sample_repository_and_its_test_fails_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let tree = folder.path();
     let copied =
-        Command::new("cp").arg("-R").arg(here("samples/login/.")).arg(tree).status().expect("cp runs");
+        Command::new("cp").arg("-R").arg(here("../../examples/demo/sample/.")).arg(tree).status().expect("cp runs");
     assert!(copied.success());
     let text = std::fs::read_to_string(here("scripts/demo.yaml")).expect("the demo");
     let script: Value = serde_yaml::from_str(&text).expect("YAML");
@@ -132,7 +132,7 @@ fn versions_are_pinned_in_one_place() {
         text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')).collect();
     let names: Vec<&str> = pinned.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["CLAUDE_CODE_VERSION", "CODEX_VERSION"]);
-    for folder in ["base", "claude-code", "codex", "command"] {
+    for folder in ["base", "claude-code", "codex"] {
         let dockerfile = std::fs::read_to_string(here("../../docker/agents").join(folder).join("Dockerfile"))
             .expect("a Dockerfile");
         for (_, version) in &pinned {

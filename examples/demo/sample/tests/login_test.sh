@@ -1,19 +1,26 @@
-# Tests of the login check: sh tests/login_test.sh
-. "$(dirname "$0")/../src/login.sh"
+#!/bin/sh
+# Runs every case and counts those that fail.
+set -u
 
+login=$(dirname "$0")/../src/login.sh
 failed=0
 
-accepts() {
-    if login "$2" "$3" 2>/dev/null; then echo "ok: accepts $1"; else echo "FAILED: accepts $1"; failed=1; fi
+report() {
+    if [ "$2" = "$3" ]; then
+        echo "ok      $1"
+    else
+        echo "FAILED  $1: exit $3, expected $2"
+        failed=$((failed + 1))
+    fi
 }
 
-refuses() {
-    if login "$2" "$3" 2>/dev/null; then echo "FAILED: refuses $1"; failed=1; else echo "ok: refuses $1"; fi
-}
+accepts() { sh "$login" "$2" "$3" >/dev/null 2>&1; report "accepts $1" 0 $?; }
+refuses() { sh "$login" "$2" "$3" >/dev/null 2>&1; report "refuses $1" 1 $?; }
 
 accepts "the right password" alice "correct horse"
 refuses "a wrong password" alice "battery staple"
-refuses "an unknown user" mallory "anything"
+refuses "an unknown user" mallory "correct horse"
 # more cases above this line
 
-exit $failed
+[ "$failed" -eq 0 ] || { echo "$failed failed"; exit 1; }
+echo "all passed"
