@@ -124,6 +124,13 @@ pub enum RuntimeError {
         #[source]
         source: io::Error,
     },
+    /// An earlier orchestrator made the container and may have died while handing it secrets; started now, its agent
+    /// could read none. Create it again: that replaces it.
+    #[error("the container {id} was left unstarted and may have lost its secrets\n  hint: create it again")]
+    StdinSpent {
+        /// Its id.
+        id: String,
+    },
     /// A build step failed.
     #[error("building the image `{image}` failed: {message}\n{tail}")]
     BuildFailed {

@@ -51,14 +51,15 @@ pub trait Runtime: Send + Sync {
     /// Makes a container that does not run yet.
     ///
     /// Idempotent by name: if one of that name carries the same labels, its id is returned and it stays as it is, in
-    /// whatever state; if it carries others the answer is [`RuntimeError::NameTaken`].
+    /// whatever state; if it carries others the answer is [`RuntimeError::NameTaken`]. One exception: a container for
+    /// secrets that another process made and never started is replaced, as its stdin may be spent.
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId, RuntimeError>;
 
     /// Starts it. A container that already runs is left alone, and receives no secrets a second time.
     ///
     /// A container created with [`crate::Stdin::Secrets`] reads one JSON document `{"env": {…}}` from its stdin and
     /// then sees the end of file; that is so even when `secrets` is empty. One created with [`crate::Stdin::Closed`]
-    /// has no stdin: secrets for it are refused.
+    /// has no stdin: secrets for it are refused. [`RuntimeError::StdinSpent`] asks for another `create`.
     async fn start(&self, id: &ContainerId, secrets: &Secrets) -> Result<(), RuntimeError>;
 
     /// What is so now; `None` when there is no such container.

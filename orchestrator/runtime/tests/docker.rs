@@ -11,7 +11,9 @@ mod support;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -521,6 +523,46 @@ async fn secrets_reach_stdin_and_nothing_else() {
     until("the second document", second).await;
 }
 
+/// What an orchestrator leaves that is killed between attaching and starting.
+fn attach_and_vanish(id: &ContainerId) {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let socket = host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock");
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
+    let head = "Host: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n";
+    write!(stream, "POST /containers/{id}/attach?stdin=1&stream=1 HTTP/1.1\r\n{head}").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+}
+
+#[tokio::test]
+async fn a_hand_over_cut_short_by_a_crash_never_starts_an_agent_without_its_secrets() {
+    let here = Installation::new();
+    let mut spec = here.spec("cat; echo; echo end");
+    spec.stdin = Stdin::Secrets;
+    let id = here.runtime.create(&spec).await.unwrap();
+    attach_and_vanish(&id);
+    // What would happen: it starts, and its agent reads nothing.
+    docker(&["start", id.as_str()]);
+    in_time("the end", here.runtime.wait(&id)).await.unwrap();
+    assert_eq!(here.runtime.output_tail(&id, 4096).await.unwrap(), "\nend\n");
+    here.runtime.remove(&id).await.unwrap();
+    // So it is refused, and the next orchestrator's create makes a new one.
+    let id = here.runtime.create(&spec).await.unwrap();
+    attach_and_vanish(&id);
+    let later = here.restarted();
+    let refused = later.start(&id, &secret("KEY", "value")).await;
+    assert!(matches!(refused, Err(RuntimeError::StdinSpent { .. })), "{refused:?}");
+    let anew = later.create(&spec).await.unwrap();
+    assert_ne!(anew, id);
+    assert_eq!(later.create(&spec).await.unwrap(), anew, "its own is not replaced");
+    in_time("the start", later.start(&anew, &secret("KEY", "value"))).await.unwrap();
+    in_time("the end", later.wait(&anew)).await.unwrap();
+    assert_eq!(later.output_tail(&anew, 4096).await.unwrap(), "{\"env\":{\"KEY\":\"value\"}}\nend\n");
+    assert_eq!(here.count(), 1);
+}
+
 #[tokio::test]
 async fn an_agent_that_wants_secrets_sees_the_end_of_stdin_even_without_any() {
     let here = Installation::new();
@@ -588,6 +630,9 @@ async fn root_filesystem_env_directory_and_hosts_are_as_asked() {
     let here = Installation::new();
     let mut spec = here.spec("pwd; echo \"$GREETING\"; grep forge.test /etc/hosts; touch /x 2>/dev/null && echo writable || echo read-only; cat /proc/1/comm");
     spec.root_filesystem = RootFilesystem::ReadOnly;
+    // The door is made also where nothing can be written.
+    let workspace = Workspace::new();
+    spec = workspace.mounted(spec);
     spec.working_dir = Some("/var".into());
     spec.env = BTreeMap::from([("GREETING".to_owned(), "hello $HOME".to_owned())]);
     spec.network = NetworkMode::Bridge;

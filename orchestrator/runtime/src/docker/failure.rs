@@ -106,3 +106,45 @@ fn with_causes(error: &Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(error: Error) -> RuntimeError {
+        Failure { error, doing: "testing", socket: "/run/docker.sock" }.into_runtime_error()
+    }
+
+    fn answer(status_code: u16, message: &str) -> Error {
+        Error::DockerResponseServerError { status_code, message: message.to_owned() }
+    }
+
+    #[test]
+    fn a_socket_that_may_not_be_used_names_the_group() {
+        let error = map(Error::IOError { err: io::ErrorKind::PermissionDenied.into() });
+        assert!(matches!(error, RuntimeError::EngineForbidden { .. }), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            "this user may not use the Docker engine at /run/docker.sock\n  hint: run `sudo usermod -aG docker $USER` and log in again"
+        );
+    }
+
+    #[test]
+    fn each_answer_becomes_the_decision_it_asks_for() {
+        let full = "write /var/lib/docker/x: no space left on device";
+        assert!(matches!(map(answer(500, full)), RuntimeError::DiskFull { .. }));
+        assert!(matches!(
+            map(Error::DockerStreamError { error: full.to_owned() }),
+            RuntimeError::DiskFull { .. }
+        ));
+        assert!(matches!(map(answer(409, "busy")), RuntimeError::Conflict { .. }));
+        assert!(matches!(map(answer(400, "wrong")), RuntimeError::Refused { .. }));
+        assert!(matches!(map(answer(500, "broken")), RuntimeError::EngineFault { .. }));
+        assert!(matches!(map(Error::RequestTimeoutError), RuntimeError::EngineTimeout { .. }));
+        let gone = Failure { error: answer(404, "none"), doing: "testing", socket: "" }
+            .about(&ContainerId::new("a"));
+        assert!(matches!(gone, RuntimeError::Gone { .. }));
+        let lost = map(Error::IOError { err: io::ErrorKind::ConnectionReset.into() });
+        assert!(matches!(lost, RuntimeError::EngineFault { .. }), "{lost:?}");
+    }
+}

@@ -1,9 +1,11 @@
 //! Handing secrets to an agent: attach to its stdin, write the document, close, start, and see the engine take it.
 //!
 //! The order matters. Attached after the start, the agent could read an end of file before we arrive. Not seen through
-//! to the end, a dropped connection could lose the document. A crash in between leaves a container that was attached
-//! once and never started: its stdin is spent and its agent would read nothing, which the agent must treat as a
-//! failure; remove such a container and create it anew.
+//! to the end, a dropped connection could lose the document.
+//!
+//! A crash in between leaves a container that was attached once and never started. Its stdin is spent: a later start
+//! succeeds and the agent reads nothing (a test holds on to that). Such a container is therefore never started by an
+//! object that did not create it; `create` replaces it, nothing is lost with it.
 
 use std::io;
 use std::time::Duration;
@@ -16,11 +18,17 @@ use secrecy::ExposeSecret;
 use tokio::io::AsyncWriteExt;
 
 use super::DockerRuntime;
-use crate::{ContainerId, Runtime, RuntimeError, Secrets};
+use super::inspect::Seen;
+use crate::{ContainerId, ContainerState, Runtime, RuntimeError, Secrets, Stdin};
 
 /// Seconds for the engine to pass a document to the agent's stdin once the agent runs. A pipe holds all of it, so the
 /// agent need not even read: too short only on a machine that barely moves, too long delays the news.
 const HANDOVER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// True for a container that some other process made for secrets and did not start.
+pub(super) fn may_be_spent(seen: &Seen) -> bool {
+    matches!(seen.stdin, Stdin::Secrets) && matches!(seen.facts.state, ContainerState::Created)
+}
 
 impl DockerRuntime {
     pub(super) async fn start_with_secrets(

@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::errors::Error;
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
     ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
@@ -52,6 +53,8 @@ const REMOVAL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Beyond the grace of a stop: what the engine itself takes to kill and to clean up.
 const STOP_MARGIN: Duration = Duration::from_secs(60);
+
+const CREATING: &str = "creating a container";
 
 /// Lines asked of the engine for a tail. It counts lines, we count bytes: fewer lines would cut short tails of short
 /// lines, more would be read only to be thrown away.
@@ -96,16 +99,40 @@ impl DockerRuntime {
         Ok(self.look(id.as_str()).await?.is_some())
     }
 
+    /// One request to create it; the inner error is the engine's own answer.
+    async fn create_new(
+        &self,
+        spec: &ContainerSpec,
+        body: ContainerCreateBody,
+    ) -> Result<Result<ContainerId, Error>, RuntimeError> {
+        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+        Ok(self.client().await?.create_container(Some(options), body).await.map(|answer| {
+            for warning in &answer.warnings {
+                tracing::warn!(container.id = %answer.id, "the Docker engine warns: {warning}");
+            }
+            let id = ContainerId::new(answer.id);
+            self.ownership.remember_fresh(&id, spec.stdin);
+            id
+        }))
+    }
+
     /// The container that holds the name we wanted: ours with the same labels, or an obstacle.
     async fn adopt(&self, spec: &ContainerSpec, conflict: Error) -> Result<ContainerId, RuntimeError> {
         let taken = |holder: String| RuntimeError::NameTaken { name: spec.name.clone(), holder };
         match self.look(&spec.name).await {
-            Ok(Some(Seen { facts, .. })) if spec.labels.selects(&facts.labels) => Ok(facts.id),
+            Ok(Some(seen)) if spec.labels.selects(&seen.facts.labels) => {
+                if self.ownership.is_fresh(&seen.facts.id) || !handover::may_be_spent(&seen) {
+                    return Ok(seen.facts.id);
+                }
+                self.remove(&seen.facts.id).await?;
+                let created = self.create_new(spec, request::create_body(spec)?).await?;
+                created.map_err(|error| self.failure(error, CREATING).into_runtime_error())
+            }
             Ok(Some(Seen { facts, .. })) => {
                 Err(taken(format!("another container of this installation, {}", facts.id)))
             }
             // It went away between the two requests: the caller may ask again.
-            Ok(None) => Err(self.failure(conflict, "creating a container").into_runtime_error()),
+            Ok(None) => Err(self.failure(conflict, CREATING).into_runtime_error()),
             Err(RuntimeError::NotOurs { id }) => Err(taken(format!("a container that is not ours, {id}"))),
             Err(error) => Err(error),
         }
@@ -121,7 +148,7 @@ impl DockerRuntime {
                 };
                 RuntimeError::ImageMissing { image: spec.image.clone(), hint }
             }
-            Ok(Some(_)) => self.failure(error, "creating a container").into_runtime_error(),
+            Ok(Some(_)) => self.failure(error, CREATING).into_runtime_error(),
             Err(error) => error,
         }
     }
@@ -181,19 +208,12 @@ impl Runtime for DockerRuntime {
 
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId, RuntimeError> {
         self.ownership.require(&spec.labels, &spec.name)?;
-        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-        match self.client().await?.create_container(Some(options), request::create_body(spec)?).await {
-            Ok(answer) => {
-                for warning in &answer.warnings {
-                    tracing::warn!(container.id = %answer.id, "the Docker engine warns: {warning}");
-                }
-                let id = ContainerId::new(answer.id);
-                self.ownership.remember_fresh(&id, spec.stdin);
-                Ok(id)
-            }
+        let body = request::create_body(spec)?;
+        match self.create_new(spec, body).await? {
+            Ok(id) => Ok(id),
             Err(error) if is_conflict(&error) => self.adopt(spec, error).await,
             Err(error) if is_not_found(&error) => Err(self.explain_missing(spec, error).await),
-            Err(error) => Err(self.failure(error, "creating a container").into_runtime_error()),
+            Err(error) => Err(self.failure(error, CREATING).into_runtime_error()),
         }
     }
 
@@ -204,6 +224,9 @@ impl Runtime for DockerRuntime {
             None => match self.look(id.as_str()).await? {
                 None => return Err(RuntimeError::Gone { id: id.to_string() }),
                 Some(seen) if seen.facts.state.is_running() => return Ok(()),
+                Some(seen) if handover::may_be_spent(&seen) => {
+                    return Err(RuntimeError::StdinSpent { id: id.to_string() });
+                }
                 Some(seen) => seen.stdin,
             },
         };

@@ -58,6 +58,11 @@ impl Ownership {
         self.known().insert(id.clone(), Known::Fresh(stdin));
     }
 
+    /// True for a container that was created here and never started.
+    pub(super) fn is_fresh(&self, id: &ContainerId) -> bool {
+        matches!(self.known().get(id), Some(Known::Fresh(_)))
+    }
+
     /// The stdin of a container that was created here and never started; it counts as started from now on.
     pub(super) fn take_fresh(&self, id: &ContainerId) -> Option<Stdin> {
         let mut known = self.known();
