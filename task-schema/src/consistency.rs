@@ -216,10 +216,10 @@ impl Found {
         let status = status_word(task.status);
         match (task.status.is_ended(), task.finished_at) {
             (true, None) => {
-                self.contradiction(key, format!("the task is {status}, but has no time of its end"))
+                self.contradiction(key, format!("the status is {status}, but has no time of its end"))
             }
             (false, Some(_)) => {
-                self.contradiction(key, format!("the task is {status}, but has a time of its end"));
+                self.contradiction(key, format!("the status is {status}, but has a time of its end"));
             }
             (true, Some(end)) if task.started_at.is_some_and(|start| end < start) => {
                 self.contradiction(key, "the task ended before it started");
@@ -236,7 +236,7 @@ impl Found {
         let status = status_word(task.status);
         match (task.status, &task.failure) {
             (TaskReportStatus::Failed | TaskReportStatus::TimedOut, None) => {
-                self.contradiction(key, format!("the task is {status}, but no failure says why"));
+                self.contradiction(key, format!("the status is {status}, but no failure says why"));
             }
             (
                 TaskReportStatus::Completed
@@ -245,12 +245,11 @@ impl Found {
                 | TaskReportStatus::InProgress
                 | TaskReportStatus::Verifying,
                 Some(failure),
-            ) => {
-                self.contradiction(key, format!("the task is {status}, but has a failure ({})", failure.kind))
-            }
+            ) => self
+                .contradiction(key, format!("the status is {status}, but has a failure ({})", failure.kind)),
             (TaskReportStatus::Blocked, None) if task.questions.is_empty() => {
                 let key = format!("reporting.tasks.{id}.questions");
-                self.contradiction(key, "the task is blocked, but asks nothing and no failure says why");
+                self.contradiction(key, "the status is blocked, but asks nothing and no failure says why");
             }
             _ => {}
         }
@@ -300,19 +299,18 @@ fn since(earlier: Timestamp, later: Timestamp) -> Duration {
     later.duration_since(earlier).try_into().unwrap_or(Duration::ZERO)
 }
 
-/// An age in its largest sensible unit, as the contract writes durations.
+/// An age in its two largest units, as the contract writes durations: `31s`, `30m31s`, `4d3h`.
 fn words(age: Duration) -> String {
-    const MINUTE: u64 = 60;
-    const HOUR: u64 = 60 * MINUTE;
-    const DAY: u64 = 24 * HOUR;
-    let seconds = age.as_secs();
-    for (unit, size) in [("d", DAY), ("h", HOUR), ("m", MINUTE)] {
-        // Below two of a unit the next smaller one says more: 90s, not 1m.
-        if seconds >= 2 * size {
-            return format!("{}{unit}", seconds / size);
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let mut rest = age.as_secs();
+    let mut parts = Vec::new();
+    for (unit, size) in UNITS {
+        if rest >= size && parts.len() < 2 {
+            parts.push(format!("{}{unit}", rest / size));
         }
+        rest %= size;
     }
-    format!("{seconds}s")
+    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
 }
 
 const fn status_word(status: TaskReportStatus) -> &'static str {
