@@ -1,6 +1,7 @@
 //! What a hostile agent may try against the host. Each attack is played with plain git and plain files in a prepared
 //! workspace; the mirror and all other workspaces must be byte for byte as before, and nothing planted may have run.
 
+#[cfg(test)]
 mod common;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use cloud_code_workspace::{
 use common::{Agent, House, branch, check, git, id, loose_path, write};
 use proptest::prelude::*;
 
+#[cfg(test)]
 /// A house with a bystander issue, an agent, and what everything looked like before the attack.
 struct Siege {
     house: House,
@@ -23,6 +25,7 @@ struct Siege {
     before: BTreeMap<PathBuf, String>,
 }
 
+#[cfg(test)]
 impl Siege {
     fn new() -> Self {
         let house = House::new();
@@ -236,6 +239,7 @@ fn bombs_meet_a_cap_before_they_meet_memory() {
     ));
 }
 
+#[cfg(test)]
 /// Bytes that do not compress.
 fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;

@@ -1,5 +1,6 @@
 //! The straight way through: mirror, worktree, commit, import, diff, delivery, removal; again and again; in parallel.
 
+#[cfg(test)]
 mod common;
 
 use std::fs;
@@ -14,6 +15,7 @@ use cloud_code_workspace::{
 };
 use common::{House, branch, digest, facts, git, id, owner, write};
 
+#[cfg(test)]
 fn imported(outcome: ImportOutcome) -> Imported {
     match outcome {
         ImportOutcome::Imported(imported) => imported,

@@ -16,7 +16,30 @@ use cloud_code_workspace::{
     prepare,
 };
 
-pub(crate) const UID: u32 = 4321;
+/// Who owns worktrees when the tests run as root. Nobody on any machine.
+const OWNER_UNDER_ROOT: u32 = 4321;
+
+/// The user that owns worktrees and runs git in containers.
+pub(crate) fn uid() -> u32 {
+    if am_root() { OWNER_UNDER_ROOT } else { my_uid() }
+}
+
+fn my_uid() -> u32 {
+    fs::metadata("/proc/self").expect("proc").uid()
+}
+
+/// Gives a tree away. Without root, Docker does it.
+pub(crate) fn chown(path: &Path, uid: u32) {
+    let mut command = if am_root() {
+        Command::new("chown")
+    } else {
+        let mut docker = Command::new("docker");
+        docker.args(["run", "--rm", "--network=none", "-v"]);
+        docker.arg(format!("{0}:{0}", path.display())).args(["debian:bookworm-slim", "chown"]);
+        docker
+    };
+    check(command.args(["-R", &format!("{uid}:{uid}")]).arg(path));
+}
 
 /// One `$CLOUD_CODE_HOME`, one user's repository, one project.
 pub(crate) struct House {
@@ -93,11 +116,11 @@ pub(crate) fn id(text: &str) -> CommitId {
 }
 
 pub(crate) fn owner() -> Option<Owner> {
-    am_root().then(|| Owner::new(UID, UID).expect("not root"))
+    am_root().then(|| Owner::new(uid(), uid()).expect("not root"))
 }
 
 pub(crate) fn am_root() -> bool {
-    fs::metadata("/proc/self").expect("proc").uid() == 0
+    my_uid() == 0
 }
 
 pub(crate) fn expectations(base: Option<&str>, uncommitted: UncommittedWork) -> Expectations {
