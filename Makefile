@@ -6,8 +6,9 @@ SHELL := /bin/bash
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 RUNTIME ?= docker
 ARGS    ?=
-# A PEM file of CA certificates to trust in image builds, for networks with an authority of their own.
-EXTRA_CA ?=
+# A PEM file of CA certificates to trust in image builds, for networks with an authority of their own. A machine that
+# names its authorities in SSL_CERT_FILE, as OpenSSL reads it, needs nothing more.
+EXTRA_CA ?= $(SSL_CERT_FILE)
 BASE_IMAGE ?= debian:bookworm-slim
 
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(HOST)

@@ -41,7 +41,9 @@ struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        // Files and rows are read by people: a nanosecond tells them nothing.
+        let now = Timestamp::now();
+        now.round(jiff::Unit::Millisecond).unwrap_or(now)
     }
 }
 
@@ -107,10 +109,13 @@ impl App {
             instance: self.instance()?,
             layout: self.layout.clone(),
             agent_binary: self.agent_binary()?,
-            cli_user: settings::agent_user(self.settings.agent_user.as_deref()).map(|user| own_user().unwrap_or(user))?,
+            cli_user: settings::agent_user(self.settings.agent_user.as_deref())
+                .map(|user| own_user().unwrap_or(user))?,
             runs_as_root: own_user().is_none(),
             catalog: self.catalog.clone(),
-            environment: Arc::new(|name| std::env::var(name).ok().filter(|v| !v.is_empty()).map(SecretString::from)),
+            environment: Arc::new(|name| {
+                std::env::var(name).ok().filter(|v| !v.is_empty()).map(SecretString::from)
+            }),
         };
         Ok(Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds)))
     }

@@ -47,7 +47,8 @@ pub(crate) fn load(docker: &DockerSettings, folders: &[PathBuf]) -> Result<CliCa
 }
 
 fn sub_folders(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read the CLI folder {}", folder.display()))?;
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read the CLI folder {}", folder.display()))?;
     let mut paths = Vec::new();
     for item in entries {
         let path = item.with_context(|| format!("cannot read the CLI folder {}", folder.display()))?.path();
@@ -63,7 +64,10 @@ fn entry(docker: &DockerSettings, file: &str, text: &str, origin: CliOrigin) -> 
     let manifest = parse_manifest(file, text).map_err(|problems| anyhow!("{problems}"))?;
     let folder = Path::new(file).parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
     if folder != manifest.name.as_str() {
-        bail!("{file}: name: the CLI `{}` stands in a folder named `{folder}`, they must be the same", manifest.name);
+        bail!(
+            "{file}: name: the CLI `{}` stands in a folder named `{folder}`, they must be the same",
+            manifest.name
+        );
     }
     let version = pinned(&manifest.name);
     // A CLI without a Dockerfile of its own runs in the base image, or in the project's.
@@ -116,7 +120,8 @@ pub(crate) fn context(entry: &CliEntry) -> Result<ContextFiles> {
                 let file = item.with_context(|| format!("cannot read {}", path.display()))?.path();
                 if file.is_file() {
                     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    let content = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+                    let content =
+                        fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
                     files.push((name, content, file_mode(&file)?));
                 }
             }

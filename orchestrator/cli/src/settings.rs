@@ -60,7 +60,9 @@ pub(crate) fn agent_user(text: Option<&str>) -> Result<(u32, u32)> {
     let text = text.unwrap_or(DEFAULT_AGENT_USER);
     let ids = text.split_once(':').and_then(|(u, g)| Some((u.parse().ok()?, g.parse().ok()?)));
     match ids {
-        Some((0, _)) => bail!("agent_user `{text}` is root, and a CLI never runs as root\n  hint: use 1000:1000"),
+        Some((0, _)) => {
+            bail!("agent_user `{text}` is root, and a CLI never runs as root\n  hint: use 1000:1000")
+        }
         Some(ids) => Ok(ids),
         None => bail!("agent_user `{text}` is not UID:GID\n  hint: write it as 1000:1000"),
     }

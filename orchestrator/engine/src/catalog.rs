@@ -51,7 +51,9 @@ pub enum CliError {
         known: Vec<String>,
     },
     /// The CLI `command` without a program.
-    #[error("the CLI `command` needs a program\n  hint: set `command: [program, argument]` in the project's file, or pass `--command 'program argument'`")]
+    #[error(
+        "the CLI `command` needs a program\n  hint: set `command: [program, argument]` in the project's file, or pass `--command 'program argument'`"
+    )]
     NoCommand,
     /// It can only edit.
     #[error("the CLI `{name}` has no read-only mode\n  hint: run it with --mode edit, or choose another CLI")]
@@ -138,12 +140,16 @@ mod tests {
     fn a_misspelt_cli_is_answered_with_the_near_one() {
         let refused = |name: &str| catalog().get(&name.parse().unwrap()).unwrap_err().to_string();
         assert_eq!(refused("cluade-code"), "there is no CLI `cluade-code`, did you mean `claude-code`?");
-        assert_eq!(refused("zed"), "there is no CLI `zed`\n  hint: known CLIs are claude-code, codex, command");
+        assert_eq!(
+            refused("zed"),
+            "there is no CLI `zed`\n  hint: known CLIs are claude-code, codex, command"
+        );
     }
 
     #[test]
     fn the_command_cli_runs_the_projects_program() {
-        let settings = |command| ProjectSettings { cli: "command".parse().ok(), command, ..Default::default() };
+        let settings =
+            |command| ProjectSettings { cli: "command".parse().ok(), command, ..Default::default() };
         let plan = |command| settings(command).plan("r".into(), "codex".parse().unwrap());
         let manifest = catalog().manifest_for(&plan(Some(vec!["fix".into(), "--all".into()]))).unwrap();
         assert_eq!(manifest.command, ["fix", "--all"]);

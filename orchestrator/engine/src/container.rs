@@ -34,7 +34,12 @@ pub(crate) fn container_spec(
         attempt: Some(facts.attempt),
         cli: Some(plan.cli.clone()),
     };
-    let name = format!("cloud-code-{}-{}-{}", settings.instance, asked.id.as_str().to_ascii_lowercase(), facts.attempt);
+    let name = format!(
+        "cloud-code-{}-{}-{}",
+        settings.instance,
+        asked.id.as_str().to_ascii_lowercase(),
+        facts.attempt
+    );
     let paths = settings.layout.issue(&asked.project, &asked.issue);
     let image = settings.catalog.image_for(plan)?;
     if !settings.agent_binary.is_file() {
@@ -63,8 +68,7 @@ pub(crate) fn container_spec(
             spec
         }
         RuntimeKind::Local => {
-            let mut command =
-                arguments(&settings.agent_binary, &paths.control, &paths.tree, &paths.home);
+            let mut command = arguments(&settings.agent_binary, &paths.control, &paths.tree, &paths.home);
             if settings.runs_as_root {
                 let (uid, gid) = settings.cli_user;
                 command.extend(["--user".to_owned(), format!("{uid}:{gid}")]);
@@ -78,7 +82,13 @@ pub(crate) fn container_spec(
     let mut spec = spec;
     spec.command.extend(base_url);
     spec.env.extend(prepared.env.iter().cloned());
-    spec.stdin = Stdin::Secrets;
+    // Decided by what the CLI may need, not by what is set just now: the same plan makes the same container.
+    let may_have_secrets =
+        !plan.secrets.is_empty() || !settings.catalog.get(&plan.cli)?.manifest.credentials.is_empty();
+    if may_have_secrets {
+        spec.command.push("--secrets-stdin".to_owned());
+        spec.stdin = Stdin::Secrets;
+    }
     spec.limits = Limits {
         memory_bytes: Some(plan.memory.bytes()),
         milli_cpus: Some(milli(plan.cpus)),
@@ -108,13 +118,16 @@ fn arguments(agent: &Path, control: &Path, workspace: &Path, home: &Path) -> Vec
         "--home".to_owned(),
         text(home),
         "--once".to_owned(),
-        "--secrets-stdin".to_owned(),
     ]
 }
 
 /// Thousandths of a processor. The settings keep it between 0.1 and 1024.
 fn milli(cpus: f64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the range of the target")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to the range of the target"
+    )]
     let milli = (cpus * 1000.0).clamp(100.0, 1_024_000.0) as u32;
     milli
 }

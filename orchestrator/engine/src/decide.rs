@@ -210,7 +210,11 @@ fn reported_end(facts: &Facts) -> Option<Outcome> {
 /// The container ended, or is gone, and the agent had not said how the task ended.
 fn died(facts: &Facts, code: Option<i64>, oom: bool) -> Outcome {
     if facts.record.cancel_requested_at.is_some() {
-        return Outcome { status: OutcomeStatus::Cancelled, failure: None, head: facts.worktree_head.clone() };
+        return Outcome {
+            status: OutcomeStatus::Cancelled,
+            failure: None,
+            head: facts.worktree_head.clone(),
+        };
     }
     let (kind, message) = if oom {
         (FailureKind::Oom, "the kernel killed the container for memory".to_owned())

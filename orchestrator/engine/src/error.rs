@@ -7,7 +7,8 @@ use cloud_code_runtime::RuntimeError;
 use cloud_code_store::StoreError;
 use cloud_code_task_schema::{Diagnostics, FailureKind, TaskId};
 use cloud_code_workspace::{
-    DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, PrepareError, RemoveError, SourceError,
+    DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, PrepareError,
+    RemoveError, SourceError,
 };
 
 use crate::catalog::CliError;
@@ -72,7 +73,9 @@ pub enum EngineError {
     #[error(transparent)]
     Control(cloud_code_task_schema::ReadError),
     /// The agent's program is not there.
-    #[error("the agent's program is not at {path}\n  hint: `make build` puts it beside cloud-code; or set `agent_binary` in cloud-code.yaml")]
+    #[error(
+        "the agent's program is not at {path}\n  hint: `make build` puts it beside cloud-code; or set `agent_binary` in cloud-code.yaml"
+    )]
     AgentMissing {
         /// Where it was looked for.
         path: PathBuf,
@@ -86,7 +89,9 @@ pub enum EngineError {
         names: Vec<String>,
     },
     /// The branch is there already.
-    #[error("the branch `{branch}` exists already in {place}\n  hint: choose another with --branch, or delete it")]
+    #[error(
+        "the branch `{branch}` exists already in {place}\n  hint: choose another with --branch, or delete it"
+    )]
     BranchExists {
         /// Which.
         branch: String,
@@ -102,7 +107,9 @@ pub enum EngineError {
         why: String,
     },
     /// The title is empty.
-    #[error("the task is empty\n  hint: say what to do, as in `cloud-code run --repo . \"Fix the login check\"`")]
+    #[error(
+        "the task is empty\n  hint: say what to do, as in `cloud-code run --repo . \"Fix the login check\"`"
+    )]
     EmptyTask,
     /// A part of this program ended unexpectedly.
     #[error("a background job of cloud-code ended unexpectedly: {0}")]
@@ -148,7 +155,9 @@ impl EngineError {
     /// What a task that ends by this error failed of.
     pub fn failure_kind(&self) -> FailureKind {
         match self {
-            Self::Store(StoreError::DiskFull) | Self::Runtime(RuntimeError::DiskFull { .. }) => FailureKind::DiskFull,
+            Self::Store(StoreError::DiskFull) | Self::Runtime(RuntimeError::DiskFull { .. }) => {
+                FailureKind::DiskFull
+            }
             Self::Import(
                 ImportError::Refused(_)
                 | ImportError::Quarantine(_)
@@ -159,10 +168,16 @@ impl EngineError {
             error if error.is_disk_full() => FailureKind::DiskFull,
             Self::Runtime(RuntimeError::ImageMissing { .. }) | Self::Cli(_) => FailureKind::CliMissing,
             Self::NoCredentials { .. } => FailureKind::Auth,
-            Self::Driven { .. } | Self::Store(_) | Self::Runtime(_) | Self::Commit(_) => FailureKind::Internal,
-            Self::SourceName(_) | Self::Source(_) | Self::Mirror(_) | Self::Prepare(_) => FailureKind::Internal,
+            Self::Driven { .. } | Self::Store(_) | Self::Runtime(_) | Self::Commit(_) => {
+                FailureKind::Internal
+            }
+            Self::SourceName(_) | Self::Source(_) | Self::Mirror(_) | Self::Prepare(_) => {
+                FailureKind::Internal
+            }
             Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
-            Self::Document(_) | Self::Control(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
+            Self::Document(_) | Self::Control(_) | Self::Io { .. } | Self::AgentMissing { .. } => {
+                FailureKind::Internal
+            }
             Self::BranchExists { .. } | Self::BranchUnfit { .. } | Self::EmptyTask | Self::Job(_) => {
                 FailureKind::Internal
             }

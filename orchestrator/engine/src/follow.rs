@@ -35,10 +35,14 @@ impl Follower {
                         }
                     }
                     EventItem::Skipped { line, reason } => {
-                        observer.notice(Notice::Warning(format!("events.jsonl line {line} is left out: {reason}")));
+                        observer.notice(Notice::Warning(format!(
+                            "events.jsonl line {line} is left out: {reason}"
+                        )));
                     }
                     EventItem::Restarted => {
-                        observer.notice(Notice::Warning("events.jsonl was replaced, reading from its start".into()));
+                        observer.notice(Notice::Warning(
+                            "events.jsonl was replaced, reading from its start".into(),
+                        ));
                     }
                 }
             }

@@ -45,13 +45,16 @@ impl Engine {
         Ok(Facts { record, issue, attempt, workspace, tasking, report, container, worktree_head, now })
     }
 
-    async fn container(&self, record: &TaskRecord, attempt: u32) -> Result<Option<ContainerFact>, EngineError> {
+    async fn container(
+        &self,
+        record: &TaskRecord,
+        attempt: u32,
+    ) -> Result<Option<ContainerFact>, EngineError> {
         let found = match &record.state {
-            TaskState::Queued => None,
+            // No decision about these looks at a container: the question would only cost time.
+            TaskState::Queued | TaskState::Importing { .. } | TaskState::Publishing { .. } => None,
             TaskState::Running { container, .. } => self.runtime.facts(&ContainerId::new(container)).await?,
             TaskState::Preparing
-            | TaskState::Importing { .. }
-            | TaskState::Publishing { .. }
             | TaskState::Done { .. }
             | TaskState::NeedsInput { .. }
             | TaskState::Failed { .. }

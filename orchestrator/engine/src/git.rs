@@ -7,7 +7,8 @@ use cloud_code_task_schema::BranchName;
 use cloud_code_workspace::{
     CiChanges, CommitId, DeliverRequest, Expectations, GitView, ImportOutcome, ImportPolicy, ImportRequest,
     IssuePaths, Layout, Lines, Mirror, Owner, PrepareRequest, Prepared, Source, SourceFacts, UncommittedWork,
-    WorktreeHead, branch_in_source, changed_files, deliver, diff, import, inspect, prepare, remove, worktree_head,
+    WorktreeHead, branch_in_source, changed_files, deliver, diff, import, inspect, prepare, remove,
+    worktree_head,
 };
 
 use crate::open::Uncommitted;

@@ -1,7 +1,9 @@
 //! Checks a request and makes the issue and its first task. Until the row is written nothing exists that would have to
 //! be undone, apart from the mirror, which is a cache; so every refusal here leaves nothing half-made.
 
-use cloud_code_model::{Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, slug};
+use cloud_code_model::{
+    Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, slug,
+};
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{BranchName, CliManifest, Mode};
 
@@ -94,9 +96,10 @@ impl Engine {
         let project = Project { name: request.project, repo: task.plan.repo.clone(), created_at: at };
         self.store.put_project(&project).await?;
         self.store.open_issue(&issue, &task).await?;
-        self.store.task(&task.id).await?.ok_or_else(|| {
-            EngineError::Store(StoreError::Missing { what: "task", id: task.id.to_string() })
-        })
+        self.store
+            .task(&task.id)
+            .await?
+            .ok_or_else(|| EngineError::Store(StoreError::Missing { what: "task", id: task.id.to_string() }))
     }
 
     fn check_credentials(&self, manifest: &CliManifest, plan: &ProjectPlan) -> Result<(), EngineError> {
@@ -105,7 +108,10 @@ impl Engine {
         if manifest.credentials.is_empty() || any {
             return Ok(());
         }
-        Err(EngineError::NoCredentials { cli: manifest.name.to_string(), names: manifest.credentials.clone() })
+        Err(EngineError::NoCredentials {
+            cli: manifest.name.to_string(),
+            names: manifest.credentials.clone(),
+        })
     }
 
     async fn check_image(&self, plan: &ProjectPlan) -> Result<(), EngineError> {
@@ -143,7 +149,8 @@ impl Engine {
                     name.parse().map_err(|e: cloud_code_task_schema::InvalidScalar| unfit(e.to_string()))?
                 }
             };
-            let key: IssueKey = key.parse().map_err(|e: cloud_code_model::InvalidName| unfit(e.to_string()))?;
+            let key: IssueKey =
+                key.parse().map_err(|e: cloud_code_model::InvalidName| unfit(e.to_string()))?;
             let (in_repo, checked) = (repo.clone(), branch.clone());
             let place = blocking(move || in_repo.place_of(&checked)).await?;
             if request.branch.is_some()
@@ -162,7 +169,8 @@ impl Engine {
 }
 
 fn title(text: &str) -> Result<String, EngineError> {
-    let line = text.trim().lines().next().map(str::trim).filter(|l| !l.is_empty()).ok_or(EngineError::EmptyTask)?;
+    let line =
+        text.trim().lines().next().map(str::trim).filter(|l| !l.is_empty()).ok_or(EngineError::EmptyTask)?;
     let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut title: String = clean.chars().take(MAX_TITLE).collect();
     if clean.chars().count() > MAX_TITLE {

@@ -1,16 +1,14 @@
 //! Every case of the reconciler's decision, as a table: what is so, and the one step that follows.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use cloud_code_engine::{
-    CANCEL_PATIENCE, ContainerFact, ContainerPhase, Facts, HEARTBEAT_PATIENCE, OVERTIME, ReportFact, Step, StopReason,
-    WorkspaceFact, decide,
+    CANCEL_PATIENCE, ContainerFact, ContainerPhase, Facts, HEARTBEAT_PATIENCE, OVERTIME, ReportFact, Step,
+    StopReason, WorkspaceFact, decide,
 };
 use cloud_code_model::{
     DEFAULT_CLI, Issue, NewTask, Outcome, OutcomeStatus, ProjectSettings, TaskRecord, TaskState,
 };
-use cloud_code_task_schema::{
-    Assignment, Failure, FailureKind, Mode, TaskReport, TaskReportStatus, Usage,
-};
+use cloud_code_task_schema::{Assignment, Failure, FailureKind, Mode, TaskReport, TaskReportStatus, Usage};
 use jiff::{SignedDuration, Timestamp};
 
 const START: Timestamp = Timestamp::UNIX_EPOCH;
@@ -181,7 +179,10 @@ fn a_report_that_cannot_be_read_is_a_failure_with_a_reason() {
     assert_eq!(decide(&now), Step::Wait, "running work is left alone");
     now.container = container(ContainerPhase::Exited { code: Some(0), oom: false });
     let failure = ended(decide(&now)).failure.unwrap();
-    assert_eq!(failure, Failure::new(FailureKind::Internal, "the agent's report cannot be read: it is a link"));
+    assert_eq!(
+        failure,
+        Failure::new(FailureKind::Internal, "the agent's report cannot be read: it is a link")
+    );
 }
 
 #[test]

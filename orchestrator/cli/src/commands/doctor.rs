@@ -82,9 +82,12 @@ fn git() -> Check {
     let output = Command::new("git").arg("--version").output();
     let text = match output {
         Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        Err(error) => return Check::missing("git", format!("cannot be started: {error}"), "apt-get install git"),
+        Err(error) => {
+            return Check::missing("git", format!("cannot be started: {error}"), "apt-get install git");
+        }
     };
-    let mut numbers = text.split_whitespace().nth(2).unwrap_or_default().split('.').map(|n| n.parse().unwrap_or(0));
+    let mut numbers =
+        text.split_whitespace().nth(2).unwrap_or_default().split('.').map(|n| n.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version >= LEAST_GIT {
         Check::ok("git", text)
@@ -120,14 +123,18 @@ fn disk(home: &Path) -> Check {
                 Check::warning("disk", found, "cloud-code clean --all; docker system prune")
             }
         }
-        Err(error) => Check::warning("disk", format!("cannot be measured: {error}"), "check the folder's file system"),
+        Err(error) => {
+            Check::warning("disk", format!("cannot be measured: {error}"), "check the folder's file system")
+        }
     }
 }
 
 fn agent(app: &App) -> Check {
     let path = match app.agent_binary() {
         Ok(path) => path,
-        Err(error) => return Check::missing("agent", error.to_string(), "set `agent_binary` in cloud-code.yaml"),
+        Err(error) => {
+            return Check::missing("agent", error.to_string(), "set `agent_binary` in cloud-code.yaml");
+        }
     };
     if !path.is_file() {
         let fix = "make build, which puts it beside cloud-code; or set `agent_binary` in cloud-code.yaml";
@@ -137,12 +144,15 @@ fn agent(app: &App) -> Check {
         Ok(output) if output.status.success() => {
             Check::ok("agent", String::from_utf8_lossy(&output.stdout).trim().to_owned())
         }
-        Ok(_) | Err(_) => Check::missing("agent", format!("{} cannot be started", path.display()), "make build"),
+        Ok(_) | Err(_) => {
+            Check::missing("agent", format!("{} cannot be started", path.display()), "make build")
+        }
     }
 }
 
 async fn docker(app: &App) -> Vec<Check> {
-    let fix_engine = "apt-get install docker.io && systemctl start docker; or use --runtime local, without a sandbox";
+    let fix_engine =
+        "apt-get install docker.io && systemctl start docker; or use --runtime local, without a sandbox";
     let docker = match app.docker() {
         Ok(docker) => docker,
         Err(error) => return vec![Check::missing("docker", format!("{error:#}"), fix_engine)],

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_engine::CliEntry;
-use cloud_code_runtime::{BuildFile, BuildProgress, DockerRuntime, IMAGE_CLI, IMAGE_CLI_VERSION, ImageBuild, Runtime};
+use cloud_code_runtime::{
+    BuildFile, BuildProgress, DockerRuntime, IMAGE_CLI, IMAGE_CLI_VERSION, ImageBuild, Runtime,
+};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -56,7 +58,9 @@ async fn list(app: &App, json: bool) -> Result<ExitCode> {
             entry.image.clone(),
             facts.as_ref().map(|f| format!("{} MiB", f.size_bytes / MEBIBYTE)).unwrap_or_default(),
             match &facts {
-                Some(facts) => facts.created_at.map_or("yes".to_owned(), |at| at.strftime("%Y-%m-%d").to_string()),
+                Some(facts) => {
+                    facts.created_at.map_or("yes".to_owned(), |at| at.strftime("%Y-%m-%d").to_string())
+                }
                 None => format!("no: cloud-code images build {}", entry.manifest.name),
             },
         ]);
@@ -110,7 +114,11 @@ async fn build(app: &App, args: &BuildArgs) -> Result<ExitCode> {
             (Some(tag), _) => tag.clone(),
             (None, Some(image)) => {
                 let version = entry.version.as_deref().unwrap_or("latest");
-                image_name(docker_settings, entry.manifest.name.as_str(), Some(&format!("{version}-{}", tag_part(image))))
+                image_name(
+                    docker_settings,
+                    entry.manifest.name.as_str(),
+                    Some(&format!("{version}-{}", tag_part(image))),
+                )
             }
             (None, None) => entry.image.clone(),
         };
@@ -136,7 +144,10 @@ fn chosen<'a>(app: &'a App, args: &BuildArgs) -> Result<Vec<&'a CliEntry>> {
 fn read_ca(path: &Path) -> Result<Vec<u8>> {
     let content = fs::read(path).with_context(|| format!("cannot read the CA file {}", path.display()))?;
     if !content.windows(PEM_MARK.len()).any(|w| w == PEM_MARK) {
-        bail!("{} holds no PEM certificate\n  hint: it must have lines `-----BEGIN CERTIFICATE-----`", path.display());
+        bail!(
+            "{} holds no PEM certificate\n  hint: it must have lines `-----BEGIN CERTIFICATE-----`",
+            path.display()
+        );
     }
     Ok(content)
 }
@@ -147,7 +158,8 @@ const PEM_MARK: &[u8] = b"-----BEGIN CERTIFICATE-----";
 fn parse_build_args(args: &[String]) -> Result<BTreeMap<String, String>> {
     args.iter()
         .map(|arg| {
-            let (name, value) = arg.split_once('=').ok_or_else(|| anyhow!("--build-arg `{arg}` is not NAME=VALUE"))?;
+            let (name, value) =
+                arg.split_once('=').ok_or_else(|| anyhow!("--build-arg `{arg}` is not NAME=VALUE"))?;
             Ok((name.to_owned(), value.to_owned()))
         })
         .collect()
@@ -181,7 +193,9 @@ async fn build_one(docker: &DockerRuntime, build: ImageBuild, plain: bool) -> Re
             bar.set_position(u64::from(progress.step));
             bar.set_message(ui::one_line(&progress.line));
         }
-        None => ui::err(format!("{} {}/{}: {}", tag, progress.step, progress.total, ui::one_line(&progress.line))),
+        None => {
+            ui::err(format!("{} {}/{}: {}", tag, progress.step, progress.total, ui::one_line(&progress.line)))
+        }
     };
     let name = build.tags.first().cloned().unwrap_or_default();
     let built = docker.build_image(build, show).await;
@@ -199,7 +213,9 @@ fn progress_bar(tag: &str, plain: bool) -> Option<ProgressBar> {
         return None;
     }
     let bar = ProgressBar::new(1);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} step {pos}/{len} {elapsed} {wide_msg}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {prefix} step {pos}/{len} {elapsed} {wide_msg}")
+    {
         bar.set_style(style);
     }
     bar.set_prefix(tag.to_owned());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_task_schema::{
-    Assignment, ControlDir, Finding, MAX_YAML_BYTES, ReadError, Reporting, Severity, Task, TaskReport, Tasking,
-    findings, parse_reporting, parse_tasking, read_capped,
+    Assignment, ControlDir, Finding, MAX_YAML_BYTES, ReadError, Reporting, Severity, Task, TaskReport,
+    Tasking, findings, parse_reporting, parse_tasking, read_capped,
 };
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
@@ -188,7 +188,8 @@ fn answered_head(side: &Side<Reporting>, now: Timestamp) -> String {
         Side::Absent => "no file yet".to_owned(),
         Side::Bad(_) => "cannot be read, see below".to_owned(),
         Side::Whole(r) => {
-            let version = r.agent.cli_version.as_deref().map(ui::one_line).unwrap_or_else(|| "unknown".to_owned());
+            let version =
+                r.agent.cli_version.as_deref().map(ui::one_line).unwrap_or_else(|| "unknown".to_owned());
             let (status, seen, heard) = (snake(&r.status), r.observed_generation, age(r.heartbeat_at, now));
             format!("{status}, {} {version}\nsaw generation {seen}, last sign of life {heard}", r.agent.cli)
         }
@@ -209,8 +210,12 @@ fn asked_task(task: &Task) -> String {
 fn answered_task(report: &TaskReport, now: Timestamp) -> String {
     let mut lines = vec![format!("{}, attempt {}", snake(&report.status), report.attempt)];
     match (report.started_at, report.finished_at) {
-        (Some(start), Some(end)) => lines.push(format!("took {}", ui::clock(end.duration_since(start).as_secs()))),
-        (Some(start), None) => lines.push(format!("since {}", ui::clock(now.duration_since(start).as_secs()))),
+        (Some(start), Some(end)) => {
+            lines.push(format!("took {}", ui::clock(end.duration_since(start).as_secs())))
+        }
+        (Some(start), None) => {
+            lines.push(format!("since {}", ui::clock(now.duration_since(start).as_secs())))
+        }
         (None, _) => {}
     }
     if let Some(failure) = &report.failure {

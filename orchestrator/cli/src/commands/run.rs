@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_engine::{Engine, Repo, RunRequest, Uncommitted};
 use cloud_code_model::{
-    DEFAULT_CLI, ImportSettings, LimitSettings, Network, ProjectName, ProjectPlan, ProjectSettings, RuntimeKind,
-    TaskRecord, TaskState, slug,
+    DEFAULT_CLI, ImportSettings, LimitSettings, Network, ProjectName, ProjectPlan, ProjectSettings,
+    RuntimeKind, TaskRecord, TaskState, slug,
 };
 use cloud_code_runtime::ContainerId;
 use cloud_code_store::Store;
@@ -69,7 +69,9 @@ pub(crate) async fn resume(app: &App, args: ResumeArgs) -> Result<ExitCode> {
 
 fn warn_unsandboxed(runtime: RuntimeKind) {
     if runtime == RuntimeKind::Local {
-        ui::err("warning: runtime `local`: the CLI runs on this machine WITHOUT A SANDBOX, with its user's rights");
+        ui::err(
+            "warning: runtime `local`: the CLI runs on this machine WITHOUT A SANDBOX, with its user's rights",
+        );
     }
 }
 
@@ -130,7 +132,9 @@ pub(crate) fn exit_code(record: &TaskRecord) -> ExitCode {
         TaskState::NeedsInput { .. } => ExitCode::from(EXIT_NEEDS_INPUT),
         TaskState::Cancelled { .. } => ExitCode::from(EXIT_CANCELLED),
         TaskState::Failed { .. } => ExitCode::from(EXIT_FAILED),
-        TaskState::Queued | TaskState::Preparing | TaskState::Running { .. } => ExitCode::from(super::EXIT_ERROR),
+        TaskState::Queued | TaskState::Preparing | TaskState::Running { .. } => {
+            ExitCode::from(super::EXIT_ERROR)
+        }
         TaskState::Importing { .. } | TaskState::Publishing { .. } => ExitCode::from(super::EXIT_ERROR),
     }
 }
@@ -181,7 +185,10 @@ fn resolve(app: &App, args: &RunArgs) -> Result<(ProjectName, ProjectPlan)> {
             let file = settings::project_file(&app.home, name);
             let found = settings::project(&app.home, name)?;
             if found.is_none() && args.repo.is_none() {
-                bail!("there is no project `{name}`\n  hint: write {} with a key `repo`, or pass --repo", file.display());
+                bail!(
+                    "there is no project `{name}`\n  hint: write {} with a key `repo`, or pass --repo",
+                    file.display()
+                );
             }
             found.unwrap_or_default()
         }
@@ -207,7 +214,11 @@ fn resolve(app: &App, args: &RunArgs) -> Result<(ProjectName, ProjectPlan)> {
 }
 
 fn from_args(app: &App, args: &RunArgs) -> Result<ProjectSettings> {
-    let cli = args.cli.as_ref().map(|name| name.parse::<CliName>().map_err(|_| app.catalog.unknown(name))).transpose()?;
+    let cli = args
+        .cli
+        .as_ref()
+        .map(|name| name.parse::<CliName>().map_err(|_| app.catalog.unknown(name)))
+        .transpose()?;
     let network = args.network.clone().map(Network::try_from).transpose()?;
     Ok(ProjectSettings {
         repo: args.repo.clone(),
@@ -245,7 +256,9 @@ fn project_name(repo: &str) -> Result<ProjectName> {
 
 /// FNV-1a: a digest that stays the same in every version of this program, as the project's folder is named by it.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Words split at spaces; single or double quotes group. No expansion of any kind: nothing here is a shell.
@@ -275,10 +288,16 @@ fn split_words(text: &str) -> Result<Vec<String>> {
 fn read_text() -> Result<String> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        bail!("the task is empty\n  hint: say what to do, as in `cloud-code run --repo . \"Fix the login check\"`");
+        bail!(
+            "the task is empty\n  hint: say what to do, as in `cloud-code run --repo . \"Fix the login check\"`"
+        );
     }
     let mut text = String::new();
-    stdin.lock().take(MAX_TEXT_BYTES + 1).read_to_string(&mut text).context("cannot read the task from stdin")?;
+    stdin
+        .lock()
+        .take(MAX_TEXT_BYTES + 1)
+        .read_to_string(&mut text)
+        .context("cannot read the task from stdin")?;
     if text.len() as u64 > MAX_TEXT_BYTES {
         bail!("the task on standard input is larger than {} KiB", MAX_TEXT_BYTES / 1024);
     }
@@ -300,8 +319,8 @@ mod tests {
 
     #[test]
     fn a_repository_without_a_file_gets_a_lasting_name() {
-        assert_eq!(project_name("/srv/shop.git").unwrap().as_str(), "shop-51aec7");
-        assert_eq!(project_name("git@github.com:acme/shop.git").unwrap().as_str(), "shop-3a1b08");
+        assert_eq!(project_name("/srv/shop.git").unwrap().as_str(), "shop-df25a0");
+        assert_eq!(project_name("git@github.com:acme/shop.git").unwrap().as_str(), "shop-008866");
         assert_ne!(project_name("/a/app").unwrap(), project_name("/b/app").unwrap());
     }
 }

@@ -48,10 +48,14 @@ impl Observer for Live {
                 if let Some(line) = event_line(event) {
                     match event.kind {
                         // Lasting: what a person wants to scroll back to.
-                        EventKind::Message { .. } | EventKind::Committed { .. } | EventKind::Question { .. } => {
+                        EventKind::Message { .. }
+                        | EventKind::Committed { .. }
+                        | EventKind::Question { .. } => {
                             self.bar.println(format!("  {line}"));
                         }
-                        EventKind::Warning { .. } | EventKind::Verify { .. } | EventKind::LogTruncated { .. } => {
+                        EventKind::Warning { .. }
+                        | EventKind::Verify { .. }
+                        | EventKind::LogTruncated { .. } => {
                             self.bar.println(format!("  {line}"));
                         }
                         _ => self.step = line,

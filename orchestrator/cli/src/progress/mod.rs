@@ -16,6 +16,6 @@ pub(crate) fn observer(json: bool) -> Box<dyn Observer> {
     } else if crate::ui::is_live() {
         Box::new(live::Live::new())
     } else {
-        Box::new(plain::Plain::default())
+        Box::new(plain::Plain)
     }
 }

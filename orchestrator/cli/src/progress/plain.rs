@@ -6,7 +6,7 @@ use super::{event_line, step_line};
 use crate::ui;
 
 /// Plain lines on standard error.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Plain;
 
 impl Observer for Plain {
