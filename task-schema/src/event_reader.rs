@@ -77,7 +77,7 @@ pub enum EventItem {
 pub struct EventReader {
     path: PathBuf,
     followed: Option<Followed>,
-    bytes_read: u64,
+    bytes_taken: u64,
     restarts: u32,
     skips: u64,
     /// The last reason why the file could not be opened, so that it is told once and not at each call.
@@ -87,16 +87,17 @@ pub struct EventReader {
 }
 
 /// One file that is being followed. It stays open, so its inode cannot come back as another file.
+///
+/// Only what was taken as whole lines counts as read. A half line is read again at each call, because an agent that
+/// starts again may cut off what its killed predecessor left and write another line in its place.
 #[derive(Debug)]
 struct Followed {
     file: File,
     identity: (u64, u64),
-    /// Bytes read so far.
-    offset: u64,
-    /// The last bytes before `offset`.
+    /// Where the next line begins; within a line only while `overlong`.
+    position: u64,
+    /// The last bytes before `position`.
     anchor: Vec<u8>,
-    /// Read and not yet taken apart; begins at the start of a line, unless `overlong`.
-    buffer: Vec<u8>,
     /// Lines seen whole.
     lines: u64,
     /// The rest of the current line is thrown away.
@@ -108,6 +109,8 @@ struct Followed {
 #[derive(Debug, Default)]
 struct Sequence {
     last: u64,
+    /// Where the file before this one ended: an agent whose folder was replaced goes on counting.
+    carried: u64,
     /// Lines since `last` whose number could not be read; so many may be missing without another word.
     unreadable: u64,
 }
@@ -118,7 +121,7 @@ impl EventReader {
         Self {
             path: path.into(),
             followed: None,
-            bytes_read: 0,
+            bytes_taken: 0,
             restarts: 0,
             skips: 0,
             complaint: None,
@@ -151,13 +154,10 @@ impl EventReader {
     fn read_on(&mut self, followed: &mut Followed, items: &mut Vec<EventItem>) {
         let mut budget = POLL_BYTES;
         let mut chunk = vec![0; CHUNK_BYTES];
+        let mut buffer = Vec::new();
         loop {
-            self.take_lines(followed, items);
-            // Without an item the reading goes on: an empty answer means that the end was reached.
-            if items.len() >= POLL_ITEMS || (budget == 0 && !items.is_empty()) {
-                return;
-            }
-            let got = match followed.file.read_at(&mut chunk, followed.offset) {
+            let from = followed.position + buffer.len() as u64;
+            let got = match followed.file.read_at(&mut chunk, from) {
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return self.complain(format!("cannot read the event log: {error}"), items),
@@ -167,14 +167,17 @@ impl EventReader {
             if got == 0 {
                 return;
             }
-            if self.bytes_read >= MAX_EVENT_LOG_BYTES {
+            if self.bytes_taken >= MAX_EVENT_LOG_BYTES {
                 let max = MAX_EVENT_LOG_BYTES;
                 return self.give_up(format!("more than {max} bytes; the rest of it is not read"), items);
             }
-            let bytes = chunk.get(..got).unwrap_or_default();
-            followed.append(bytes);
-            self.bytes_read += bytes.len() as u64;
-            budget = budget.saturating_sub(bytes.len() as u64);
+            buffer.extend_from_slice(chunk.get(..got).unwrap_or_default());
+            budget = budget.saturating_sub(got as u64);
+            self.take_lines(followed, &mut buffer, items);
+            // Without an item the reading goes on: an empty answer means that the end was reached.
+            if items.len() >= POLL_ITEMS || (budget == 0 && !items.is_empty()) {
+                return;
+            }
         }
     }
 
@@ -201,33 +204,34 @@ impl EventReader {
             }
             items.push(EventItem::Restarted);
         }
-        self.followed = Some(Followed::new(file, identity));
+        let carried =
+            self.followed.as_ref().map_or(0, |before| before.sequence.last.max(before.sequence.carried));
+        self.followed = Some(Followed::new(file, identity, carried));
     }
 
-    fn take_lines(&mut self, followed: &mut Followed, items: &mut Vec<EventItem>) {
-        let buffer = std::mem::take(&mut followed.buffer);
+    /// Takes the whole lines off the front of the buffer, and what is thrown away of a line that is too long.
+    fn take_lines(&mut self, followed: &mut Followed, buffer: &mut Vec<u8>, items: &mut Vec<EventItem>) {
         let mut rest = buffer.as_slice();
         while items.len() < POLL_ITEMS {
             let mut after = rest;
             // Cannot fail on a slice; it is the standard library's fast search for a line break.
-            let taken = after.skip_until(b'\n').unwrap_or(0);
-            let Some((b'\n', line)) = rest.get(..taken).and_then(|line| line.split_last()) else { break };
+            let length = after.skip_until(b'\n').unwrap_or(0);
+            let Some((b'\n', line)) = rest.get(..length).and_then(|line| line.split_last()) else { break };
             rest = after;
             followed.lines += 1;
-            if std::mem::take(&mut followed.overlong) {
-                continue;
+            if !std::mem::take(&mut followed.overlong) {
+                self.take_line(followed.lines, line, &mut followed.sequence, items);
             }
-            self.take_line(followed.lines, line, &mut followed.sequence, items);
         }
-        if followed.overlong {
-            rest = &[];
-        } else if rest.len() > MAX_EVENT_BYTES && !rest.contains(&b'\n') {
+        if !followed.overlong && rest.len() > MAX_EVENT_BYTES && !rest.contains(&b'\n') {
             followed.overlong = true;
             followed.sequence.unreadable += 1;
             self.skip(followed.lines + 1, &too_long(), items);
-            rest = &[];
         }
-        followed.buffer = rest.to_vec();
+        let taken = if followed.overlong { buffer.len() } else { buffer.len() - rest.len() };
+        followed.advance(buffer.get(..taken).unwrap_or_default());
+        self.bytes_taken += taken as u64;
+        buffer.drain(..taken);
     }
 
     fn take_line(&mut self, line: u64, bytes: &[u8], sequence: &mut Sequence, items: &mut Vec<EventItem>) {
@@ -275,30 +279,28 @@ impl EventReader {
 }
 
 impl Followed {
-    fn new(file: File, identity: (u64, u64)) -> Self {
+    fn new(file: File, identity: (u64, u64), carried: u64) -> Self {
         Self {
             file,
             identity,
-            offset: 0,
+            position: 0,
             anchor: Vec::new(),
-            buffer: Vec::new(),
             lines: 0,
             overlong: false,
-            sequence: Sequence::default(),
+            sequence: Sequence { last: 0, carried, unreadable: 0 },
         }
     }
 
-    /// Whether the bytes last read still stand before the position.
+    /// Whether the bytes last taken still stand before the position.
     fn stands(&self) -> bool {
-        let start = self.offset.saturating_sub(self.anchor.len() as u64);
+        let start = self.position.saturating_sub(self.anchor.len() as u64);
         let mut now = vec![0; self.anchor.len()];
         self.file.read_exact_at(&mut now, start).is_ok() && now == self.anchor
     }
 
-    fn append(&mut self, bytes: &[u8]) {
-        self.offset += bytes.len() as u64;
-        self.buffer.extend_from_slice(bytes);
-        let new = bytes.get(bytes.len().saturating_sub(ANCHOR_BYTES)..).unwrap_or_default();
+    fn advance(&mut self, taken: &[u8]) {
+        self.position += taken.len() as u64;
+        let new = taken.get(taken.len().saturating_sub(ANCHOR_BYTES)..).unwrap_or_default();
         self.anchor.extend_from_slice(new);
         self.anchor.drain(..self.anchor.len().saturating_sub(ANCHOR_BYTES));
     }
@@ -317,7 +319,11 @@ impl Sequence {
         if seq <= last {
             return Admission::Backward(format!("seq {seq} comes after seq {last}; it must grow by one"));
         }
-        *self = Self { last: seq, unreadable: 0 };
+        self.last = seq;
+        self.unreadable = 0;
+        if last == 0 && self.carried > 0 && seq == self.carried + 1 {
+            return Admission::Next;
+        }
         let missing = seq - last - 1;
         if missing <= unreadable {
             return Admission::Next;

@@ -235,6 +235,39 @@ fn a_truncated_file_is_told_and_read_from_its_start() {
 }
 
 #[test]
+fn a_torn_line_that_a_new_agent_cuts_off_is_no_restart() {
+    let mut log = Log::new();
+    log.append(line(1) + "{\"seq\":2,\"at\":\"2026-11-20T10:00:00Z\",\"type\":\"message\",\"te");
+    assert_eq!(log.read(), ["1"]);
+    OpenOptions::new().write(true).open(&log.path).unwrap().set_len(line(1).len() as u64).unwrap();
+    assert!(log.read().is_empty());
+    log.append(message(2, "another line, longer than what was torn off: it may not be glued to it"));
+    log.append(&line(3)[..20]);
+    assert_eq!(log.read(), ["2"]);
+    // Cut off and written anew between two looks.
+    let whole = log.path.metadata().unwrap().len() - 20;
+    OpenOptions::new().write(true).open(&log.path).unwrap().set_len(whole).unwrap();
+    log.append(message(3, "written by the next agent"));
+    assert_eq!(log.read(), ["3"]);
+}
+
+#[test]
+fn an_agent_that_goes_on_counting_in_a_new_file_leaves_no_gap() {
+    let mut log = Log::new();
+    log.append(line(1) + &line(2));
+    assert_eq!(log.read(), ["1", "2"]);
+    fs::remove_file(&log.path).unwrap();
+    log.append(line(3) + &line(4));
+    assert_eq!(log.read(), ["restarted", "3", "4"]);
+    fs::remove_file(&log.path).unwrap();
+    log.append(line(9));
+    assert_eq!(
+        log.read(),
+        ["restarted", "!1 seq jumps from 0 to 9: 8 events are missing before this line", "9"]
+    );
+}
+
+#[test]
 fn a_file_rewritten_in_place_to_a_greater_length_is_noticed() {
     let mut log = Log::new();
     log.append(line(1) + &line(2));
