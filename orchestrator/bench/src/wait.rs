@@ -1,0 +1,29 @@
+//! Waiting for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::interrupt;
+
+/// Between two looks. Lower burns a core beside what is measured; higher only makes the bench longer.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Looks until there is something, or the deadline has passed.
+pub(crate) fn until<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let end = Instant::now() + deadline;
+    loop {
+        interrupt::check()?;
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if Instant::now() >= end {
+            bail!("{what} did not happen within {} s", deadline.as_secs());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
