@@ -1,0 +1,87 @@
+//! The clocks of a task: the wall clock over everything, the start clock until the first output, the idle clock
+//! between outputs. CLIs have none that work: a silent provider holds them for half an hour to for ever.
+
+use std::time::Duration;
+
+use cloud_code_task_schema::{Failure, FailureKind, HumanDuration, Limits};
+use tokio::time::Instant;
+
+/// Which clock ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The whole task took too long.
+    Wall,
+    /// Nothing was printed at all.
+    Start,
+    /// Nothing was printed for too long.
+    Idle,
+}
+
+impl Clock {
+    /// As the report says it.
+    pub(crate) fn failure(self, limits: &Limits) -> Failure {
+        let (kind, told, limit) = match self {
+            Self::Wall => (FailureKind::Timeout, "the task was not done within", limits.timeout),
+            Self::Start => {
+                (FailureKind::StartTimeout, "the CLI printed nothing within", limits.start_timeout)
+            }
+            Self::Idle => (FailureKind::Idle, "the CLI printed nothing for", limits.idle_timeout),
+        };
+        Failure::new(kind, format!("{told} {limit}"))
+    }
+}
+
+/// The wall clock of a task's attempt, shared by all its processes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WallClock {
+    ends_at: Instant,
+}
+
+impl WallClock {
+    /// Starts now.
+    pub(crate) fn start(timeout: HumanDuration) -> Self {
+        Self { ends_at: Instant::now() + timeout.as_duration() }
+    }
+
+    /// What is left; zero when it ran out.
+    pub(crate) fn left(self) -> Duration {
+        self.ends_at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// The clocks of one process.
+#[derive(Debug)]
+pub(crate) struct Clocks {
+    wall: WallClock,
+    started_at: Instant,
+    last_output_at: Option<Instant>,
+    start_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl Clocks {
+    /// Starts now.
+    pub(crate) fn start(wall: WallClock, limits: &Limits) -> Self {
+        Self {
+            wall,
+            started_at: Instant::now(),
+            last_output_at: None,
+            start_timeout: limits.start_timeout.as_duration(),
+            idle_timeout: limits.idle_timeout.as_duration(),
+        }
+    }
+
+    /// Something was printed.
+    pub(crate) fn note_output(&mut self) {
+        self.last_output_at = Some(Instant::now());
+    }
+
+    /// Which clock runs out next, and when.
+    pub(crate) fn next(&self) -> (Instant, Clock) {
+        let silence = match self.last_output_at {
+            None => (self.started_at + self.start_timeout, Clock::Start),
+            Some(at) => (at + self.idle_timeout, Clock::Idle),
+        };
+        if self.wall.ends_at <= silence.0 { (self.wall.ends_at, Clock::Wall) } else { silence }
+    }
+}

@@ -1,0 +1,217 @@
+//! Commits and describes what the CLI left, with the `git` program, as the CLI's user.
+//!
+//! The program, not a library: it honours the quarantine's environment as the CLI's own git does, and a library would
+//! double the binary. Hooks, signing, the file-system monitor and background maintenance are switched off: whatever a
+//! CLI configured in the repository or its HOME must not run or wait now. Every call has a time limit.
+
+mod output;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use cloud_code_task_schema::{CommitReport, FileChange};
+use nix::unistd::{Gid, Uid};
+
+use crate::capture::{Captured, Completeness, Keep, capture};
+use crate::process::{Input, Launch};
+use crate::reaper::Reaper;
+use crate::secrets::Masker;
+
+/// Longest single git command. Adding a large tree on a cold disk takes a minute; a hang must not hold the container.
+const TIME_LIMIT: Duration = Duration::from_secs(180);
+/// Cap of what is read from git: ten thousand changed files.
+const MAX_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
+/// Most commits in a report; the host reads all of them from the repository anyway.
+const MAX_COMMITS: usize = 200;
+/// Most files in a report; the host computes its own diff.
+const MAX_FILES: usize = 1_000;
+/// The tree without files, from which the first commit of an empty repository differs.
+const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+/// Before every command.
+const NEUTRAL: [&str; 15] = [
+    "git",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "commit.gpgSign=false",
+    "-c",
+    "gc.auto=0",
+    "-c",
+    "maintenance.auto=false",
+    "-c",
+    "core.quotePath=false",
+    "-c",
+    "safe.directory=*",
+];
+
+/// Why git did not do its part.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GitError {
+    /// The image has no git.
+    #[error("git is not in the image; the work stands uncommitted in the worktree")]
+    Missing,
+    /// It could not be started.
+    #[error("git could not be started: {0}")]
+    Start(#[source] io::Error),
+    /// It took too long.
+    #[error("git {command} did not end within {} s", TIME_LIMIT.as_secs())]
+    TimedOut {
+        /// Its first word.
+        command: String,
+    },
+    /// It refused.
+    #[error("git {command} failed: {complaint}")]
+    Refused {
+        /// Its first word.
+        command: String,
+        /// Its last words.
+        complaint: String,
+    },
+}
+
+/// What stands between the task's start and HEAD.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Work {
+    pub(crate) head: Option<String>,
+    pub(crate) commits: Vec<CommitReport>,
+    pub(crate) files: Vec<FileChange>,
+    /// Commits and files that the lists leave out.
+    pub(crate) left_out: usize,
+}
+
+/// Git in one worktree.
+pub(crate) struct Git<'a> {
+    pub(crate) workspace: &'a Path,
+    pub(crate) env: &'a BTreeMap<String, String>,
+    pub(crate) user: Option<(Uid, Gid)>,
+    pub(crate) reaper: &'a Reaper,
+    pub(crate) masker: &'a Masker,
+}
+
+impl Git<'_> {
+    /// Stages everything but the control directory, should that lie in the tree.
+    pub(crate) async fn stage(&self) -> Result<(), GitError> {
+        let arguments = ["add", "--all", "--", ".", ":(exclude,top).cloud-code"];
+        match self.run(&arguments, b"").await {
+            Err(GitError::Refused { complaint, .. })
+                if complaint.contains("index.lock") || self.lock_is_left() =>
+            {
+                self.remove_lock().await;
+                self.run(&arguments, b"").await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// Commits what is staged; `false` when that is nothing.
+    pub(crate) async fn commit(&self, message: &str) -> Result<bool, GitError> {
+        let staged = self.raw(&["diff", "--cached", "--quiet", "--no-ext-diff"], b"").await?;
+        if staged.succeeded() {
+            return Ok(false);
+        }
+        self.run(&["commit", "--quiet", "--no-verify", "--no-gpg-sign", "--file=-"], message.as_bytes())
+            .await?;
+        Ok(true)
+    }
+
+    /// Whether files differ from HEAD, untracked ones included.
+    pub(crate) async fn is_dirty(&self) -> Result<bool, GitError> {
+        let arguments = ["status", "--porcelain", "--", ".", ":(exclude,top).cloud-code"];
+        Ok(!self.run(&arguments, b"").await?.output.is_empty())
+    }
+
+    /// Describes what was done since `base`.
+    pub(crate) async fn work_since(&self, base: Option<&str>) -> Result<Work, GitError> {
+        let Some(head) = crate::head::read(self.workspace).or(self.resolve("HEAD").await) else {
+            return Ok(Work::default());
+        };
+        if base == Some(head.as_str()) {
+            return Ok(Work { head: Some(head), ..Work::default() });
+        }
+        let range = base.map_or_else(|| head.clone(), |base| format!("{base}..{head}"));
+        let log = self
+            .run(&["log", "--reverse", "--topo-order", "-z", "--format=%H %s", &range, "--"], b"")
+            .await?;
+        let from = base.unwrap_or(EMPTY_TREE);
+        let diff = [
+            "diff",
+            "--raw",
+            "--numstat",
+            "-z",
+            "--no-abbrev",
+            "--find-renames",
+            "--no-ext-diff",
+            "--no-textconv",
+            from,
+            &head,
+            "--",
+        ];
+        let diff = self.run(&diff, b"").await?;
+        let mut commits = output::commits(&log.output);
+        let mut files = output::files(&diff.output);
+        let mut left_out = commits.len().saturating_sub(MAX_COMMITS) + files.len().saturating_sub(MAX_FILES);
+        left_out +=
+            usize::from(diff.completeness == Completeness::Cut || log.completeness == Completeness::Cut);
+        commits.drain(..commits.len().saturating_sub(MAX_COMMITS));
+        files.truncate(MAX_FILES);
+        Ok(Work { head: Some(head), commits, files, left_out })
+    }
+
+    /// The commit a name stands for.
+    pub(crate) async fn resolve(&self, name: &str) -> Option<String> {
+        let name = format!("{name}^{{commit}}");
+        let found =
+            self.run(&["rev-parse", "--verify", "--quiet", "--end-of-options", &name], b"").await.ok()?;
+        Some(found.output.trim().to_owned()).filter(|id| !id.is_empty())
+    }
+
+    fn lock_is_left(&self) -> bool {
+        crate::head::git_dir(self.workspace).is_some_and(|dir| dir.join("index.lock").exists())
+    }
+
+    /// A git that was killed leaves its lock. Nothing else runs now, so it is stale. It is removed as the CLI's user:
+    /// the path comes from a file that user can write.
+    async fn remove_lock(&self) {
+        let Some(dir) = crate::head::git_dir(self.workspace) else { return };
+        let argv = ["rm", "-f", "--", &dir.join("index.lock").to_string_lossy()].map(str::to_owned);
+        // A lock that stays makes the next command fail with git's own message.
+        let _ = self.capture(&argv, b"").await;
+    }
+
+    async fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Captured, GitError> {
+        let captured = self.raw(arguments, input).await?;
+        if captured.succeeded() {
+            return Ok(captured);
+        }
+        let command = arguments.first().copied().unwrap_or_default().to_owned();
+        let complaint = match (captured.complaint.as_str(), captured.exit) {
+            ("", Some(exit)) => format!("exit code {:?}, signal {:?}", exit.code, exit.signal),
+            (complaint, _) => complaint.to_owned(),
+        };
+        Err(GitError::Refused { command, complaint })
+    }
+
+    async fn raw(&self, arguments: &[&str], input: &[u8]) -> Result<Captured, GitError> {
+        let argv: Vec<String> = NEUTRAL.iter().chain(arguments).map(|part| (*part).to_owned()).collect();
+        let captured = self.capture(&argv, input).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => GitError::Missing,
+            _ => GitError::Start(error),
+        })?;
+        if captured.exit.is_none() {
+            return Err(GitError::TimedOut {
+                command: arguments.first().copied().unwrap_or_default().to_owned(),
+            });
+        }
+        Ok(captured)
+    }
+
+    async fn capture(&self, argv: &[String], input: &[u8]) -> io::Result<Captured> {
+        let launch =
+            Launch { argv, env: self.env, directory: self.workspace, user: self.user, input: Input::Nothing };
+        capture(&launch, input, Keep::Stdout(MAX_OUTPUT_BYTES), TIME_LIMIT, self.reaper, self.masker).await
+    }
+}

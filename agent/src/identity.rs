@@ -1,0 +1,129 @@
+//! Who the agent is and as whom the CLI runs.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::prctl;
+use nix::unistd::{Gid, Uid, geteuid, getpid};
+
+/// Where names of users stand.
+const PASSWD: &str = "/etc/passwd";
+/// The name given to a uid that has none.
+const FALLBACK_NAME: &str = "cloud-code";
+
+/// Why the CLI cannot run as asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdentityError {
+    /// Only root can become somebody else.
+    #[error(
+        "--user {wanted} needs root, and the agent runs as uid {own}: leave --user out to run the CLI as that user"
+    )]
+    NotRoot {
+        /// The wanted uid.
+        wanted: Uid,
+        /// The agent's.
+        own: Uid,
+    },
+    /// The kernel refused.
+    #[error("cannot {what}: {source}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: nix::Error,
+    },
+}
+
+/// As whom the CLI runs.
+#[derive(Debug, Clone)]
+pub(crate) struct CliUser {
+    /// `None`: as the agent itself.
+    pub(crate) switch_to: Option<(Uid, Gid)>,
+    /// Its login name.
+    pub(crate) name: String,
+}
+
+/// Takes the role of a reaper, gives up the way to more privileges, and closes inherited files to children.
+pub(crate) fn take_role() -> Result<(), IdentityError> {
+    if getpid().as_raw() != 1 {
+        prctl::set_child_subreaper(true)
+            .map_err(|source| IdentityError::Kernel { what: "become a child subreaper", source })?;
+    }
+    prctl::set_no_new_privs().map_err(|source| IdentityError::Kernel { what: "set no_new_privs", source })?;
+    close_inherited_files_on_exec();
+    Ok(())
+}
+
+/// Settles as whom the CLI runs.
+pub(crate) fn cli_user(wanted: Option<(Uid, Gid)>, home: &Path) -> Result<CliUser, IdentityError> {
+    let own = geteuid();
+    let passwd = std::fs::read_to_string(PASSWD).unwrap_or_default();
+    let uid = wanted.map_or(own, |(uid, _)| uid);
+    if let Some((wanted, _)) = wanted.filter(|(wanted, _)| !own.is_root() && *wanted != own) {
+        return Err(IdentityError::NotRoot { wanted, own });
+    }
+    let switch_to = wanted.filter(|_| own.is_root());
+    let name = match name_of(&passwd, uid) {
+        Some(name) => name,
+        None => {
+            if let (1, Some((uid, gid))) = (getpid().as_raw(), switch_to) {
+                // A read-only root file system is no failure: node and ssh complain, the rest works.
+                let _ = add_to_passwd(uid, gid, home, &passwd);
+            }
+            FALLBACK_NAME.to_owned()
+        }
+    };
+    Ok(CliUser { switch_to, name })
+}
+
+fn name_of(passwd: &str, uid: Uid) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid.as_raw())).then(|| name.to_owned())
+    })
+}
+
+/// Only as PID 1, that is in a container: on a host the file is not ours.
+fn add_to_passwd(uid: Uid, gid: Gid, home: &Path, passwd: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).open(PASSWD)?;
+    let newline = if passwd.is_empty() || passwd.ends_with('\n') { "" } else { "\n" };
+    let home = home.display().to_string();
+    if home.contains([':', '\n']) {
+        return Err(io::Error::other("the home directory's name does not fit a line of /etc/passwd"));
+    }
+    file.write_all(format!("{newline}{FALLBACK_NAME}:x:{uid}:{gid}::{home}:/bin/sh\n").as_bytes())
+}
+
+/// Whoever started the agent may have left files open; no child may inherit them.
+fn close_inherited_files_on_exec() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<RawFd> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        set_close_on_exec(fd);
+    }
+}
+
+#[expect(unsafe_code, reason = "an inherited descriptor exists only as a number")]
+fn set_close_on_exec(fd: RawFd) {
+    // SAFETY: the number was just listed as open and is borrowed for this one call, which neither reads, writes nor
+    // closes it; a number that was closed meanwhile (the listing's own) only makes the call fail.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let _ = fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_by_its_uid() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nbroken\nnode:x:1000:1000::/home/node:/bin/bash\n";
+        assert_eq!(name_of(passwd, Uid::from_raw(1000)).as_deref(), Some("node"));
+        assert_eq!(name_of(passwd, Uid::from_raw(1001)), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! Nothing outlives its task.
+//!
+//! CLIs start their tools in sessions of their own, so killing a pid or a group misses them. As PID 1 the agent kills
+//! everything else in its namespace, at once and without a race. Elsewhere it is a child subreaper: every orphan
+//! becomes its child, and it kills descendants until none is left.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::{Instant, sleep};
+
+use crate::reaper::Reaper;
+
+/// How long to look for survivors. A process stuck in the kernel cannot be killed and must not hold the agent.
+const SWEEP_LIMIT: Duration = Duration::from_secs(5);
+/// Between two looks. KILL takes effect in well under a millisecond.
+const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+
+/// What a sweep found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// Processes that were alive and are gone.
+    pub(crate) killed: usize,
+    /// Processes that would not die.
+    pub(crate) left: usize,
+}
+
+/// Kills every process that descends from the agent (as PID 1: every other process).
+pub(crate) async fn sweep(reaper: &Reaper) -> Swept {
+    reaper.reap();
+    let me = std::process::id();
+    let deadline = Instant::now() + SWEEP_LIMIT;
+    let mut seen = HashSet::new();
+    loop {
+        let alive = if me == 1 { all_but_me() } else { descendants(me) };
+        if alive.is_empty() {
+            return Swept { killed: seen.len(), left: 0 };
+        }
+        seen.extend(alive.iter().copied());
+        if Instant::now() >= deadline {
+            return Swept { killed: seen.len() - alive.len(), left: alive.len() };
+        }
+        if me == 1 {
+            let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+        } else {
+            for pid in &alive {
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+        }
+        sleep(SWEEP_PAUSE).await;
+        reaper.reap();
+    }
+}
+
+fn all_but_me() -> Vec<i32> {
+    processes()
+        .into_iter()
+        .filter(|process| process.pid != 1 && process.lives)
+        .map(|process| process.pid)
+        .collect()
+}
+
+fn descendants(root: u32) -> Vec<i32> {
+    let Ok(root) = i32::try_from(root) else { return Vec::new() };
+    let processes = processes();
+    let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
+    for process in &processes {
+        children.entry(process.parent).or_default().push(process);
+    }
+    let (mut found, mut todo) = (Vec::new(), vec![root]);
+    while let Some(parent) = todo.pop() {
+        for process in children.remove(&parent).into_iter().flatten() {
+            todo.push(process.pid);
+            if process.lives {
+                found.push(process.pid);
+            }
+        }
+    }
+    found
+}
+
+struct Process {
+    pid: i32,
+    parent: i32,
+    lives: bool,
+}
+
+fn processes() -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let read = |pid: i32| {
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let (parent, lives) = parse_stat(&stat)?;
+        Some(Process { pid, parent, lives })
+    };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(read).collect()
+}
+
+/// Parent and life from `/proc/<pid>/stat`. The name in brackets may itself contain brackets and blanks.
+fn parse_stat(stat: &[u8]) -> Option<(i32, bool)> {
+    let end = stat.iter().rposition(|b| *b == b')')?;
+    let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    Some((parent, !matches!(state, "Z" | "X" | "x")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_process_name_does_not_confuse() {
+        assert_eq!(parse_stat(b"12 (a) Z 1 (b) S 7 12 12 0"), Some((7, true)));
+        assert_eq!(parse_stat(b"12 (sh) Z 7 12 12 0"), Some((7, false)));
+        assert_eq!(parse_stat(b"garbage"), None);
+    }
+}
