@@ -117,8 +117,8 @@ pub enum RuntimeError {
         /// The most there may be.
         limit: usize,
     },
-    /// The secrets could not be handed over; the agent was ended, as it would wait for them or run without.
-    #[error("the secrets could not be written to the agent's stdin, it was stopped")]
+    /// The secrets could not be handed over. The agent does not run: it was not started, or was ended again.
+    #[error("the secrets could not be written to the agent's stdin, so it does not run")]
     SecretsNotDelivered {
         /// What the system said.
         #[source]
