@@ -43,13 +43,15 @@ pub enum FailureKind {
     NoChanges,
     /// The disk or a quota is full.
     DiskFull,
+    /// The host refused what the agent left: a forbidden path, link, size or workflow change. Set by the host only.
+    Rejected,
     /// A defect of the agent or the orchestrator.
     Internal,
 }
 
 impl FailureKind {
     /// Every kind, in the order of the protocol page.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidTasking,
         Self::CliMissing,
         Self::Auth,
@@ -67,6 +69,7 @@ impl FailureKind {
         Self::VerifyFailed,
         Self::NoChanges,
         Self::DiskFull,
+        Self::Rejected,
         Self::Internal,
     ];
 
@@ -75,8 +78,13 @@ impl FailureKind {
         match self {
             Self::RateLimited | Self::UsageLimit | Self::Overloaded | Self::Network | Self::Idle => true,
             Self::StartTimeout | Self::Crashed | Self::Internal => true,
-            Self::InvalidTasking | Self::CliMissing | Self::Auth | Self::Timeout | Self::Oom | Self::Budget => false,
-            Self::MaxTurns | Self::VerifyFailed | Self::NoChanges | Self::DiskFull => false,
+            Self::InvalidTasking
+            | Self::CliMissing
+            | Self::Auth
+            | Self::Timeout
+            | Self::Oom
+            | Self::Budget => false,
+            Self::MaxTurns | Self::VerifyFailed | Self::NoChanges | Self::DiskFull | Self::Rejected => false,
         }
     }
 
@@ -100,6 +108,7 @@ impl FailureKind {
             Self::VerifyFailed => "verify_failed",
             Self::NoChanges => "no_changes",
             Self::DiskFull => "disk_full",
+            Self::Rejected => "rejected",
             Self::Internal => "internal",
         }
     }
@@ -107,7 +116,9 @@ impl FailureKind {
     /// What a person can do about it, in one sentence without a trailing period.
     pub const fn advice(self) -> &'static str {
         match self {
-            Self::InvalidTasking => "correct the named key in tasking.yaml; the agent reads it again on the next change",
+            Self::InvalidTasking => {
+                "correct the named key in tasking.yaml; the agent reads it again on the next change"
+            }
             Self::CliMissing => "build the CLI's image again, or name an image that has the program",
             Self::Auth => "set the provider's key in the environment of the orchestrator and run again",
             Self::RateLimited => "wait for the time the provider named, then run again",
@@ -115,7 +126,9 @@ impl FailureKind {
             Self::Overloaded => "the provider is busy; run again later",
             Self::Network => "check that the container reaches the provider, then run again",
             Self::Timeout => "raise limits.timeout or split the task; the work so far is kept",
-            Self::Idle => "look at the log's end for a hang; raise limits.idle_timeout if the CLI is slow by nature",
+            Self::Idle => {
+                "look at the log's end for a hang; raise limits.idle_timeout if the CLI is slow by nature"
+            }
             Self::StartTimeout => "look at the log; raise limits.start_timeout if the CLI starts slowly",
             Self::Oom => "raise the memory limit of the project's container",
             Self::Budget => "raise limits.max_cost_usd or split the task; the work so far is kept",
@@ -124,6 +137,7 @@ impl FailureKind {
             Self::VerifyFailed => "look at the failing command's output in the report; the work is kept",
             Self::NoChanges => "say more precisely what should change, or check that it was not done already",
             Self::DiskFull => "free disk space on the host, then run again",
+            Self::Rejected => "look at the named commit and path; a setting under `import` may allow it",
             Self::Internal => "report it with the two YAML files and the log",
         }
     }

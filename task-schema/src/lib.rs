@@ -9,6 +9,8 @@ mod files;
 mod manifest;
 mod reporting;
 mod scalar;
+#[cfg(feature = "schema")]
+mod schema;
 mod tasking;
 
 pub use consistency::{Finding, FindingKind, HEARTBEAT_IDLE, HEARTBEAT_WORKING, Severity, findings};
@@ -28,6 +30,8 @@ pub use reporting::{
     AgentInfo, AgentStatus, ChangeKind, CommitReport, CostSource, ExitReport, FileChange, Progress,
     Reporting, TaskReport, TaskReportStatus, Usage, VerifyReport,
 };
+#[cfg(feature = "schema")]
+pub use schema::{SchemaKind, schema, schema_of};
 pub use scalar::{BranchName, CliName, HumanDuration, InvalidScalar, TaskId, Usd};
 pub use tasking::{Assignment, CommitIdentity, Handoff, Limits, Mode, Priority, Task, TaskContext, Tasking};
 

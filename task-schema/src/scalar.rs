@@ -20,8 +20,17 @@ macro_rules! text_newtype {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-        pub struct $name(#[cfg_attr(feature = "schema", schemars(regex(pattern = $pattern), length(max = $max)))] String);
+        pub struct $name(String);
+
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "pattern": $pattern, "maxLength": $max})
+            }
+        }
 
         impl $name {
             /// The text as it stands in the file.
@@ -102,7 +111,8 @@ fn check_cli_name(text: &str) -> Result<(), InvalidScalar> {
 }
 
 fn check_branch_name(text: &str) -> Result<(), InvalidScalar> {
-    let bad = |why: &str| Err(InvalidScalar(format!("`{}` is not a git branch name: {why}", text.escape_debug())));
+    let bad =
+        |why: &str| Err(InvalidScalar(format!("`{}` is not a git branch name: {why}", text.escape_debug())));
     if text.is_empty() || text.len() > 200 {
         return bad("it must have 1 to 200 bytes");
     }
@@ -188,7 +198,11 @@ impl fmt::Display for HumanDuration {
                 return write!(f, "{}{unit}", millis / size);
             }
         }
-        if millis > 1_000 { write!(f, "{}s{}ms", millis / 1_000, millis % 1_000) } else { write!(f, "{millis}ms") }
+        if millis > 1_000 {
+            write!(f, "{}s{}ms", millis / 1_000, millis % 1_000)
+        } else {
+            write!(f, "{millis}ms")
+        }
     }
 }
 
@@ -254,7 +268,11 @@ impl From<Usd> for f64 {
 
 impl fmt::Display for Usd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0.0 || self.0 >= 0.01 { write!(f, "${:.2}", self.0) } else { write!(f, "${:.6}", self.0) }
+        if self.0 == 0.0 || self.0 >= 0.01 {
+            write!(f, "${:.2}", self.0)
+        } else {
+            write!(f, "${:.6}", self.0)
+        }
     }
 }
 

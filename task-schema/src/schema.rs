@@ -1,0 +1,51 @@
+//! The JSON Schemas of the contract's files, generated from the types, so that the two can never differ.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::Value;
+
+use crate::{CliManifest, Event, Reporting, Tasking};
+
+/// A file of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaKind {
+    /// `tasking.yaml`
+    Tasking,
+    /// `reporting.yaml`
+    Reporting,
+    /// One line of `events.jsonl`
+    Event,
+    /// `cli.yaml`
+    Cli,
+}
+
+impl SchemaKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Tasking, Self::Reporting, Self::Event, Self::Cli];
+
+    /// The name of the published schema.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Tasking => "tasking.v1.schema.json",
+            Self::Reporting => "reporting.v1.schema.json",
+            Self::Event => "event.v1.schema.json",
+            Self::Cli => "cli.v1.schema.json",
+        }
+    }
+}
+
+/// The schema of a file of the contract, JSON Schema draft 2020-12.
+pub fn schema(kind: SchemaKind) -> Value {
+    match kind {
+        SchemaKind::Tasking => schema_of::<Tasking>("tasking.yaml"),
+        SchemaKind::Reporting => schema_of::<Reporting>("reporting.yaml"),
+        SchemaKind::Event => schema_of::<Event>("a line of events.jsonl"),
+        SchemaKind::Cli => schema_of::<CliManifest>("cli.yaml"),
+    }
+}
+
+/// The schema of any type that is read by [`crate::parse_strict`], with a title for editors.
+pub fn schema_of<T: JsonSchema>(title: &str) -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    schema.insert("title".to_owned(), Value::String(title.to_owned()));
+    schema.to_value()
+}
