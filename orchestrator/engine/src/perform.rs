@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cloud_code_model::{Attempt, TaskEvent, TaskState};
-use cloud_code_runtime::ContainerId;
+use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, parse_tasking, read_capped, to_yaml, write_atomic};
 
@@ -31,8 +31,12 @@ impl Engine {
             Step::WriteTasking => self.write_tasking(facts).await,
             Step::CreateContainer => self.create_container(facts).await,
             Step::StartContainer { id } => {
-                let secrets = self.secrets(facts)?;
-                Ok(self.runtime.start(&ContainerId::new(id), &secrets).await?)
+                let (id, secrets) = (ContainerId::new(id), self.secrets(facts)?);
+                match self.runtime.start(&id, &secrets).await {
+                    // A driver that was killed had its hands on this container's stdin: a fresh one takes its place.
+                    Err(RuntimeError::StdinSpent { .. }) => Ok(self.runtime.remove(&id).await?),
+                    started => Ok(started?),
+                }
             }
             Step::RecordStarted { id } => {
                 let event = TaskEvent::Started { container: id.clone(), at: self.clock.now() };

@@ -3,35 +3,15 @@
 //! A wider trait (exec, copy, networks) was left out on purpose: killing an `exec` does not end the work it started,
 //! and everything the agent says goes through the control directory.
 
-use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+pub use cloud_code_model::RuntimeKind;
 
 use crate::{
     ContainerExit, ContainerFacts, ContainerId, ContainerSpec, ContainerUsage, ImageFacts, Labels,
     RuntimeError, RuntimeInfo, Secrets,
 };
-
-/// How an agent is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RuntimeKind {
-    /// A container for each attempt. The default.
-    Docker,
-    /// A child process of the orchestrator. Not a sandbox.
-    Local,
-}
-
-impl fmt::Display for RuntimeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Docker => "docker",
-            Self::Local => "local",
-        })
-    }
-}
 
 /// Starts agents and says what became of them.
 ///
