@@ -65,7 +65,7 @@ impl Engine {
             Ok(()) => return Ok(()),
             // Somebody else moved the task or its container in between: look again.
             Err(EngineError::Store(StoreError::Stale { .. })) => return Ok(()),
-            Err(error) => error,
+            Err(error) => error.or_disk_full(self.settings.layout.home()),
         };
         if facts.record.state.status().is_terminal() {
             return Err(error);

@@ -1,7 +1,7 @@
 //! What a caller of the engine can branch on.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cloud_code_runtime::RuntimeError;
 use cloud_code_store::StoreError;
@@ -111,6 +111,16 @@ pub enum EngineError {
         "the task is empty\n  hint: say what to do, as in `cloud-code run --repo . \"Fix the login check\"`"
     )]
     EmptyTask,
+    /// The disk is full, and something failed of it.
+    #[error(
+        "the disk that holds {path} is full\n  hint: free some space there; `cloud-code clean --all` removes workspaces of ended issues"
+    )]
+    DiskFull {
+        /// The home folder.
+        path: PathBuf,
+        /// What failed.
+        source: Box<EngineError>,
+    },
     /// A part of this program ended unexpectedly.
     #[error("a background job of cloud-code ended unexpectedly: {0}")]
     Job(String),
@@ -165,7 +175,7 @@ impl EngineError {
                 | ImportError::Strict { .. }
                 | ImportError::NotDescended { .. },
             ) => FailureKind::Rejected,
-            error if error.is_disk_full() => FailureKind::DiskFull,
+            Self::DiskFull { .. } => FailureKind::DiskFull,
             Self::Runtime(RuntimeError::ImageMissing { .. }) | Self::Cli(_) => FailureKind::CliMissing,
             Self::NoCredentials { .. } => FailureKind::Auth,
             Self::Driven { .. } | Self::Store(_) | Self::Runtime(_) | Self::Commit(_) => {
@@ -184,22 +194,27 @@ impl EngineError {
         }
     }
 
-    /// Whether a full disk is at the bottom of it.
-    fn is_disk_full(&self) -> bool {
-        let mut error: Option<&dyn Error> = Some(self);
-        while let Some(current) = error {
-            let io = current.downcast_ref::<std::io::Error>();
-            // Git says it in words only; its message is fixed in the C locale that it is run with.
-            if io.is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
-                || current.to_string().contains("No space left on device")
-            {
-                return true;
+    /// The same error, told as a full disk when that is what it is. Programs and libraries say it in many words or not
+    /// at all, so the disk itself is asked.
+    pub(crate) fn or_disk_full(self, home: &Path) -> Self {
+        let full = match nix::sys::statvfs::statvfs(home) {
+            Ok(disk) => {
+                disk.blocks_available() * disk.fragment_size() < FULL_BELOW_BYTES
+                    || disk.files_available() == 0
             }
-            error = current.source();
+            Err(_) => false,
+        };
+        match self {
+            Self::DiskFull { .. } => self,
+            error if full => Self::DiskFull { path: home.to_owned(), source: Box::new(error) },
+            error => error,
         }
-        false
     }
 }
+
+/// A disk with less than this is full for our purpose: a git object, a log line or a page of the database needs some
+/// kilobytes, and none of them fits any more. Higher would blame the disk for other failures.
+const FULL_BELOW_BYTES: u64 = 128 * 1024;
 
 /// What stands before the advice in a message of several lines.
 const HINT: &str = "\n  hint: ";

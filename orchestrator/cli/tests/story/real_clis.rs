@@ -33,7 +33,7 @@ fn holds_exactly_the_scripted_work(house: &House) {
     assert_eq!(
         git(&repo, ["diff", "--no-color", "main", branch]),
         "diff --git a/README.md b/README.md\n\
-         index 1a05b71..7be17ed 100644\n\
+         index 801406b..96609c6 100644\n\
          --- a/README.md\n\
          +++ b/README.md\n\
          @@ -1,3 +1,3 @@\n\
@@ -41,7 +41,7 @@ fn holds_exactly_the_scripted_work(house: &House) {
          +# Sample, edited\n \n A sample.\n\
          diff --git a/notes/changes.txt b/notes/changes.txt\n\
          new file mode 100644\n\
-         index 0000000..c2db1b1\n\
+         index 0000000..e207248\n\
          --- /dev/null\n\
          +++ b/notes/changes.txt\n\
          @@ -0,0 +1 @@\n\

@@ -13,19 +13,19 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The top of the checkout.
-pub fn top() -> PathBuf {
+pub(crate) fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// A program that `make build` puts beside cloud-code.
-pub fn built(name: &str) -> PathBuf {
+pub(crate) fn built(name: &str) -> PathBuf {
     let path = top().join("target/release").join(name);
     assert!(path.is_file(), "{} is missing: run `make build`", path.display());
     path
 }
 
 /// Waits until `look` has an answer.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
@@ -37,7 +37,7 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Runs a program to its end; a failure is told with everything it printed.
-pub fn done(command: &mut Command) -> String {
+pub(crate) fn done(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -50,7 +50,7 @@ pub fn done(command: &mut Command) -> String {
 }
 
 /// git in a repository of the story, with nobody's configuration.
-pub fn git<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> String {
+pub(crate) fn git<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> String {
     let mut command = Command::new("git");
     command.arg("-C").arg(dir).args(args);
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
@@ -64,13 +64,13 @@ pub fn git<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> St
 }
 
 /// How a command ended.
-pub struct Ended {
+pub(crate) struct Ended {
     /// The exit code.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Standard output.
-    pub out: String,
+    pub(crate) out: String,
     /// Standard error.
-    pub err: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
@@ -83,24 +83,24 @@ impl Ended {
     }
     /// Fails the story unless the command ended so.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
     /// The JSON lines of standard output.
-    pub fn json(&self) -> Vec<Value> {
+    pub(crate) fn json(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
 /// One installation with one repository.
-pub struct House {
+pub(crate) struct House {
     dir: tempfile::TempDir,
 }
 
 impl House {
     /// A home folder, and a repository with one commit on `main`.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("cloud-code-story-").tempdir().unwrap();
         // A CLI of the local runtime runs as another user and must get through.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -118,34 +118,34 @@ impl House {
         house
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().join("home")
     }
-    pub fn repo(&self) -> PathBuf {
+    pub(crate) fn repo(&self) -> PathBuf {
         self.dir.path().join("repo")
     }
     /// Writes a file of the repository.
-    pub fn write(&self, name: &str, content: &str) {
+    pub(crate) fn write(&self, name: &str, content: &str) {
         let path = self.repo().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
     /// Writes `cloud-code.yaml`.
-    pub fn settings(&self, text: &str) {
+    pub(crate) fn settings(&self, text: &str) {
         fs::write(self.home().join("cloud-code.yaml"), text).unwrap();
     }
     /// Adds lines to `cloud-code.yaml`.
-    pub fn more_settings(&self, text: &str) {
+    pub(crate) fn more_settings(&self, text: &str) {
         let file = self.home().join("cloud-code.yaml");
         let old = fs::read_to_string(&file).unwrap();
         fs::write(file, format!("{old}{text}")).unwrap();
     }
 
     /// cloud-code, with a clean environment.
-    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-code"));
         command.args(args).current_dir(self.path()).stdin(Stdio::null());
         command.env_clear().env("CLOUD_CODE_HOME", self.home());
@@ -157,18 +157,18 @@ impl House {
     }
 
     /// Runs cloud-code to its end.
-    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
         Ended::of(&self.command(args).output().unwrap())
     }
 
     /// Starts cloud-code.
-    pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
+    pub(crate) fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
         let mut command = self.command(args);
         Running { child: command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap() }
     }
 
     /// Arguments of a `run` of the CLI `command` in Docker, without a network.
-    pub fn shell_task<'a>(&self, script: &'a str, task: &'a str) -> Vec<String> {
+    pub(crate) fn shell_task<'a>(&self, script: &'a str, task: &'a str) -> Vec<String> {
         let repo = self.repo().display().to_string();
         let quoted = format!("sh -euc '{script}'");
         assert!(!script.contains('\''), "the script stands in single quotes");
@@ -178,22 +178,22 @@ impl House {
     }
 
     /// The control directory of an issue.
-    pub fn control(&self, issue: &str) -> PathBuf {
+    pub(crate) fn control(&self, issue: &str) -> PathBuf {
         self.issue(issue).join(".cloud-code")
     }
     /// The workspace of an issue.
-    pub fn issue(&self, issue: &str) -> PathBuf {
+    pub(crate) fn issue(&self, issue: &str) -> PathBuf {
         let projects = self.home().join("workspaces");
         let project = wait_for("the project's folder", || fs::read_dir(&projects).ok()?.next()?.ok());
         project.path().join(issue)
     }
     /// The mirror.
-    pub fn mirror(&self) -> PathBuf {
+    pub(crate) fn mirror(&self) -> PathBuf {
         let mut found = fs::read_dir(self.home().join("repos")).unwrap().map(|e| e.unwrap().path());
         found.find(|p| p.extension().is_some_and(|e| e == "git")).unwrap()
     }
     /// Containers of this installation that are there, running or not.
-    pub fn containers(&self) -> Vec<String> {
+    pub(crate) fn containers(&self) -> Vec<String> {
         let Ok(instance) = fs::read_to_string(self.home().join("instance")) else { return Vec::new() };
         let filter = format!("label=cloud-code.instance={}", instance.trim());
         let listed = done(Command::new("docker").args(["ps", "--all", "--quiet", "--filter", &filter]));
@@ -213,31 +213,31 @@ impl Drop for House {
 }
 
 /// A cloud-code process that runs.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
 }
 
 impl Running {
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         done(Command::new("kill").args(["-s", name, &self.child.id().to_string()]));
     }
-    pub fn end(self) -> Ended {
+    pub(crate) fn end(self) -> Ended {
         Ended::of(&self.child.wait_with_output().unwrap())
     }
 }
 
 /// A container that holds the scripted model server and a network of its own, with loopback only.
-pub struct Model {
+pub(crate) struct Model {
     container: String,
     dir: tempfile::TempDir,
 }
 
 /// Where the server listens inside its network.
-pub const MODEL_URL: &str = "http://127.0.0.1:8080";
+pub(crate) const MODEL_URL: &str = "http://127.0.0.1:8080";
 
 impl Model {
     /// Starts one with a script of the testkit.
-    pub fn start(script: &str) -> Self {
+    pub(crate) fn start(script: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("cloud-code-model-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let script = top().join("orchestrator/testkit/scripts").join(script);
@@ -260,11 +260,11 @@ impl Model {
         model
     }
     /// The network to join.
-    pub fn network(&self) -> String {
+    pub(crate) fn network(&self) -> String {
         format!("container:{}", self.container)
     }
     /// Requests so far, one JSON object each.
-    pub fn requests(&self) -> Vec<Value> {
+    pub(crate) fn requests(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir.path().join("journal.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
