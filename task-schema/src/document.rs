@@ -1,91 +1,44 @@
 //! From text to types, with errors that name file, line, column and key.
 
-use std::fmt;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{CliManifest, Event, Reporting, Tasking};
+use crate::diagnostic::{Diagnostic, Diagnostics, Mark, Problem, diagnose, quoted};
+use crate::locate::{Document, Value, locate};
+use crate::scalar_value::{Scalar, resolve};
+use crate::strict::{UnknownKeys, missing, read};
+use crate::{CliManifest, PROTOCOL_VERSION, Reporting, Tasking, check};
 
-/// One thing wrong with a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// The file as the caller named it.
-    pub file: String,
-    /// Line, from 1; 0 when unknown.
-    pub line: usize,
-    /// Column, from 1; 0 when unknown.
-    pub column: usize,
-    /// The key's path, such as `tasks[0].limits.timeout`; empty for the whole document.
-    pub key: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do, such as `did you mean "timeout"?`.
-    pub hint: Option<String>,
-}
-
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, " ({hint})")?;
-        }
-        Ok(())
-    }
-}
-
-/// Everything wrong with a document; never empty.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Diagnostics(pub Vec<Diagnostic>);
-
-impl fmt::Display for Diagnostics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, diagnostic) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{diagnostic}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Reads any settings file: unknown keys are refused with a suggestion, an empty file means the defaults.
+/// Reads a settings file of any type: unknown keys are refused with a suggestion, an empty file means the defaults.
+///
+/// The error holds every problem that could be found at once, in the order of the text.
 pub fn parse_strict<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Diagnostics> {
-    parse_yaml(file, if text.trim().is_empty() { "{}" } else { text })
+    let read_all = || {
+        let mut document = locate(text).map_err(|problem| vec![problem])?;
+        if document.root.is_none() {
+            document = locate("{}").map_err(|problem| vec![problem])?;
+        }
+        read(&document, UnknownKeys::Refuse)
+    };
+    read_all().map_err(|problems| diagnose(file, problems))
 }
 
 /// Reads `tasking.yaml`: unknown versions and unknown keys are refused.
 pub fn parse_tasking(file: &str, text: &str) -> Result<Tasking, Diagnostics> {
-    parse_yaml(file, text)
+    parse(file, text, Versioned::Yes, UnknownKeys::Refuse, check::tasking)
 }
 
 /// Reads `reporting.yaml`: unknown versions are refused, unknown keys are left out.
+///
+/// The character NUL in a text is read as U+FFFD: it comes from a command's output, and a finished task is not lost
+/// over it.
 pub fn parse_reporting(file: &str, text: &str) -> Result<Reporting, Diagnostics> {
-    parse_yaml(file, text)
+    parse(file, text, Versioned::Yes, UnknownKeys::Tolerate, check::reporting)
 }
 
 /// Reads `cli.yaml`: unknown keys are refused.
 pub fn parse_manifest(file: &str, text: &str) -> Result<CliManifest, Diagnostics> {
-    parse_yaml(file, text)
-}
-
-/// Reads one line of `events.jsonl`. `line` is its number, for the message.
-pub fn parse_event(file: &str, line: usize, text: &str) -> Result<Event, Diagnostics> {
-    serde_json::from_str(text).map_err(|error| {
-        Diagnostics(vec![Diagnostic {
-            file: file.to_owned(),
-            line,
-            column: error.column(),
-            key: String::new(),
-            message: error.to_string(),
-            hint: None,
-        }])
-    })
+    parse(file, text, Versioned::No, UnknownKeys::Refuse, check::manifest)
 }
 
 /// Writes any of the contract's documents as YAML.
@@ -102,16 +55,65 @@ pub fn to_yaml<T: Serialize>(value: &T) -> Result<String, Diagnostics> {
     })
 }
 
-fn parse_yaml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Diagnostics> {
-    serde_yaml::from_str(text).map_err(|error| {
-        let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-        Diagnostics(vec![Diagnostic {
-            file: file.to_owned(),
-            line,
-            column,
-            key: String::new(),
-            message: error.to_string(),
-            hint: None,
-        }])
-    })
+/// Whether a kind of document carries the protocol's version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Versioned {
+    Yes,
+    /// `version` of `cli.yaml` is the command that prints the CLI's.
+    No,
+}
+
+fn parse<T: DeserializeOwned>(
+    file: &str,
+    text: &str,
+    versioned: Versioned,
+    unknown_keys: UnknownKeys,
+    check: fn(&Document<'_>, &T) -> Vec<Problem>,
+) -> Result<T, Diagnostics> {
+    let read_all = || {
+        let document = locate(text).map_err(|problem| vec![problem])?;
+        if document.root.is_none() {
+            return Err(vec![Problem::whole("the file is empty", "docs: task-schema/PROTOCOL.md")]);
+        }
+        if versioned == Versioned::Yes {
+            check_version(&document).map_err(|problem| vec![problem])?;
+        }
+        let value: T = read(&document, unknown_keys)?;
+        match check(&document, &value) {
+            problems if problems.is_empty() => Ok(value),
+            problems => Err(problems),
+        }
+    };
+    read_all().map_err(|problems| diagnose(file, problems))
+}
+
+/// The version comes before everything else: what an unknown version's keys mean is not known here.
+fn check_version(document: &Document<'_>) -> Result<(), Problem> {
+    let refuse = |mark: Mark, message: String, hint: &str| {
+        Err(Problem { mark, key: "version".to_owned(), message, hint: Some(hint.to_owned()) })
+    };
+    let write_it = format!("write `version: {PROTOCOL_VERSION}`");
+    let root = document.root.map(|root| document.node(root));
+    let Some(node) = document.top("version") else {
+        // Of a document that is no map, the reader says so.
+        return match root {
+            Some(root) if matches!(root.value, Value::Map(_)) => {
+                refuse(root.mark, missing("version"), &write_it)
+            }
+            Some(_) | None => Ok(()),
+        };
+    };
+    let Value::Scalar { text, plain } = &node.value else {
+        return refuse(node.mark, "expected a whole number".to_owned(), &write_it);
+    };
+    match resolve(text, *plain) {
+        Scalar::Unsigned(version) if version == u64::from(PROTOCOL_VERSION) => Ok(()),
+        Scalar::Unsigned(version) => {
+            let hint = format!("this program reads version {PROTOCOL_VERSION}; use one of the same release");
+            refuse(node.mark, format!("protocol version {version} is not known here"), &hint)
+        }
+        Scalar::Null | Scalar::Bool(_) | Scalar::Signed(_) | Scalar::Float(_) | Scalar::Text(_) => {
+            refuse(node.mark, format!("{} is not a protocol version", quoted(text)), &write_it)
+        }
+    }
 }

@@ -1,24 +1,33 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
 mod consistency;
+mod diagnostic;
 mod document;
 mod event;
+mod event_line;
 mod event_reader;
 mod failure;
 mod files;
+mod filler;
+mod key_path;
+mod locate;
 mod manifest;
+mod reader;
+mod refusal;
 mod reporting;
 mod scalar;
+mod scalar_value;
 #[cfg(feature = "schema")]
 mod schema;
+mod strict;
 mod tasking;
 
 pub use consistency::{Finding, FindingKind, HEARTBEAT_IDLE, HEARTBEAT_WORKING, Severity, findings};
-pub use document::{
-    Diagnostic, Diagnostics, parse_event, parse_manifest, parse_reporting, parse_strict, parse_tasking,
-    to_yaml,
-};
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use document::{parse_manifest, parse_reporting, parse_strict, parse_tasking, to_yaml};
 pub use event::{Event, EventKind};
+pub use event_line::parse_event;
 pub use event_reader::{EventItem, EventReader, MAX_EVENT_LOG_BYTES};
 pub use failure::{Failure, FailureKind};
 pub use files::{
@@ -30,9 +39,9 @@ pub use reporting::{
     AgentInfo, AgentStatus, ChangeKind, CommitReport, CostSource, ExitReport, FileChange, Progress,
     Reporting, TaskReport, TaskReportStatus, Usage, VerifyReport,
 };
+pub use scalar::{BranchName, CliName, HumanDuration, InvalidScalar, TaskId, Usd};
 #[cfg(feature = "schema")]
 pub use schema::{SchemaKind, schema, schema_of};
-pub use scalar::{BranchName, CliName, HumanDuration, InvalidScalar, TaskId, Usd};
 pub use tasking::{Assignment, CommitIdentity, Handoff, Limits, Mode, Priority, Task, TaskContext, Tasking};
 
 /// The only protocol version this crate reads and writes.

@@ -61,7 +61,8 @@ fn what_the_contract_refuses_the_schema_refuses() {
 
 #[test]
 fn reports_may_hold_keys_of_newer_agents_and_events_only_known_types() {
-    let agent = json!({"version": "1", "instance": "i", "cli": "codex", "started_at": "2026-11-20T10:00:00Z"});
+    let agent =
+        json!({"version": "1", "instance": "i", "cli": "codex", "started_at": "2026-11-20T10:00:00Z"});
     let report = json!({"version": 1, "observed_generation": 0, "updated_at": "2026-11-20T10:00:00Z",
         "heartbeat_at": "2026-11-20T10:00:00Z", "agent": agent, "status": "idle", "from_the_future": true});
     assert!(accepts(SchemaKind::Reporting, &report));

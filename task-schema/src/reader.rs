@@ -1,0 +1,478 @@
+//! The serde deserializer over a located document: it knows the place of each value and the keys each struct takes.
+//!
+//! A library's deserializer was rejected: it stops without the place of a value that was read whole, and does not say
+//! which keys a struct would have taken. Values are taken as YAML 1.2 and the JSON Schemas take them: a number is not
+//! text, text in quotes is not a number, and nothing is not an empty list.
+
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+use crate::diagnostic::quoted;
+use crate::filler::Filler;
+use crate::key_path::{Path, Step};
+use crate::locate::{Document, Entry, Node, NodeId, Value};
+use crate::refusal::{Refusal, did_you_mean, listed, nearest};
+use crate::scalar_value::{Scalar, resolve};
+use crate::strict::{Fill, Reading, UnknownKeys};
+
+/// A value about to be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'r> {
+    document: &'r Document<'r>,
+    node: &'r Node<'r>,
+    path: &'r Path<'r>,
+    reading: &'r Reading<'r>,
+}
+
+impl<'r> Reader<'r> {
+    /// The whole document.
+    pub(crate) fn of(document: &'r Document<'r>, reading: &'r Reading<'r>) -> Result<Self, Refusal> {
+        let root = document.root.ok_or_else(|| Refusal::value("the document is empty", None))?;
+        Ok(Self { document, node: document.node(root), path: &Path::Root, reading })
+    }
+
+    fn child<'c>(&self, id: NodeId, path: &'c Path<'c>) -> Reader<'c>
+    where
+        'r: 'c,
+    {
+        Reader { document: self.document, node: self.document.node(id), path, reading: self.reading }
+    }
+
+    fn at(&self, refusal: Refusal) -> Refusal {
+        refusal.at(self.node.mark, self.path)
+    }
+
+    fn scalar(&self) -> Option<Scalar<'r>> {
+        match &self.node.value {
+            Value::Scalar { text, plain } => Some(resolve(text, *plain)),
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    fn found(&self) -> String {
+        match (&self.node.value, self.scalar()) {
+            (Value::List(_), _) => "a list".to_owned(),
+            (Value::Map(_), _) => "a map of keys".to_owned(),
+            (_, Some(Scalar::Null) | None) => "nothing".to_owned(),
+            (Value::Scalar { text, .. }, Some(Scalar::Bool(_))) => quoted(text),
+            (Value::Scalar { text, .. }, Some(Scalar::Text(_))) => format!("the text {}", quoted(text)),
+            (Value::Scalar { text, .. }, Some(_)) => format!("the number {}", quoted(text)),
+        }
+    }
+
+    /// The refusal of a value of the wrong kind.
+    fn mismatch(&self, expected: Kind) -> Refusal {
+        let hint = match (expected, self.scalar()) {
+            (Kind::Text | Kind::Word, Some(Scalar::Null)) => {
+                Some("give it a value, or remove the key".to_owned())
+            }
+            (Kind::List, Some(Scalar::Null)) => Some("write `[]`, or remove the key".to_owned()),
+            (Kind::Map, Some(Scalar::Null)) => Some("write `{}`, or remove the key".to_owned()),
+            (_, Some(Scalar::Null)) => Some("give it a value, or remove the key".to_owned()),
+            (
+                Kind::Text,
+                Some(Scalar::Bool(_) | Scalar::Unsigned(_) | Scalar::Signed(_) | Scalar::Float(_)),
+            ) => Some("put it in quotes".to_owned()),
+            (Kind::Number | Kind::Whole, Some(Scalar::Text(text))) => match resolve(text, true) {
+                Scalar::Unsigned(_) | Scalar::Signed(_) | Scalar::Float(_) => {
+                    Some("remove the quotes".to_owned())
+                }
+                Scalar::Null | Scalar::Bool(_) | Scalar::Text(_) => None,
+            },
+            (Kind::Truth, Some(Scalar::Text(text))) => match text.to_ascii_lowercase().as_str() {
+                "yes" | "on" | "y" | "true" => Some("write `true`".to_owned()),
+                "no" | "off" | "n" | "false" => Some("write `false`".to_owned()),
+                _ => None,
+            },
+            (Kind::List, Some(_)) => Some("write it as a list, in `[` and `]`".to_owned()),
+            _ => None,
+        };
+        Refusal::value(format!("expected {}, found {}", expected.in_words(), self.found()), hint)
+    }
+
+    fn visit_text<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Refusal> {
+        match self.scalar() {
+            Some(Scalar::Text(text)) if text.contains('\0') => match self.reading.unknown_keys {
+                UnknownKeys::Refuse => Err(Refusal::value("text may not contain the character NUL", None)),
+                UnknownKeys::Tolerate => visitor.visit_string(text.replace('\0', "\u{fffd}")),
+            },
+            Some(Scalar::Text(text)) => visitor.visit_str(text),
+            Some(_) | None => Err(self.mismatch(Kind::Text)),
+        }
+    }
+
+    fn visit_map<'de, V: Visitor<'de>>(
+        &self,
+        known: Option<&'static [&'static str]>,
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        match &self.node.value {
+            Value::Map(entries) => visitor.visit_map(Entries::new(*self, entries, known)),
+            Value::Scalar { .. } | Value::List(_) => Err(self.mismatch(Kind::Map)),
+        }
+    }
+
+    fn visit_list<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Refusal> {
+        match &self.node.value {
+            Value::List(items) => visitor.visit_seq(Items { list: *self, items, index: 0 }),
+            Value::Scalar { .. } | Value::Map(_) => Err(self.mismatch(Kind::List)),
+        }
+    }
+
+    fn visit_any<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Refusal> {
+        match self.scalar() {
+            Some(Scalar::Null) => visitor.visit_unit(),
+            Some(Scalar::Bool(value)) => visitor.visit_bool(value),
+            Some(Scalar::Unsigned(value)) => visitor.visit_u64(value),
+            Some(Scalar::Signed(value)) => visitor.visit_i64(value),
+            Some(Scalar::Float(value)) => visitor.visit_f64(value),
+            Some(Scalar::Text(_)) => self.visit_text(visitor),
+            None if matches!(self.node.value, Value::List(_)) => self.visit_list(visitor),
+            None => self.visit_map(None, visitor),
+        }
+    }
+
+    fn visit_whole<'de, V: Visitor<'de>>(&self, range: Range, visitor: V) -> Result<V::Value, Refusal> {
+        let value = match self.scalar() {
+            Some(Scalar::Unsigned(value)) => i128::from(value),
+            Some(Scalar::Signed(value)) => i128::from(value),
+            Some(Scalar::Float(_)) => return Err(range.refuse(&self.found())),
+            Some(_) | None => return Err(self.mismatch(Kind::Whole)),
+        };
+        if !(range.min..=range.max).contains(&value) {
+            return Err(range.refuse(&self.found()));
+        }
+        match (u64::try_from(value), i64::try_from(value)) {
+            (Ok(value), _) => visitor.visit_u64(value),
+            (Err(_), Ok(value)) => visitor.visit_i64(value),
+            (Err(_), Err(_)) => Err(range.refuse(&self.found())),
+        }
+    }
+
+    fn visit_number<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Refusal> {
+        match self.scalar() {
+            Some(Scalar::Unsigned(_) | Scalar::Signed(_) | Scalar::Float(_)) => self.visit_any(visitor),
+            Some(_) | None => Err(self.mismatch(Kind::Number)),
+        }
+    }
+
+    fn visit_word<'de, V: Visitor<'de>>(
+        &self,
+        words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        match (&self.node.value, self.scalar()) {
+            (Value::Map(entries), _) => {
+                visitor.visit_enum(MapAccessDeserializer::new(Entries::new(*self, entries, None)))
+            }
+            (Value::Scalar { .. }, Some(Scalar::Text(word))) if words.contains(&word) => {
+                visitor.visit_enum(StrDeserializer::<Refusal>::new(word))
+            }
+            (Value::Scalar { .. }, Some(Scalar::Text(word))) => {
+                let hint = nearest(word, words).map(did_you_mean);
+                Err(Refusal::value(format!("{} is not one of {}", quoted(word), listed(words)), hint))
+            }
+            (Value::Scalar { .. } | Value::List(_), _) => Err(self.mismatch(Kind::Word)),
+        }
+    }
+}
+
+/// The kinds of values, as people call them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Word,
+    Number,
+    Whole,
+    Truth,
+    Nothing,
+    List,
+    Map,
+}
+
+impl Kind {
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Word => "a word",
+            Self::Number => "a number",
+            Self::Whole => "a whole number",
+            Self::Truth => "`true` or `false`",
+            Self::Nothing => "nothing",
+            Self::List => "a list",
+            Self::Map => "a map of keys",
+        }
+    }
+}
+
+/// The numbers that an integer type holds.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    min: i128,
+    max: i128,
+}
+
+impl Range {
+    fn refuse(self, found: &str) -> Refusal {
+        Refusal::value(
+            format!("expected a whole number from {} to {}, found {found}", self.min, self.max),
+            None,
+        )
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($method:ident: $type:ty,)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+            let range = Range { min: i128::from(<$type>::MIN), max: i128::from(<$type>::MAX) };
+            self.visit_whole(range, visitor).map_err(|refusal| self.at(refusal))
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Reader<'_> {
+    type Error = Refusal;
+
+    whole_numbers! {
+        deserialize_i8: i8,
+        deserialize_i16: i16,
+        deserialize_i32: i32,
+        deserialize_i64: i64,
+        deserialize_u8: u8,
+        deserialize_u16: u16,
+        deserialize_u32: u32,
+        deserialize_u64: u64,
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        self.visit_any(visitor).map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        let result = match self.scalar() {
+            Some(Scalar::Bool(value)) => visitor.visit_bool(value),
+            Some(_) | None => Err(self.mismatch(Kind::Truth)),
+        };
+        result.map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        self.deserialize_f64(visitor)
+    }
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        self.visit_number(visitor).map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        self.deserialize_str(visitor)
+    }
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        self.deserialize_str(visitor)
+    }
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        self.visit_text(visitor).map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        let result = match self.scalar() {
+            Some(Scalar::Null) => visitor.visit_none(),
+            Some(_) | None => visitor.visit_some(self),
+        };
+        result.map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        let result = match self.scalar() {
+            Some(Scalar::Null) => visitor.visit_unit(),
+            Some(_) | None => Err(self.mismatch(Kind::Nothing)),
+        };
+        result.map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        self.deserialize_unit(visitor)
+    }
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        visitor.visit_newtype_struct(self).map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        self.visit_list(visitor).map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Refusal> {
+        self.deserialize_seq(visitor)
+    }
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        self.deserialize_seq(visitor)
+    }
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        self.visit_map(None, visitor).map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        self.visit_map(Some(fields), visitor).map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        self.visit_word(variants, visitor).map_err(|refusal| self.at(refusal))
+    }
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        visitor.visit_unit()
+    }
+    forward_to_deserialize_any! { i128 u128 bytes byte_buf identifier }
+}
+
+/// The items of a list, without those that are left out.
+struct Items<'r> {
+    list: Reader<'r>,
+    items: &'r [NodeId],
+    index: usize,
+}
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = Refusal;
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Refusal> {
+        while let Some(id) = self.items.get(self.index) {
+            let path = Path::Index(self.list.path, self.index);
+            self.index += 1;
+            let reader = self.list.child(*id, &path);
+            match self.list.reading.fill(&path).map(Fill::text) {
+                None => return seed.deserialize(reader).map(Some),
+                Some(Some(text)) => return stand_in(&reader, text, seed).map(Some),
+                Some(None) => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Reads a stand-in; whatever goes wrong with it is not the document's fault.
+fn stand_in<'de, T: DeserializeSeed<'de>>(
+    reader: &Reader<'_>,
+    text: &'static str,
+    seed: T,
+) -> Result<T::Value, Refusal> {
+    seed.deserialize(Filler(text)).map_err(|_| reader.at(Refusal::filler()))
+}
+
+/// The keys of a map, without those that are left out, and with stand-ins for those that are missing.
+struct Entries<'r> {
+    map: Reader<'r>,
+    entries: &'r [Entry<'r>],
+    /// The keys that the struct takes; `None` for a map whose keys are data.
+    known: Option<&'static [&'static str]>,
+    index: usize,
+    fills: std::slice::Iter<'r, Fill>,
+    next: Option<Next<'r>>,
+}
+
+#[derive(Clone, Copy)]
+enum Next<'r> {
+    Entry(&'r Entry<'r>),
+    Added(&'r str, &'static str),
+}
+
+impl<'r> Entries<'r> {
+    fn new(map: Reader<'r>, entries: &'r [Entry<'r>], known: Option<&'static [&'static str]>) -> Self {
+        Self { map, entries, known, index: 0, fills: map.reading.fills.iter(), next: None }
+    }
+
+    fn advance(&mut self) -> Option<Next<'r>> {
+        while let Some(entry) = self.entries.get(self.index) {
+            self.index += 1;
+            if let Some(known) = self.known
+                && !known.contains(&entry.key.as_ref())
+            {
+                self.map.reading.note_unknown(self.map.path, &entry.key, entry.mark, known);
+            }
+            let fill = self.map.reading.fill(&Path::Key(self.map.path, &entry.key));
+            if fill.is_none_or(|fill| fill.text().is_some()) {
+                return Some(Next::Entry(entry));
+            }
+        }
+        let (map, entries) = (self.map, self.entries);
+        self.fills.find_map(|fill| match (fill.steps.split_last(), fill.text()) {
+            (Some((Step::Key(key), parent)), Some(text))
+                if map.path.is(parent) && !entries.iter().any(|entry| entry.key == key.as_str()) =>
+            {
+                Some(Next::Added(key, text))
+            }
+            _ => None,
+        })
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = Refusal;
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Refusal> {
+        self.next = self.advance();
+        let (key, mark) = match self.next {
+            None => return Ok(None),
+            Some(Next::Entry(entry)) => (entry.key.as_ref(), entry.mark),
+            Some(Next::Added(key, _)) => (key, self.map.node.mark),
+        };
+        let at = |refusal: Refusal| refusal.at(mark, &Path::Key(self.map.path, key));
+        seed.deserialize(Key(key)).map(Some).map_err(at)
+    }
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refusal> {
+        match self.next.take() {
+            None => Err(Refusal::value("a value was asked for before its key", None)),
+            Some(Next::Added(key, text)) => {
+                let path = Path::Key(self.map.path, key);
+                stand_in(&Reader { path: &path, ..self.map }, text, seed)
+            }
+            Some(Next::Entry(entry)) => {
+                let path = Path::Key(self.map.path, &entry.key);
+                let reader = self.map.child(entry.value, &path);
+                match self.map.reading.fill(&path).and_then(Fill::text) {
+                    Some(text) => stand_in(&reader, text, seed),
+                    None => seed.deserialize(reader),
+                }
+            }
+        }
+    }
+}
+
+/// A key: always text, for `5:` and `true:` are keys like any other.
+struct Key<'k>(&'k str);
+
+impl<'de> Deserializer<'de> for Key<'_> {
+    type Error = Refusal;
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        visitor.visit_str(self.0)
+    }
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        visitor.visit_newtype_struct(self)
+    }
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        visitor.visit_enum(StrDeserializer::<Refusal>::new(self.0))
+    }
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
