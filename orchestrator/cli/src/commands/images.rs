@@ -187,15 +187,22 @@ async fn build_one(docker: &DockerRuntime, build: ImageBuild, plain: bool) -> Re
     let tag = build.tags.first().cloned().unwrap_or_default();
     let bar = progress_bar(&tag, plain);
     let shown = bar.clone();
-    let show = move |progress: BuildProgress| match &shown {
-        Some(bar) => {
-            bar.set_length(u64::from(progress.total));
-            bar.set_position(u64::from(progress.step));
-            bar.set_message(ui::one_line(&progress.line));
+    let mut last_step = 0;
+    let show = move |progress: BuildProgress| {
+        let BuildProgress { step, total, line } = progress;
+        match &shown {
+            Some(bar) => {
+                bar.set_length(u64::from(total));
+                bar.set_position(u64::from(step));
+                bar.set_message(ui::one_line(&line));
+            }
+            // In a pipe a line a step is enough; package managers print hundreds.
+            None if plain || step != last_step => {
+                ui::err(format!("{tag} {step}/{total}: {}", ui::one_line(&line)));
+            }
+            None => {}
         }
-        None => {
-            ui::err(format!("{} {}/{}: {}", tag, progress.step, progress.total, ui::one_line(&progress.line)))
-        }
+        last_step = step;
     };
     let name = build.tags.first().cloned().unwrap_or_default();
     let built = docker.build_image(build, show).await;
