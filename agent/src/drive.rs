@@ -175,7 +175,8 @@ impl<'a> Driver<'a> {
                     });
                 }
                 () = self.shared.stop.hurried(), if matches!(phase, Phase::Stopping { .. }) => {
-                    phase = Phase::Stopping { kill_at: Instant::now() };
+                    signal_group(child.pid, Kill::SIGKILL);
+                    phase = Phase::Killed { give_up_at: Instant::now() + KILL_LIMIT };
                 }
                 () = sleep_until(deadline) => match phase {
                     Phase::Running if linger_deadline(settled_at).is_some_and(|at| at <= Instant::now()) => {

@@ -28,6 +28,8 @@ pub(crate) struct Finish<'a> {
     pub(crate) last_words: Option<String>,
     pub(crate) exit: Option<ExitReport>,
     pub(crate) staging: Staging,
+    /// What verify commands left in the tree.
+    pub(crate) leftovers: Vec<String>,
 }
 
 /// Whether the CLI's work is in the index already.
@@ -71,7 +73,7 @@ enum OwnCommit {
 
 async fn commit(finish: &Finish<'_>, message: &str) -> Result<(OwnCommit, Work), GitError> {
     if finish.staging == Staging::ToDo {
-        finish.git.stage().await?;
+        finish.git.stage(&finish.leftovers).await?;
     }
     let made = finish.git.commit(message).await?;
     let work = finish.git.work_since(finish.base.as_deref()).await?;

@@ -93,18 +93,28 @@ pub(crate) struct Git<'a> {
 }
 
 impl Git<'_> {
-    /// Stages everything but the control directory, should that lie in the tree.
-    pub(crate) async fn stage(&self) -> Result<(), GitError> {
-        let arguments = ["add", "--all", "--", ".", ":(exclude,top).cloud-code"];
-        match self.run(&arguments, b"").await {
-            Err(GitError::Refused { complaint, .. })
-                if complaint.contains("index.lock") || self.lock_is_left() =>
-            {
+    /// Stages everything but `leftovers` and the control directory, should that lie in the tree.
+    pub(crate) async fn stage(&self, leftovers: &[String]) -> Result<(), GitError> {
+        let mut paths = String::from(".\0:(exclude,top).cloud-code\0");
+        for path in leftovers {
+            paths.push_str(&format!(":(exclude,top,literal){path}\0"));
+        }
+        let arguments = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"];
+        match self.run(&arguments, paths.as_bytes()).await {
+            Err(GitError::Refused { .. }) if self.lock_is_left() => {
                 self.remove_lock().await;
-                self.run(&arguments, b"").await.map(drop)
+                self.run(&arguments, paths.as_bytes()).await.map(drop)
             }
             result => result.map(drop),
         }
+    }
+
+    /// Files that are neither tracked nor ignored, at most `MAX_FILES`.
+    pub(crate) async fn untracked(&self) -> Result<Vec<String>, GitError> {
+        let listed =
+            self.run(&["ls-files", "--others", "--exclude-standard", "-z", "--full-name"], b"").await?;
+        let paths = listed.output.split('\0').filter(|path| !path.is_empty());
+        Ok(paths.take(MAX_FILES).map(str::to_owned).collect())
     }
 
     /// Commits what is staged; `false` when that is nothing.

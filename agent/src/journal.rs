@@ -211,7 +211,12 @@ impl Journal {
         if yaml.len() <= COMPACT_AT_BYTES {
             return Ok(yaml);
         }
-        compact(&mut self.reporting);
+        compact(&mut self.reporting, Compaction::Short);
+        let yaml = to_yaml(&self.reporting).map_err(io::Error::other)?;
+        if yaml.len() <= COMPACT_AT_BYTES {
+            return Ok(yaml);
+        }
+        compact(&mut self.reporting, Compaction::Bare);
         to_yaml(&self.reporting).map_err(io::Error::other)
     }
 
@@ -246,18 +251,33 @@ impl Journal {
     }
 }
 
-/// Shortens the reports of ended tasks to a small size each: a thousand of them fit the cap.
-fn compact(reporting: &mut Reporting) {
+/// How much of an ended task's report goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compaction {
+    /// Lists and texts keep their beginning.
+    Short,
+    /// Only status, times, session, usage and failure stay: a thousand of them fit the cap.
+    Bare,
+}
+
+/// Shortens the reports of ended tasks. The host has read them long ago, and the event log keeps what happened.
+fn compact(reporting: &mut Reporting, compaction: Compaction) {
+    let (lists, text_bytes) = match compaction {
+        Compaction::Short => (3, COMPACT_SUMMARY_BYTES),
+        Compaction::Bare => (0, 0),
+    };
+    let shorten = |text: &mut String| *text = crate::parse::clip_to(text, text_bytes);
     for report in reporting.tasks.values_mut().filter(|report| report.status.is_ended()) {
         report.progress.clear();
         report.current_step = None;
         report.verify.clear();
-        report.questions.truncate(1);
-        report.files_modified.truncate(3);
-        report.commits.drain(..report.commits.len().saturating_sub(1));
-        let shorten = |text: &mut String| *text = crate::parse::clip_to(text, COMPACT_SUMMARY_BYTES);
-        report.summary.as_mut().map(shorten);
+        report.questions.truncate(lists.min(1));
         report.questions.iter_mut().for_each(shorten);
+        report.files_modified.truncate(lists);
+        report.commits.drain(..report.commits.len().saturating_sub(lists));
+        report.summary = report.summary.take().filter(|_| compaction == Compaction::Short);
+        report.commit_message = report.commit_message.take().filter(|_| compaction == Compaction::Short);
+        report.summary.as_mut().map(shorten);
         if let Some(failure) = &mut report.failure {
             shorten(&mut failure.message);
         }

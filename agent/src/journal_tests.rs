@@ -48,7 +48,7 @@ fn a_thousand_ended_tasks_fit_one_report() {
     });
     journal.write().unwrap();
     let text = std::fs::read_to_string(dir.path().join("reporting.yaml")).unwrap();
-    assert!(text.len() as u64 <= MAX_YAML_BYTES * 2, "{}", text.len());
+    assert!(text.len() as u64 <= MAX_YAML_BYTES, "{}", text.len());
     assert_eq!(parse_reporting("reporting.yaml", &text).unwrap().tasks.len(), 1000);
 }
 

@@ -62,10 +62,13 @@ pub(crate) async fn run(shared: Rc<Shared>, start: Start) {
         last_words: None,
         exit: None,
         staging: Staging::ToDo,
+        leftovers: Vec::new(),
     };
     // Read before the CLI can move it; costs two small files.
     let head = crate::head::read(&shared.options.workspace);
     let end = attempt.work().await;
+    // Whatever kept the CLI from starting: an end without a beginning in the report would be run again for ever.
+    attempt.tell_start(None);
     let env = shared.plain_env(&start.task.commit);
     let base = match &start.first_commit {
         Some(commit) => git_in(shared, &env).resolve(&format!("{commit}^")).await.or(head),
@@ -78,10 +81,10 @@ pub(crate) async fn run(shared: Rc<Shared>, start: Start) {
         shared.journal().event(Some(&subject), kind);
     }
     let git = git_in(shared, &env);
-    let Attempt { last_words, exit, staging, .. } = attempt;
+    let Attempt { last_words, exit, staging, leftovers, .. } = attempt;
     finish(
         shared,
-        Finish { subject: &subject, task: &start.task, git, base, end, last_words, exit, staging },
+        Finish { subject: &subject, task: &start.task, git, base, end, last_words, exit, staging, leftovers },
     )
     .await;
 }
@@ -110,13 +113,14 @@ struct Attempt<'a> {
     last_words: Option<String>,
     exit: Option<ExitReport>,
     staging: Staging,
+    /// What verify commands left in the tree; never the CLI's work.
+    leftovers: Vec<String>,
 }
 
 impl Attempt<'_> {
     /// Everything up to the end of the last process of the CLI.
     async fn work(&mut self) -> RunEnd {
         if let Some(failure) = self.refusal() {
-            self.tell_start(None);
             return RunEnd::Badly(TaskReportStatus::Failed, failure);
         }
         let mut session = self.start.resume.clone();
@@ -176,13 +180,18 @@ impl Attempt<'_> {
         }
         // Staged before the commands run: what they leave behind is not the CLI's work.
         let env = self.shared.plain_env(&self.task.commit);
-        if let Err(error) = git_in(self.shared, &env).stage().await {
+        let git = git_in(self.shared, &env);
+        if let Err(error) = git.stage(&self.leftovers).await {
             return Checked::Final(Some(RunEnd::Badly(TaskReportStatus::Failed, git_failure(&error))));
         }
         self.staging = Staging::Done;
         match verify(self.shared, self.subject, self.task, round, self.wall).await {
             VerifyEnd::Green => Checked::Final(None),
-            VerifyEnd::Red(failed) => Checked::Red(failed),
+            VerifyEnd::Red(failed) => {
+                // What cannot be listed is at worst committed with the work.
+                self.leftovers = git.untracked().await.unwrap_or_default();
+                Checked::Red(failed)
+            }
             VerifyEnd::OutOfTime => {
                 let failure = Clock::Wall.failure(&self.task.limits);
                 Checked::Final(Some(RunEnd::Badly(TaskReportStatus::TimedOut, failure)))
