@@ -67,7 +67,7 @@ pub(crate) fn snake<T: serde::Serialize>(status: &T) -> String {
 pub(crate) fn step_line(step: &Step) -> Option<String> {
     let line = match step {
         Step::PrepareWorkspace => "preparing the worktree",
-        Step::CreateContainer => "creating the container",
+        Step::CreateContainer => "preparing the agent",
         Step::StartContainer { .. } => "starting the agent",
         Step::Import => "taking the commits through the quarantine",
         Step::Publish => "handing the branch over",
