@@ -29,6 +29,7 @@ use crate::recovery::{bare_report, recover};
 use crate::secrets::Secrets;
 use crate::session::{self, Start};
 use crate::shared::{Shared, StopRequest};
+use crate::sweep::sweep;
 use crate::watch::{Change, Watch};
 
 type Work = Pin<Box<dyn Future<Output = ()>>>;
@@ -101,7 +102,7 @@ pub(crate) async fn run(
             () = sleep_until(next_tick) => agent.shared.journal().tick(),
         }
     }
-    agent.end();
+    agent.end().await;
     Ok(())
 }
 
@@ -391,7 +392,9 @@ impl Agent {
         }
     }
 
-    fn end(&self) {
+    async fn end(&self) {
+        // The version's probe may still run.
+        sweep(&self.shared.reaper).await;
         // The last chance: what cannot be written now was said on stderr.
         let _ = self.shared.journal().write_through();
     }

@@ -40,6 +40,11 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) base_url: Option<&'a str>,
 }
 
+/// The login shell: codex takes it from the password file, others from `SHELL`; models write for bash.
+pub(crate) fn shell() -> &'static str {
+    if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" }
+}
+
 /// The environment of git and the verify commands: no credentials.
 pub(crate) fn plain(around: &Surroundings<'_>, identity: &CommitIdentity) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> =
@@ -50,7 +55,7 @@ pub(crate) fn plain(around: &Surroundings<'_>, identity: &CommitIdentity) -> BTr
     set("HOME", around.home.display().to_string());
     set("USER", around.user_name.to_owned());
     set("LOGNAME", around.user_name.to_owned());
-    set("SHELL", if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" }.to_owned());
+    set("SHELL", shell().to_owned());
     for name in PASSED_ON {
         if let Some(value) = own(name) {
             set(name, value);

@@ -95,7 +95,8 @@ fn add_to_passwd(uid: Uid, gid: Gid, home: &Path, passwd: &str) -> io::Result<()
     if home.contains([':', '\n']) {
         return Err(io::Error::other("the home directory's name does not fit a line of /etc/passwd"));
     }
-    file.write_all(format!("{newline}{FALLBACK_NAME}:x:{uid}:{gid}::{home}:/bin/sh\n").as_bytes())
+    let shell = crate::environment::shell();
+    file.write_all(format!("{newline}{FALLBACK_NAME}:x:{uid}:{gid}::{home}:{shell}\n").as_bytes())
 }
 
 /// Whoever started the agent may have left files open; no child may inherit them.

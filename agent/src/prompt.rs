@@ -20,7 +20,8 @@ pub(crate) fn of_task(task: &Task, occasion: Occasion) -> String {
         text.push_str("You were interrupted while working on the task below. Look at what is there already, then go on.\n\n");
     }
     // A title is often the description's own first line; saying it twice only puzzles.
-    let is_repeated = task.description.trim_start().lines().next().is_some_and(|line| line.trim() == task.title.trim());
+    let is_repeated =
+        task.description.trim_start().lines().next().is_some_and(|line| line.trim() == task.title.trim());
     if !is_repeated {
         paragraph(&mut text, "", &format!("# {}", task.title.trim()));
     }

@@ -368,7 +368,7 @@ impl Attempt<'_> {
             PromptChannel::File => {
                 let name = format!(".cloud-code-prompt.{}.{}", self.subject.task, self.subject.attempt);
                 let path = self.shared.options.home.join(name);
-                self.write_prompt(&path, text).map_err(|error| {
+                Self::write_prompt(&path, text).map_err(|error| {
                     Failure::new(
                         FailureKind::Internal,
                         format!("the prompt file {} cannot be written: {error}", path.display()),
@@ -380,16 +380,14 @@ impl Attempt<'_> {
         }
     }
 
-    /// A new file only: the CLI owns HOME and could have put a link in its place.
-    fn write_prompt(&self, path: &std::path::Path, text: &str) -> io::Result<()> {
+    /// A new file only: the CLI owns HOME and could have put a link in its place. Readable for all, because the agent
+    /// has no right to give files away; who may look into HOME is settled by HOME itself.
+    fn write_prompt(path: &std::path::Path, text: &str) -> io::Result<()> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        if let Some((uid, gid)) = self.shared.user.switch_to {
-            nix::unistd::fchown(&file, Some(uid), Some(gid))?;
-        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
         file.write_all(text.as_bytes())
     }
 }
