@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Problem, quoted};
 use crate::key_path::{Path, render};
 use crate::locate::Document;
+use crate::problem::{Problem, quoted};
 use crate::refusal::{did_you_mean, nearest};
 use crate::{CliManifest, CommitIdentity, Reporting, Task, Tasking};
 
@@ -96,7 +96,11 @@ pub(crate) fn tasking(document: &Document<'_>, tasking: &Tasking) -> Vec<Problem
                 Some(at) => format!("{} comes later, as `tasks[{at}]`", quoted(continued.as_str())),
                 None => format!("{} is not in the list", quoted(continued.as_str())),
             };
-            let near = nearest(continued.as_str(), &earlier.keys().copied().collect::<Vec<_>>());
+            let known: Vec<&str> = earlier.keys().copied().collect();
+            let near = match later.get(continued.as_str()) {
+                Some(_) => None,
+                None => nearest(continued.as_str(), &known),
+            };
             let hint = near.map_or_else(|| "name an earlier task".to_owned(), did_you_mean);
             checks.refuse(&path, message, Some(&hint));
         }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Mark, Problem, diagnose, quoted};
 use crate::locate::{Document, Value, locate};
+use crate::problem::{Diagnostic, Diagnostics, Mark, Problem, diagnose, quoted};
 use crate::scalar_value::{Scalar, resolve};
 use crate::strict::{UnknownKeys, missing, read};
 use crate::{CliManifest, PROTOCOL_VERSION, Reporting, Tasking, check};
@@ -15,7 +15,7 @@ use crate::{CliManifest, PROTOCOL_VERSION, Reporting, Tasking, check};
 pub fn parse_strict<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Diagnostics> {
     let read_all = || {
         let mut document = locate(text).map_err(|problem| vec![problem])?;
-        if document.root.is_none() {
+        if is_blank(&document) {
             document = locate("{}").map_err(|problem| vec![problem])?;
         }
         read(&document, UnknownKeys::Refuse)
@@ -72,8 +72,8 @@ fn parse<T: DeserializeOwned>(
 ) -> Result<T, Diagnostics> {
     let read_all = || {
         let document = locate(text).map_err(|problem| vec![problem])?;
-        if document.root.is_none() {
-            return Err(vec![Problem::whole("the file is empty", "docs: task-schema/PROTOCOL.md")]);
+        if is_blank(&document) {
+            return Err(vec![Problem::whole("the file is empty", "its keys are explained in PROTOCOL.md")]);
         }
         if versioned == Versioned::Yes {
             check_version(&document).map_err(|problem| vec![problem])?;
@@ -85,6 +85,15 @@ fn parse<T: DeserializeOwned>(
         }
     };
     read_all().map_err(|problems| diagnose(file, problems))
+}
+
+/// Whether the text says nothing: no value, or the value nothing, as after a lone `---`.
+fn is_blank(document: &Document<'_>) -> bool {
+    match document.root.map(|root| &document.node(root).value) {
+        None => true,
+        Some(Value::Scalar { text, plain }) => resolve(text, *plain) == Scalar::Null,
+        Some(Value::List(_) | Value::Map(_)) => false,
+    }
 }
 
 /// The version comes before everything else: what an unknown version's keys mean is not known here.

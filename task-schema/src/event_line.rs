@@ -8,18 +8,20 @@ use std::cell::RefCell;
 use serde::Deserialize;
 
 use crate::Event;
-use crate::diagnostic::{Diagnostics, Mark, Problem, diagnose};
 use crate::key_path::{Step, render};
 use crate::locate::{Document, Value, locate};
+use crate::problem::{Diagnostics, Mark, Problem, diagnose};
 use crate::reader::Reader;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::strict::{Fill, Reading, UnknownKeys, missing};
+use crate::strict::{Fill, Reading, UnknownKeys, missing, time_hint};
 
 /// Longest line whose wrong key is searched for. An honest wrong line is short; the search costs a reading for each key.
 const MAX_SEARCHED_BYTES: usize = 4096;
 /// Most keys of one map that are tried, and most maps down.
 const MAX_TRIED_KEYS: usize = 16;
 const MAX_TRIED_DEPTH: usize = 3;
+/// The key that decides which others there are.
+const TYPE_KEY: &str = "type";
 
 /// Reads one line of `events.jsonl`; unknown keys are left out. `line` is its number, for the message.
 ///
@@ -29,7 +31,7 @@ pub fn parse_event(file: &str, line: usize, text: &str) -> Result<Event, Diagnos
         Ok(event) => return Ok(event),
         Err(error) => {
             let from_json = || Problem {
-                mark: Mark { line, column: error.column() },
+                mark: Mark { line, column: error.column().max(1) },
                 key: String::new(),
                 message: without_place(&error.to_string()).to_owned(),
                 hint: None,
@@ -63,6 +65,7 @@ fn search(line: usize, text: &str) -> Option<Problem> {
             {
                 steps.push(Step::Key(key));
             }
+            let hint = hint.or_else(|| time_hint(&steps));
             (message, hint)
         }
         RefusalKind::UnknownKey { .. } | RefusalKind::Filler => return None,
@@ -73,16 +76,31 @@ fn search(line: usize, text: &str) -> Option<Problem> {
 
 fn guilty(document: &Document<'_>, steps: &[Step], message: &str) -> Option<String> {
     let Value::Map(entries) = &document.find(steps)?.value else { return None };
-    entries.iter().take(MAX_TRIED_KEYS).map(|entry| entry.key.as_ref()).find_map(|key| {
-        let mut tried = steps.to_vec();
-        tried.push(Step::Key(key.to_owned()));
-        let same =
-            attempt(document, &[Fill::left_out(tried)]).is_some_and(|refusal| refusal.to_string() == message);
-        (!same).then(|| key.to_owned())
-    })
+    let mut keys: Vec<&str> = entries.iter().take(MAX_TRIED_KEYS).map(|entry| entry.key.as_ref()).collect();
+    // With another type every other key is wrong too, so it is suspected last.
+    keys.sort_by_key(|key| *key == TYPE_KEY);
+    keys.into_iter().find(|key| is_guilty(document, steps, key, message)).map(str::to_owned)
+}
+
+/// Whether the refusal goes, or becomes another one, without the key. A key that must be there gets a stand-in.
+fn is_guilty(document: &Document<'_>, steps: &[Step], key: &str, message: &str) -> bool {
+    let mut tried = steps.to_vec();
+    tried.push(Step::Key(key.to_owned()));
+    let refusal = match attempt(document, &[Fill::left_out(tried.clone())]) {
+        Some(Refusal { kind: RefusalKind::Missing { key: missing }, .. }) if missing == key => {
+            attempt(document, &[Fill::first(tried)])
+        }
+        other => other,
+    };
+    match refusal {
+        None => true,
+        Some(Refusal { kind: RefusalKind::Filler, .. }) => false,
+        Some(other) => other.to_string() != message,
+    }
 }
 
 fn attempt(document: &Document<'_>, fills: &[Fill]) -> Option<Refusal> {
     let reading = Reading { fills, unknown_keys: UnknownKeys::Tolerate, unknown: RefCell::default() };
-    Reader::of(document, &reading).and_then(Event::deserialize).err()
+    let read = |reader: Reader<'_>| Event::deserialize(reader).map_err(|refusal| reader.at(refusal));
+    Reader::of(document, &reading).and_then(read).err()
 }

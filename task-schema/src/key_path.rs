@@ -1,6 +1,6 @@
 //! The path of a key in a document, as `tasks[0].limits.timeout`.
 
-use crate::diagnostic::printable;
+use crate::problem::printable;
 
 /// Characters of one key that a path shows; a stranger's key may be as long as the file.
 const MAX_KEY_CHARS: usize = 64;

@@ -2,7 +2,6 @@
 
 mod check;
 mod consistency;
-mod diagnostic;
 mod document;
 mod event;
 mod event_line;
@@ -13,6 +12,7 @@ mod filler;
 mod key_path;
 mod locate;
 mod manifest;
+mod problem;
 mod reader;
 mod refusal;
 mod reporting;
@@ -24,7 +24,6 @@ mod strict;
 mod tasking;
 
 pub use consistency::{Finding, FindingKind, HEARTBEAT_IDLE, HEARTBEAT_WORKING, Severity, findings};
-pub use diagnostic::{Diagnostic, Diagnostics};
 pub use document::{parse_manifest, parse_reporting, parse_strict, parse_tasking, to_yaml};
 pub use event::{Event, EventKind};
 pub use event_line::parse_event;
@@ -35,6 +34,7 @@ pub use files::{
     TASKING_FILE, read_capped, write_atomic,
 };
 pub use manifest::{CliManifest, OutputFormat, PromptChannel};
+pub use problem::{Diagnostic, Diagnostics};
 pub use reporting::{
     AgentInfo, AgentStatus, ChangeKind, CommitReport, CostSource, ExitReport, FileChange, Progress,
     Reporting, TaskReport, TaskReportStatus, Usage, VerifyReport,

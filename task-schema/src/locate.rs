@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use crate::MAX_YAML_BYTES;
-use crate::diagnostic::{Mark, Problem, printable, quoted};
 use crate::key_path::{Step, render};
+use crate::problem::{Mark, Problem, printable, quoted};
 
 /// Levels of nesting. The deepest document of the contract has 6; more costs stack in whoever walks it.
 const MAX_DEPTH: usize = 64;
@@ -342,16 +342,27 @@ fn mark(marker: saphyr_parser::Marker) -> Mark {
 fn syntax(text: &str, error: &saphyr_parser::ScanError) -> Problem {
     let mark = mark(*error.marker());
     let line = text.lines().nth(mark.line.saturating_sub(1)).unwrap_or_default();
-    let indent_len = line.len() - line.trim_start().len();
-    let hint = if line.get(..indent_len).is_some_and(|indent| indent.contains('\t')) {
-        Some("indent with spaces: YAML takes no tabs there".to_owned())
-    } else if line.contains('\0') {
-        Some("the line contains the character NUL".to_owned())
-    } else {
-        None
-    };
     let message = format!("not valid YAML: {}", printable(error.info(), MAX_INFO_CHARS));
+    let hint = syntax_hint(line, mark.column).map(str::to_owned);
     Problem { mark, key: String::new(), message, hint }
+}
+
+/// What people mostly did, judged by the line: the parser's own words speak of indicators and contexts.
+fn syntax_hint(line: &str, column: usize) -> Option<&'static str> {
+    let indent_len = line.len() - line.trim_start().len();
+    if line.get(..indent_len).is_some_and(|indent| indent.contains('\t')) {
+        return Some("indent with spaces: YAML takes no tabs there");
+    }
+    if line.contains('\0') {
+        return Some("the line contains the character NUL");
+    }
+    if line.chars().nth(column.saturating_sub(1)).is_some_and(|at| matches!(at, '`' | '@' | '%')) {
+        return Some("put text that starts with this character in quotes");
+    }
+    if line.matches(": ").count() > 1 {
+        return Some("put text with `: ` in it in quotes");
+    }
+    None
 }
 
 /// Characters of the YAML parser's own words.

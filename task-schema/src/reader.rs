@@ -8,10 +8,10 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use crate::diagnostic::quoted;
 use crate::filler::Filler;
 use crate::key_path::{Path, Step};
 use crate::locate::{Document, Entry, Node, NodeId, Value};
+use crate::problem::quoted;
 use crate::refusal::{Refusal, did_you_mean, listed, nearest};
 use crate::scalar_value::{Scalar, resolve};
 use crate::strict::{Fill, Reading, UnknownKeys};
@@ -39,7 +39,9 @@ impl<'r> Reader<'r> {
         Reader { document: self.document, node: self.document.node(id), path, reading: self.reading }
     }
 
-    fn at(&self, refusal: Refusal) -> Refusal {
+    /// Gives a refusal its place. A type that checks what it was given, once this reader is used up, is placed by
+    /// whoever made the reader.
+    pub(crate) fn at(&self, refusal: Refusal) -> Refusal {
         refusal.at(self.node.mark, self.path)
     }
 
@@ -70,10 +72,10 @@ impl<'r> Reader<'r> {
             (Kind::List, Some(Scalar::Null)) => Some("write `[]`, or remove the key".to_owned()),
             (Kind::Map, Some(Scalar::Null)) => Some("write `{}`, or remove the key".to_owned()),
             (_, Some(Scalar::Null)) => Some("give it a value, or remove the key".to_owned()),
-            (
-                Kind::Text,
-                Some(Scalar::Bool(_) | Scalar::Unsigned(_) | Scalar::Signed(_) | Scalar::Float(_)),
-            ) => Some("put it in quotes".to_owned()),
+            (Kind::Text, Some(Scalar::Bool(_))) => Some("put it in quotes".to_owned()),
+            (Kind::Text, Some(Scalar::Unsigned(_) | Scalar::Signed(_) | Scalar::Float(_))) => {
+                Some("put it in quotes, or add its unit, as in `15m`".to_owned())
+            }
             (Kind::Number | Kind::Whole, Some(Scalar::Text(text))) => match resolve(text, true) {
                 Scalar::Unsigned(_) | Scalar::Signed(_) | Scalar::Float(_) => {
                     Some("remove the quotes".to_owned())
@@ -352,7 +354,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
             self.index += 1;
             let reader = self.list.child(*id, &path);
             match self.list.reading.fill(&path).map(Fill::text) {
-                None => return seed.deserialize(reader).map(Some),
+                None => return seed.deserialize(reader).map(Some).map_err(|refusal| reader.at(refusal)),
                 Some(Some(text)) => return stand_in(&reader, text, seed).map(Some),
                 Some(None) => {}
             }
@@ -441,7 +443,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 let reader = self.map.child(entry.value, &path);
                 match self.map.reading.fill(&path).and_then(Fill::text) {
                     Some(text) => stand_in(&reader, text, seed),
-                    None => seed.deserialize(reader),
+                    None => seed.deserialize(reader).map_err(|refusal| reader.at(refusal)),
                 }
             }
         }

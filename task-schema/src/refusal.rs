@@ -7,8 +7,8 @@ use std::fmt;
 
 use serde::de;
 
-use crate::diagnostic::{Mark, quoted};
 use crate::key_path::{Path, Step};
+use crate::problem::{Mark, quoted};
 
 /// Names that are listed when none of them is near; more pushes the message off the screen.
 const MAX_LISTED: usize = 20;
@@ -126,8 +126,8 @@ pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let distance = |known: &&'k str| (strsim::osa_distance(&word, &plain(known)), *known);
     let (slips, near) = known.iter().map(distance).min_by_key(|(slips, _)| *slips)?;
     let short = near.len().min(word.len());
-    // One slip in a short word, one more for every four letters: `modle` is `model`, `foo` is not `env`.
-    let near_enough = slips == 0 || (slips < short && slips <= 1 + short / 5);
+    // One slip in a short word, one more for every five letters: `modle` is `model`, `T3` is not `T0`.
+    let near_enough = slips == 0 || (short >= 3 && slips <= 1 + short / 5);
     let begins = short >= 3 && (near.starts_with(&word) || word.starts_with(&plain(near)));
     (near_enough || begins).then_some(near)
 }

@@ -7,10 +7,10 @@ use std::cell::RefCell;
 
 use serde::de::DeserializeOwned;
 
-use crate::diagnostic::{Mark, Problem, quoted};
 use crate::filler::CANDIDATES;
 use crate::key_path::{Path, Step, render};
 use crate::locate::Document;
+use crate::problem::{Mark, Problem, quoted};
 use crate::reader::Reader;
 use crate::refusal::{Refusal, RefusalKind, did_you_mean, listed, nearest};
 
@@ -40,6 +40,11 @@ impl Fill {
     /// A place read as if nothing stood there.
     pub(crate) fn left_out(steps: Vec<Step>) -> Self {
         Self { steps, candidate: CANDIDATES.len() }
+    }
+
+    /// A place read with the first stand-in.
+    pub(crate) fn first(steps: Vec<Step>) -> Self {
+        Self { steps, candidate: 0 }
     }
 
     /// The text to try; `None` when the key or item is left out.
@@ -116,7 +121,8 @@ pub(crate) fn read<T: DeserializeOwned>(
     let mut findings = Findings::default();
     for _ in 0..MAX_READINGS {
         let reading = Reading { fills: &findings.fills, unknown_keys, unknown: RefCell::default() };
-        let result = Reader::of(document, &reading).and_then(T::deserialize);
+        let result = Reader::of(document, &reading)
+            .and_then(|reader| T::deserialize(reader).map_err(|refusal| reader.at(refusal)));
         findings.add_unknown(reading.unknown.into_inner());
         match result {
             Ok(value) if findings.is_empty() && document.duplicates.is_empty() => return Ok(value),
@@ -129,6 +135,15 @@ pub(crate) fn read<T: DeserializeOwned>(
         }
     }
     Err(findings.problems(document))
+}
+
+/// For a time that cannot be read; the library says which digit it stumbled over.
+const TIME_HINT: &str = "write the time as `2026-11-20T10:00:00Z`";
+
+/// Keys of times end in `_at` everywhere in this product, and so say more than the refused text does.
+pub(crate) fn time_hint(steps: &[Step]) -> Option<String> {
+    let is_time = matches!(steps.last(), Some(Step::Key(key)) if key == "at" || key.ends_with("_at"));
+    is_time.then(|| TIME_HINT.to_owned())
 }
 
 /// The message for a key that is not there. It names the key too: not everyone who shows it shows the path.
@@ -194,6 +209,7 @@ impl Findings {
                 return self.try_next(&steps);
             }
             RefusalKind::Value { message, hint } => {
+                let hint = hint.or_else(|| time_hint(&steps));
                 self.refused.push(Problem { mark: place.mark, key: render(&steps), message, hint });
             }
         }
