@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use notify::Watcher as _;
+use notify::event::{ModifyKind, RenameMode};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -169,9 +170,10 @@ fn start_agent(agent: &Path, place: &Place) -> Result<Loop, Failure> {
 fn start_bare_loop(place: &Place) -> Result<Loop, Failure> {
     let (sender, receiver) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| {
-            event.kind.is_modify() && event.paths.iter().any(|path| path.ends_with("tasking.yaml"))
-        }) {
+        // Inside one folder a rename is announced as from, to and both; one of them is enough.
+        let renamed_to = notify::EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        let is_tasking = |path: &PathBuf| path.ends_with("tasking.yaml");
+        if event.is_ok_and(|event| event.kind == renamed_to && event.paths.iter().any(is_tasking)) {
             let _ = sender.send(());
         }
     })?;
@@ -179,8 +181,6 @@ fn start_bare_loop(place: &Place) -> Result<Loop, Failure> {
     let (own, stamp) = (std::env::current_exe()?, place.path("tree/stamp"));
     std::thread::spawn(move || {
         while receiver.recv().is_ok() {
-            // A rename is announced up to three times.
-            while receiver.try_recv().is_ok() {}
             if let Ok(mut child) = Command::new(&own).arg("--stamp").arg(&stamp).spawn() {
                 let _ = child.wait();
             }

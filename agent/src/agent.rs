@@ -346,6 +346,7 @@ impl Agent {
         self.running = None;
         self.current = None;
         self.note_status();
+        crate::memory::give_back();
     }
 
     /// The one place that decides what the agent says of itself.

@@ -14,6 +14,7 @@ mod head;
 mod identity;
 mod journal;
 mod lines;
+mod memory;
 mod oom;
 mod options;
 mod parse;
