@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use cloud_code_engine::{CliCatalog, Engine, EngineSettings};
+use cloud_code_engine::{CliCatalog, Engine, EngineSettings, disk_is_full};
 use cloud_code_model::{Clock, GlobalSettings, IdSource, InstanceId, Issue, RuntimeKind, TaskRecord};
 use cloud_code_runtime::{DockerRuntime, DockerSettings, LocalRuntime, LocalSettings, Runtime};
 use cloud_code_store::{SqliteStore, Store};
@@ -81,7 +81,13 @@ impl App {
     pub(crate) async fn store(&self) -> Result<SqliteStore> {
         make_home(&self.home)?;
         let path = self.home.join(DATABASE);
-        SqliteStore::open(&path).await.with_context(|| format!("cannot open {}", path.display()))
+        SqliteStore::open(&path).await.map_err(|error| match disk_is_full(&self.home) {
+            true => anyhow!(error).context(format!(
+                "the disk that holds {} is full\n  hint: free some space there",
+                self.home.display()
+            )),
+            false => anyhow!(error).context(format!("cannot open {}", path.display())),
+        })
     }
 
     /// The runtime of a kind.

@@ -197,18 +197,22 @@ impl EngineError {
     /// The same error, told as a full disk when that is what it is. Programs and libraries say it in many words or not
     /// at all, so the disk itself is asked.
     pub(crate) fn or_disk_full(self, home: &Path) -> Self {
-        let full = match nix::sys::statvfs::statvfs(home) {
-            Ok(disk) => {
-                disk.blocks_available() * disk.fragment_size() < FULL_BELOW_BYTES
-                    || disk.files_available() == 0
-            }
-            Err(_) => false,
-        };
         match self {
             Self::DiskFull { .. } => self,
-            error if full => Self::DiskFull { path: home.to_owned(), source: Box::new(error) },
+            error if disk_is_full(home) => Self::DiskFull { path: home.to_owned(), source: Box::new(error) },
             error => error,
         }
+    }
+}
+
+/// Whether the disk that holds `path` has no room for anything more.
+pub fn disk_is_full(path: &Path) -> bool {
+    match nix::sys::statvfs::statvfs(path) {
+        Ok(disk) => {
+            disk.blocks_available() * disk.fragment_size() < FULL_BELOW_BYTES
+                || (disk.files() > 0 && disk.files_available() == 0)
+        }
+        Err(_) => false,
     }
 }
 
