@@ -41,8 +41,12 @@ fn every_script_beside_this_crate_is_a_good_one() {
 fn the_demo_fixes_the_sample_repository_and_its_test_fails_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let tree = folder.path();
-    let copied =
-        Command::new("cp").arg("-R").arg(here("../../examples/demo/sample/.")).arg(tree).status().expect("cp runs");
+    let copied = Command::new("cp")
+        .arg("-R")
+        .arg(here("../../examples/demo/sample/."))
+        .arg(tree)
+        .status()
+        .expect("cp runs");
     assert!(copied.success());
     let text = std::fs::read_to_string(here("scripts/demo.yaml")).expect("the demo");
     let script: Value = serde_yaml::from_str(&text).expect("YAML");

@@ -150,7 +150,7 @@ fn claude_fault(marker: &str, more: &[&str]) -> (i32, Value) {
     args.push(&task);
     let output = house.command(args).env("ANTHROPIC_API_KEY", "sk-ant-story-secret-3").output().unwrap();
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    let last = lines.lines().filter(|l| l.contains("\"kind\":\"state\"")).last().unwrap_or_else(|| {
+    let last = lines.lines().rfind(|l| l.contains("\"kind\":\"state\"")).unwrap_or_else(|| {
         panic!("no state was printed\n{lines}\n{}", String::from_utf8_lossy(&output.stderr))
     });
     let state: Value = serde_json::from_str(last).unwrap();
