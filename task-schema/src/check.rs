@@ -14,8 +14,9 @@ const MAX_TASKS: usize = 1_000;
 const MAX_VERIFY_ROUNDS: u32 = 10;
 /// Turns of the model. A run that needs more has lost its way, and a typing error must not cost a fortune.
 const MAX_TURNS: u32 = 10_000;
-/// Placeholders that the agent replaces in a manifest's arguments.
-const PLACEHOLDERS: [&str; 4] = ["model", "session_id", "max_turns", "base_url"];
+/// Placeholders, each with the one list of a manifest in which the agent replaces it.
+const PLACEHOLDERS: [(&str, &str); 4] =
+    [("model", "model"), ("session_id", "resume"), ("max_turns", "max_turns"), ("base_url", "base_url")];
 /// Problems told at once, as for the types.
 const MAX_PROBLEMS: usize = 20;
 
@@ -121,6 +122,19 @@ fn check_task(checks: &mut Checks<'_>, path: &Path<'_>, task: &Task) {
         let message = format!("must be from 0 to {MAX_VERIFY_ROUNDS}, not {}", task.verify_rounds);
         checks.refuse(&Path::Key(path, "verify_rounds"), message, None);
     }
+    if let Some(model) = &task.model {
+        let path = Path::Key(path, "model");
+        checks.one_line(&path, model);
+        if model.starts_with('-') {
+            let hint = "a CLI would take it for an option";
+            checks.refuse(&path, format!("{} begins with `-`", quoted(model)), Some(hint));
+        }
+    }
+    if task.limits.max_cost_usd.is_some_and(|cost| cost.as_f64() <= 0.0) {
+        let limits = Path::Key(path, "limits");
+        let path = Path::Key(&limits, "max_cost_usd");
+        checks.refuse(&path, "must be greater than 0", Some("leave it out for no limit"));
+    }
     if let Some(turns) = task.limits.max_turns
         && !(1..=MAX_TURNS).contains(&turns)
     {
@@ -198,16 +212,7 @@ pub(crate) fn manifest(document: &Document<'_>, manifest: &CliManifest) -> Vec<P
     ];
     for (key, arguments) in lists {
         let list = Path::Key(&root, key);
-        for (index, argument) in arguments.iter().enumerate() {
-            for word in placeholders(argument).filter(|word| !PLACEHOLDERS.contains(word)) {
-                let hint = match nearest(word, &PLACEHOLDERS) {
-                    Some(near) => did_you_mean(&format!("{{{near}}}")),
-                    None => "known are `{model}`, `{session_id}`, `{max_turns}`, `{base_url}`".to_owned(),
-                };
-                let message = format!("unknown placeholder {}", quoted(&format!("{{{word}}}")));
-                checks.refuse(&Path::Index(&list, index), message, Some(&hint));
-            }
-        }
+        check_placeholders(&mut checks, &list, key, arguments);
     }
     let env = Path::Key(&root, "env");
     for name in manifest.env.keys() {
@@ -227,7 +232,42 @@ pub(crate) fn manifest(document: &Document<'_>, manifest: &CliManifest) -> Vec<P
     checks.problems
 }
 
-/// The words that stand alone in braces. `{"a": 1}` and `${HOME}`'s inside alike are looked at; only words count.
+fn check_placeholders(checks: &mut Checks<'_>, list: &Path<'_>, key: &str, arguments: &[String]) {
+    for (index, argument) in arguments.iter().enumerate() {
+        for word in placeholders(argument) {
+            let shown = quoted(&format!("{{{word}}}"));
+            let path = Path::Index(list, index);
+            match PLACEHOLDERS.iter().find(|(known, _)| *known == word) {
+                Some((_, home)) if *home == key => {}
+                Some((_, home)) => {
+                    let hint = format!("it is replaced in the list `{home}` only");
+                    checks.refuse(&path, format!("{shown} has no value here"), Some(&hint));
+                }
+                None => {
+                    let hint = match nearest(word, &PLACEHOLDERS.map(|(known, _)| known)) {
+                        Some(near) => did_you_mean(&format!("{{{near}}}")),
+                        None => "known are `{model}`, `{session_id}`, `{max_turns}`, `{base_url}`".to_owned(),
+                    };
+                    checks.refuse(&path, format!("unknown placeholder {shown}"), Some(&hint));
+                }
+            }
+        }
+    }
+    // `resume` may do without: some CLIs go on with the last session of their HOME.
+    let needed = PLACEHOLDERS.iter().find(|(_, home)| *home == key && key != "resume");
+    if let Some((word, _)) = needed
+        && !arguments.is_empty()
+        && !arguments.iter().any(|argument| placeholders(argument).next().is_some())
+    {
+        checks.refuse(
+            list,
+            format!("no argument has `{{{word}}}` in it"),
+            Some("without it the value is lost"),
+        );
+    }
+}
+
+/// The lower-case words that stand alone in braces. Other braces, as of `{"a": 1}` or `${HOME}`, belong to the CLI.
 fn placeholders(argument: &str) -> impl Iterator<Item = &str> {
     argument
         .split('{')

@@ -1,5 +1,7 @@
 //! From text to types, with errors that name file, line, column and key.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -41,18 +43,36 @@ pub fn parse_manifest(file: &str, text: &str) -> Result<CliManifest, Diagnostics
     parse(file, text, Versioned::No, UnknownKeys::Refuse, check::manifest)
 }
 
-/// Writes any of the contract's documents as YAML.
+/// Writes any of the contract's documents as YAML, keys in the order of the type.
+///
+/// A text with the line ends that only YAML 1.1 knows makes the whole document JSON, which is YAML too: the library
+/// writes such texts in blocks that a reader of YAML 1.2 takes for something else.
 pub fn to_yaml<T: Serialize>(value: &T) -> Result<String, Diagnostics> {
-    serde_yaml::to_string(value).map_err(|error| {
-        Diagnostics(vec![Diagnostic {
-            file: String::new(),
-            line: 0,
-            column: 0,
-            key: String::new(),
-            message: error.to_string(),
-            hint: None,
-        }])
-    })
+    let yaml = serde_yaml::to_string(value).map_err(unwritable)?;
+    if !yaml.contains(OLD_LINE_ENDS) {
+        return Ok(yaml);
+    }
+    let mut json = serde_json::to_string_pretty(value).map_err(unwritable)?;
+    for end in OLD_LINE_ENDS {
+        json = json.replace(end, &format!("\\u{:04x}", u32::from(end)));
+    }
+    json.push('\n');
+    Ok(json)
+}
+
+/// NEL, LS and PS: line ends in YAML 1.1, ordinary characters in YAML 1.2 and JSON.
+const OLD_LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+
+fn unwritable(error: impl fmt::Display) -> Diagnostics {
+    let message = error.to_string();
+    Diagnostics(vec![Diagnostic {
+        file: String::new(),
+        line: 0,
+        column: 0,
+        key: String::new(),
+        message,
+        hint: None,
+    }])
 }
 
 /// Whether a kind of document carries the protocol's version.

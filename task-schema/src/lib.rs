@@ -2,6 +2,7 @@
 
 mod check;
 mod consistency;
+mod containers;
 mod document;
 mod event;
 mod event_line;

@@ -372,6 +372,10 @@ commit:
         tasking.yaml:20:20: tasks[0].commit.author_name: `Eve <eve@example.org>` has `<`, `>` or a line break in it (git writes an author as `name <email>`)
         tasking.yaml:21:21: tasks[0].commit.author_email: `a\nb` has `<`, `>` or a line break in it (git writes an author as `name <email>`)
     "#);
+    insta::assert_snapshot!(tasking(&with("model: -x\nlimits: {max_cost_usd: 0}")), @r#"
+        tasking.yaml:13:12: tasks[0].model: `-x` begins with `-` (a CLI would take it for an option)
+        tasking.yaml:14:28: tasks[0].limits.max_cost_usd: must be greater than 0 (leave it out for no limit)
+    "#);
     insta::assert_snapshot!(tasking(&with("limits: {max_turns: 0}\ncommit: {author_name: \"...\"}")), @r#"
         tasking.yaml:13:25: tasks[0].limits.max_turns: must be from 1 to 10000, not 0 (leave it out for no limit)
         tasking.yaml:14:27: tasks[0].commit.author_name: is empty (git makes no commit without a name and an address)
@@ -418,6 +422,7 @@ home_files: [/etc/passwd, ../x, .ok/auth.json]
         cli.yaml:2:11: command[0]: is empty (name the program)
         cli.yaml:2:15: command[1]: unknown placeholder `{prompt}` (known are `{model}`, `{session_id}`, `{max_turns}`, `{base_url}`)
         cli.yaml:3:18: model[1]: unknown placeholder `{modle}` (did you mean `{model}`?)
+        cli.yaml:4:8: plan[0]: `{model}` has no value here (it is replaced in the list `model` only)
         cli.yaml:4:8: plan[0]: unknown placeholder `{session}` (did you mean `{session_id}`?)
         cli.yaml:5:11: env.1A: `1A` is not the name of a variable (use letters, digits and `_`, not starting with a digit)
         cli.yaml:5:19: env.B-C: `B-C` is not the name of a variable (use letters, digits and `_`, not starting with a digit)
