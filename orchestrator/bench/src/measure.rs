@@ -6,7 +6,7 @@ use crate::interrupt;
 use crate::stats::Sample;
 
 /// Runs of each side that are thrown away: they fill caches that no later run has to fill.
-const WARM_UPS: u32 = 1;
+pub(crate) const WARM_UPS: u32 = 1;
 
 /// Measures both sides `runs` times. Each closure is given the number of its run, from 0, warm-ups included.
 pub(crate) fn in_turns(

@@ -8,18 +8,22 @@ use comfy_table::{ContentArrangement, Table};
 use crate::result::{Promise, Row, Summary, Unit, Verdict};
 use crate::stats::Statistics;
 
-/// Columns of the table where the terminal says no other width. Narrower breaks words in the middle.
+/// Columns of the table where no terminal says another width. Narrower breaks words in the middle.
 const WIDTH: u16 = 132;
 /// Shown where there is nothing to show.
 const NOTHING: &str = "–";
 
-/// The whole answer.
+/// The whole answer, as wide as the terminal.
 pub(crate) fn render(summary: &Summary) -> String {
     let mut table = Table::new();
-    table
-        .load_style(UTF8_FULL_CONDENSED)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH);
+    if !table.is_tty() {
+        table.set_width(WIDTH);
+    }
+    fill(table, summary)
+}
+
+fn fill(mut table: Table, summary: &Summary) -> String {
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["figure", "ours", "alternative", "ratio", "promise", "held?"]);
     for row in &summary.rows {
         table.add_row(cells(row));
@@ -133,7 +137,9 @@ mod tests {
         summary.miss("worktree", "git is not installed");
         summary.finish("1 1 1".to_owned());
 
-        let lines: Vec<String> = render(&summary)
+        let mut table = Table::new();
+        table.set_width(WIDTH);
+        let lines: Vec<String> = fill(table, &summary)
             .lines()
             .map(|line| line.split(['│', '┆']).map(str::trim).collect::<Vec<_>>().join("|"))
             .collect();
