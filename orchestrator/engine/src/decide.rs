@@ -156,10 +156,10 @@ fn running(facts: &Facts, started_at: Timestamp) -> Step {
     let id = match &facts.container {
         Some(ContainerFact { id, phase: ContainerPhase::Running }) => id.clone(),
         Some(ContainerFact { phase: ContainerPhase::Exited { code, oom }, .. }) => {
-            return Step::RecordEnded { outcome: died(facts, *code, *oom) };
+            return Step::RecordEnded { outcome: died(facts, started_at, *code, *oom) };
         }
         Some(ContainerFact { phase: ContainerPhase::Created, .. }) | None => {
-            return Step::RecordEnded { outcome: died(facts, None, false) };
+            return Step::RecordEnded { outcome: died(facts, started_at, None, false) };
         }
     };
     if let Some(asked_at) = facts.record.cancel_requested_at {
@@ -170,9 +170,7 @@ fn running(facts: &Facts, started_at: Timestamp) -> Step {
             return Step::StopContainer { id, reason: StopReason::CancelIgnored };
         }
     }
-    let limit = SignedDuration::try_from(facts.record.task.plan.limits.timeout.as_duration());
-    let limit = limit.unwrap_or(SignedDuration::MAX).saturating_add(OVERTIME);
-    if facts.now.duration_since(started_at) > limit {
+    if is_overtime(facts, started_at) {
         return Step::StopContainer { id, reason: StopReason::Overtime };
     }
     let last_sign = match &facts.report {
@@ -186,6 +184,13 @@ fn running(facts: &Facts, started_at: Timestamp) -> Step {
         return Step::StopContainer { id, reason: StopReason::HeartbeatLost };
     }
     Step::Wait
+}
+
+/// Whether the task ran so long past its wall clock that the agent itself must hang.
+fn is_overtime(facts: &Facts, started_at: Timestamp) -> bool {
+    let limit = SignedDuration::try_from(facts.record.task.plan.limits.timeout.as_duration());
+    let limit = limit.unwrap_or(SignedDuration::MAX).saturating_add(OVERTIME);
+    facts.now.duration_since(started_at) > limit
 }
 
 /// The agent's own word on the end, as far as it goes.
@@ -208,7 +213,7 @@ fn reported_end(facts: &Facts) -> Option<Outcome> {
 }
 
 /// The container ended, or is gone, and the agent had not said how the task ended.
-fn died(facts: &Facts, code: Option<i64>, oom: bool) -> Outcome {
+fn died(facts: &Facts, started_at: Timestamp, code: Option<i64>, oom: bool) -> Outcome {
     if facts.record.cancel_requested_at.is_some() {
         return Outcome {
             status: OutcomeStatus::Cancelled,
@@ -218,6 +223,8 @@ fn died(facts: &Facts, code: Option<i64>, oom: bool) -> Outcome {
     }
     let (kind, message) = if oom {
         (FailureKind::Oom, "the kernel killed the container for memory".to_owned())
+    } else if is_overtime(facts, started_at) {
+        (FailureKind::Timeout, format!("{}, so the host ended it", StopReason::Overtime.message()))
     } else if let ReportFact::Unreadable { reason } = &facts.report {
         (FailureKind::Internal, format!("the agent's report cannot be read: {reason}"))
     } else {

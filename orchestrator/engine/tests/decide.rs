@@ -217,6 +217,8 @@ fn an_agent_that_hangs_is_ended_by_the_host() {
     now.now = after(limit + OVERTIME + SignedDuration::from_secs(1));
     now.report = report(TaskReportStatus::InProgress);
     assert_eq!(decide(&now), Step::StopContainer { id: "c1".into(), reason: StopReason::Overtime });
+    now.container = container(ContainerPhase::Exited { code: Some(0), oom: false });
+    assert_eq!(ended(decide(&now)).failure.map(|f| f.kind), Some(FailureKind::Timeout));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `diff`: an issue's work as a patch, read from the mirror, never from the worktree.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -24,10 +25,16 @@ pub(crate) async fn run(app: &App, args: DiffArgs) -> Result<ExitCode> {
         );
     };
     let repo = Repo::new(&app.layout, &issue.project, &record.task.plan.repo)?;
-    let text = match args.stat {
-        true => repo.diff_stat(&issue.base_sha, head)?.into_bytes(),
-        false => repo.diff_patch(&issue.base_sha, head)?,
-    };
-    ui::out_raw(text);
+    if args.stat {
+        ui::out_raw(ui::clean(&repo.diff_stat(&issue.base_sha, head)?));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let patch = repo.diff_patch(&issue.base_sha, head)?;
+    // A file may hold what drives a terminal; a pipe gets the patch byte for byte, so that `git apply` takes it.
+    if std::io::stdout().is_terminal() {
+        ui::out_raw(ui::clean(&String::from_utf8_lossy(&patch)));
+    } else {
+        ui::out_raw(patch);
+    }
     Ok(ExitCode::SUCCESS)
 }
