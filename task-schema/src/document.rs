@@ -52,9 +52,14 @@ pub fn to_yaml<T: Serialize>(value: &T) -> Result<String, Diagnostics> {
     if !yaml.contains(OLD_LINE_ENDS) {
         return Ok(yaml);
     }
-    let mut json = serde_json::to_string_pretty(value).map_err(unwritable)?;
-    for end in OLD_LINE_ENDS {
-        json = json.replace(end, &format!("\\u{:04x}", u32::from(end)));
+    let raw = serde_json::to_string_pretty(value).map_err(unwritable)?;
+    let mut json = String::with_capacity(raw.len());
+    for character in raw.chars() {
+        if must_be_escaped(character) {
+            json.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            json.push(character);
+        }
     }
     json.push('\n');
     Ok(json)
@@ -62,6 +67,12 @@ pub fn to_yaml<T: Serialize>(value: &T) -> Result<String, Diagnostics> {
 
 /// NEL, LS and PS: line ends in YAML 1.1, ordinary characters in YAML 1.2 and JSON.
 const OLD_LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+
+/// Characters that JSON takes as they are and YAML does not (1.2, production 1, `c-printable`), and the old line ends.
+fn must_be_escaped(character: char) -> bool {
+    let unprintable = matches!(character, '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    unprintable || OLD_LINE_ENDS.contains(&character)
+}
 
 fn unwritable(error: impl fmt::Display) -> Diagnostics {
     let message = error.to_string();

@@ -31,16 +31,30 @@ impl SchemaKind {
             Self::Cli => "cli.v1.schema.json",
         }
     }
+
+    /// What names the schema wherever the file lies.
+    const fn id(self) -> &'static str {
+        match self {
+            Self::Tasking => "urn:cloud-code:schema:tasking:1",
+            Self::Reporting => "urn:cloud-code:schema:reporting:1",
+            Self::Event => "urn:cloud-code:schema:event:1",
+            Self::Cli => "urn:cloud-code:schema:cli:1",
+        }
+    }
 }
 
 /// The schema of a file of the contract, JSON Schema draft 2020-12.
 pub fn schema(kind: SchemaKind) -> Value {
-    match kind {
+    let mut schema = match kind {
         SchemaKind::Tasking => schema_of::<Tasking>("tasking.yaml"),
         SchemaKind::Reporting => schema_of::<Reporting>("reporting.yaml"),
         SchemaKind::Event => schema_of::<Event>("a line of events.jsonl"),
         SchemaKind::Cli => schema_of::<CliManifest>("cli.yaml"),
+    };
+    if let Some(map) = schema.as_object_mut() {
+        map.insert("$id".to_owned(), Value::String(kind.id().to_owned()));
     }
+    sorted(schema)
 }
 
 /// The schema of any type that is read by [`crate::parse_strict`], with a title for editors.

@@ -513,3 +513,19 @@ fn what_a_stranger_wrote_reaches_no_terminal_unescaped() {
     let long = tasking(&with(&format!("{}: 1", "a".repeat(900))));
     assert!(long.len() < 1000, "{long}");
 }
+
+/// NEL, LS and PS are line ends to an old reader and text to a new one: what is written must mean the same to both.
+#[test]
+fn odd_characters_are_written_so_that_every_reader_agrees() {
+    for odd in
+        ['\u{85}', '\u{2028}', '\u{2029}', '\u{7f}', '\u{9b}', '\u{feff}', '\u{ffff}', '\t', '\u{1f600}']
+    {
+        let text = format!("a{odd}b \u{2028} c");
+        let written =
+            cloud_code_task_schema::to_yaml(&std::collections::BTreeMap::from([("k", &text)])).unwrap();
+        let old: std::collections::BTreeMap<String, String> = serde_yaml::from_str(&written).unwrap();
+        let new: std::collections::BTreeMap<String, String> =
+            cloud_code_task_schema::parse_strict("k.yaml", &written).unwrap();
+        assert_eq!((old["k"].as_str(), new["k"].as_str()), (text.as_str(), text.as_str()), "{odd:?}");
+    }
+}

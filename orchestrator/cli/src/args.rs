@@ -118,7 +118,7 @@ pub(crate) struct RunArgs {
     /// The branch to start from [default: the repository's current one].
     #[arg(long, value_name = "BRANCH")]
     pub(crate) base: Option<BranchName>,
-    /// The branch to leave the work on; refused if it exists [default: cloud-code/<slug of the title>].
+    /// The branch to leave the work on; refused if it exists [default: cloud-code/ and the title as a slug].
     #[arg(long, value_name = "BRANCH")]
     pub(crate) branch: Option<BranchName>,
     /// Let it change files, or only read.
@@ -343,7 +343,7 @@ pub(crate) struct BuildArgs {
     /// Build upon this image of a project, with its tools in it; needs exactly one CLI.
     #[arg(long, value_name = "IMAGE", requires = "clis")]
     pub(crate) project_image: Option<String>,
-    /// The name of the result; needs exactly one CLI [default: cloud-code/<cli>:<version>].
+    /// The name of the result; needs exactly one CLI [default: cloud-code/CLI:VERSION].
     #[arg(long, value_name = "NAME", requires = "clis")]
     pub(crate) tag: Option<String>,
     /// A PEM file of CA certificates to trust besides the system's [default: `docker.extra_ca`].

@@ -38,7 +38,7 @@ impl ByteSize {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a size such as `512MiB`, `4GiB` or a number of bytes")]
 enum Written {
     Bytes(u64),
     Text(String),
