@@ -88,6 +88,14 @@ pub enum EngineError {
         /// Any one of these would do.
         names: Vec<String>,
     },
+    /// A secret that the project names is not set.
+    #[error(
+        "the project names the secret `{name}`, which is not set\n  hint: set it in the environment of cloud-code, or take it from the key `secrets`"
+    )]
+    SecretNotSet {
+        /// Which variable.
+        name: String,
+    },
     /// The branch is there already.
     #[error(
         "the branch `{branch}` exists already in {place}\n  hint: choose another with --branch, or delete it"
@@ -177,7 +185,7 @@ impl EngineError {
             ) => FailureKind::Rejected,
             Self::DiskFull { .. } => FailureKind::DiskFull,
             Self::Runtime(RuntimeError::ImageMissing { .. }) | Self::Cli(_) => FailureKind::CliMissing,
-            Self::NoCredentials { .. } => FailureKind::Auth,
+            Self::NoCredentials { .. } | Self::SecretNotSet { .. } => FailureKind::Auth,
             Self::Driven { .. } | Self::Store(_) | Self::Runtime(_) | Self::Commit(_) => {
                 FailureKind::Internal
             }

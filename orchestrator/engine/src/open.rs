@@ -108,6 +108,9 @@ impl Engine {
 
     fn check_credentials(&self, manifest: &CliManifest, plan: &ProjectPlan) -> Result<(), EngineError> {
         let has = |name: &String| (self.settings.environment)(name).is_some();
+        if let Some(name) = plan.secrets.iter().find(|name| !has(name)) {
+            return Err(EngineError::SecretNotSet { name: name.clone() });
+        }
         let any = manifest.credentials.iter().chain(&plan.secrets).any(has);
         if manifest.credentials.is_empty() || any {
             return Ok(());

@@ -211,6 +211,10 @@ fn a_project_changes_its_cli_with_one_line() {
     fs::write(&file, format!("repo: {repo}\ncli: claude-code\n")).unwrap();
     let ended = house.run(["run", "--project", "shop", "Fix"]).expect(1);
     assert!(ended.err.contains("the CLI `claude-code` has no credentials"), "{}", ended.err);
+    fs::write(&file, format!("repo: {repo}\ncli: command\ncommand: [\"true\"]\nsecrets: [SHOP_TOKEN]\n"))
+        .unwrap();
+    let ended = house.run(["run", "--project", "shop", "Fix"]).expect(1);
+    assert!(ended.err.contains("the secret `SHOP_TOKEN`, which is not set"), "{}", ended.err);
     let ended = house.run(["run", "--project", "shoop", "Fix"]).expect(1);
     assert!(ended.err.contains("there is no project `shoop`"), "{}", ended.err);
 }

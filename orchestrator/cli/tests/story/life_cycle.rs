@@ -307,3 +307,36 @@ fn a_report_of_a_hostile_agent_is_a_failure_with_a_reason() {
     assert!(ended.out.contains("is not a regular file"), "{}", ended.out);
     assert!(!ended.out.contains("root:x:"), "{}", ended.out);
 }
+
+#[test]
+fn a_secret_reaches_the_cli_and_stands_nowhere_else() {
+    let house = House::new();
+    let secret = "story-secret-value-42";
+    let projects = house.home().join("projects");
+    fs::create_dir(&projects).unwrap();
+    let script = "test \"$SHOP_TOKEN\" = story-secret-value-42 && echo got it > got.txt; echo \"$SHOP_TOKEN\"; sleep 2";
+    let settings = format!(
+        "repo: {}\ncli: command\ncommand: [sh, -euc, '{script}']\nsecrets: [SHOP_TOKEN]\ncontainer: {{network: none}}\n",
+        house.repo().display()
+    );
+    fs::write(projects.join("shop.yaml"), settings).unwrap();
+    let mut command = house.command(["run", "--project", "shop", "Use the token"]);
+    let running = command.env("SHOP_TOKEN", secret).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let got = house.issue("use-the-token").join("tree/got.txt");
+    wait_for("the program", || got.exists().then_some(()));
+    let inspected = done(Command::new("docker").arg("inspect").arg(&house.containers()[0]));
+    let printed = done(Command::new("docker").arg("logs").arg(&house.containers()[0]));
+    assert!(!inspected.contains(secret), "docker inspect shows the secret");
+    assert!(!printed.contains(secret), "docker logs shows the secret");
+    let output = running.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let control = house.control("use-the-token");
+    let raw = house.run(["logs", "--raw", "use-the-token"]).expect(0).out;
+    assert!(raw.contains("***"), "the log masks nothing: {raw}");
+    let grep = Command::new("grep")
+        .args(["-rl", secret])
+        .arg(&control)
+        .arg(house.home().join("cloud-code.db"))
+        .output();
+    assert_eq!(String::from_utf8_lossy(&grep.unwrap().stdout), "", "a file holds the secret");
+}
