@@ -40,6 +40,7 @@ impl Engine {
             let facts = self.gather(id).await?;
             let control = ControlDir::new(self.paths(&facts.record).control);
             let session = session.get_or_insert_with(|| Session::new(&control, id));
+            session.watch(&control);
             session.follower.pump(&facts, observer);
             let step = decide(&facts);
             tracing::debug!(task.id = %id, step = step.name(), "next step");
@@ -102,14 +103,7 @@ impl Engine {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
             () = nudge.notified() => {}
             () = exited => {}
-            changed = session.changes.recv() => {
-                if changed.is_some() {
-                    tokio::time::sleep(SETTLE).await;
-                } else {
-                    // No watch, for instance for lack of inotify instances: the slow look has to do.
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-            }
+            () = session.changed() => tokio::time::sleep(SETTLE).await,
         }
     }
 
@@ -132,21 +126,42 @@ impl Engine {
 /// What a driver keeps between looks. All of it is a convenience: a fresh one sees the same facts.
 struct Session {
     follower: Follower,
+    watch: Option<Watch>,
+}
+
+/// A watch on the control directory. The watcher ends with it.
+struct Watch {
     changes: mpsc::Receiver<()>,
-    _watcher: Option<notify::RecommendedWatcher>,
+    _watcher: notify::RecommendedWatcher,
 }
 
 impl Session {
     fn new(control: &ControlDir, id: &TaskId) -> Self {
+        Self { follower: Follower::new(control.clone(), id.clone()), watch: None }
+    }
+
+    /// Watches the folder as soon as it is there; it is made in the middle of a task's life.
+    fn watch(&mut self, control: &ControlDir) {
+        if self.watch.is_some() || !control.path().is_dir() {
+            return;
+        }
         let (sender, changes) = mpsc::channel(WAKE_ROOM);
-        let watcher = match watch(control.path(), sender) {
-            Ok(watcher) => Some(watcher),
-            Err(error) => {
-                tracing::debug!(task.id = %id, error = %error, "no file watch yet, looking once a second");
-                None
-            }
-        };
-        Self { follower: Follower::new(control.clone(), id.clone()), changes, _watcher: watcher }
+        match watch(control.path(), sender) {
+            Ok(watcher) => self.watch = Some(Watch { changes, _watcher: watcher }),
+            // For instance for lack of inotify instances: the look once a second has to do, and tries again.
+            Err(error) => tracing::debug!(error = %error, "cannot watch the control directory"),
+        }
+    }
+
+    /// Resolves when something changed in the folder; never without a watch.
+    async fn changed(&mut self) {
+        match &mut self.watch {
+            Some(watch) => match watch.changes.recv().await {
+                Some(()) => {}
+                None => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::{House, done, git, wait_for};
 
@@ -314,14 +314,15 @@ fn a_secret_reaches_the_cli_and_stands_nowhere_else() {
     let secret = "story-secret-value-42";
     let projects = house.home().join("projects");
     fs::create_dir(&projects).unwrap();
-    let script = "test \"$SHOP_TOKEN\" = story-secret-value-42 && echo got it > got.txt; echo \"$SHOP_TOKEN\"; sleep 2";
+    let script = "printf %s \"$SHOP_TOKEN\" | sha256sum > got.txt; echo \"$SHOP_TOKEN\"; sleep 2";
     let settings = format!(
         "repo: {}\ncli: command\ncommand: [sh, -euc, '{script}']\nsecrets: [SHOP_TOKEN]\ncontainer: {{network: none}}\n",
         house.repo().display()
     );
     fs::write(projects.join("shop.yaml"), settings).unwrap();
     let mut command = house.command(["run", "--project", "shop", "Use the token"]);
-    let running = command.env("SHOP_TOKEN", secret).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let running =
+        command.env("SHOP_TOKEN", secret).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let got = house.issue("use-the-token").join("tree/got.txt");
     wait_for("the program", || got.exists().then_some(()));
     let inspected = done(Command::new("docker").arg("inspect").arg(&house.containers()[0]));
@@ -330,6 +331,12 @@ fn a_secret_reaches_the_cli_and_stands_nowhere_else() {
     assert!(!printed.contains(secret), "docker logs shows the secret");
     let output = running.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let digest = done(Command::new("sh").args(["-c", "printf %s \"$0\" | sha256sum", secret]));
+    assert_eq!(
+        git(&house.repo(), ["show", "cloud-code/use-the-token:got.txt"]),
+        digest,
+        "the CLI got another value"
+    );
     let control = house.control("use-the-token");
     let raw = house.run(["logs", "--raw", "use-the-token"]).expect(0).out;
     assert!(raw.contains("***"), "the log masks nothing: {raw}");
