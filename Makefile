@@ -56,7 +56,8 @@ check: ## Format, lints, docs
 
 .PHONY: bench
 bench: images ## Measure the promised figures, each beside a named alternative
-	cargo build --locked --release -p cloud-code-bench
+	$(STATIC) --release -p cloud-code-bench
+	install -m 755 target/$(HOST)/release/cloud-code-bench $(BIN)/cloud-code-bench
 	$(BIN)/cloud-code-bench $(ARGS)
 
 .PHONY: install
