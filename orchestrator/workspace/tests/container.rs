@@ -8,10 +8,10 @@ mod common;
 use std::process::Command;
 
 use cloud_code_workspace::{GitView, ImportOutcome, Mount, WorktreeHead, worktree_head};
-use common::{House, check, digest, git, id, uid};
+use common::{House, digest, git, id, uid};
 
-const IMAGE: &str = "cloud-code-workspace-test:1";
-const PROJECT_IMAGE: &str = "cloud-code/base:dev";
+/// The project's own base image: git in it is the git that agents use.
+const IMAGE: &str = "cloud-code/base:latest";
 
 #[cfg(test)]
 fn docker(args: &[&str]) -> Command {
@@ -26,31 +26,15 @@ fn has_image(name: &str) -> bool {
 }
 
 #[cfg(test)]
-/// An image with git in it: the project's own if it was built, else Debian with git, made here once.
+/// The image, or the command that makes it.
 fn image() -> &'static str {
-    static MADE: std::sync::OnceLock<&'static str> = std::sync::OnceLock::new();
-    MADE.get_or_init(|| {
-        let engine = docker(&["version", "--format", "{{.Server.Version}}"]).output();
-        assert!(
-            engine.is_ok_and(|output| output.status.success()),
-            "this test needs a running Docker engine; on Debian: apt-get install docker.io && systemctl start docker"
-        );
-        if has_image(PROJECT_IMAGE) {
-            return PROJECT_IMAGE;
-        }
-        if !has_image(IMAGE) {
-            let name = format!("cloud-code-workspace-test-{}", std::process::id());
-            let script = "apt-get update -qq && apt-get install -y -qq --no-install-recommends git >/dev/null";
-            let mut run = docker(&["run", "--network=host", "--name", &name]);
-            for proxy in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
-                run.args(["-e", proxy]);
-            }
-            check(run.args(["debian:bookworm-slim", "sh", "-c", script]));
-            check(&mut docker(&["commit", &name, IMAGE]));
-            check(&mut docker(&["rm", "-f", &name]));
-        }
-        IMAGE
-    })
+    let engine = docker(&["version", "--format", "{{.Server.Version}}"]).output();
+    assert!(
+        engine.is_ok_and(|output| output.status.success()),
+        "this test needs a running Docker engine: run `make engine`"
+    );
+    assert!(has_image(IMAGE), "this test needs the image {IMAGE}: run `make images`");
+    IMAGE
 }
 
 #[cfg(test)]
