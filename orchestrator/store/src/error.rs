@@ -52,6 +52,14 @@ pub enum StoreError {
     /// The schema is newer than this program, or a migration failed.
     #[error("the database cannot be brought to this version's schema")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The file by which processes take turns at opening the database cannot be used.
+    #[error("cannot use {path}")]
+    Lock {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The database itself failed.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),

@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file in WAL mode, fsynced at each commit.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens or makes the file and brings its schema up to date.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        // Two first processes would both make the schema, and one of them would fail at it.
+        let _turn = take_turn(path).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -53,6 +56,23 @@ impl SqliteStore {
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         // IMMEDIATE takes the write lock at once: a deferred transaction can fail in its middle instead.
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+/// Waits until no other process is opening the database. The turn ends when the file is dropped.
+async fn take_turn(path: &Path) -> Result<File, StoreError> {
+    let path = path.with_added_extension("lock");
+    let wait = {
+        let path = path.clone();
+        move || {
+            let file = File::options().create(true).append(true).open(&path)?;
+            file.lock()?;
+            Ok(file)
+        }
+    };
+    match tokio::task::spawn_blocking(wait).await {
+        Ok(taken) => taken.map_err(|source| StoreError::Lock { path, source }),
+        Err(stopped) => Err(StoreError::Lock { path, source: std::io::Error::other(stopped) }),
     }
 }
 

@@ -221,3 +221,22 @@ async fn a_failure_keeps_its_kind() {
     let failed = store.task(&read.task.id).await.unwrap().unwrap();
     assert_eq!(failed.state.failure(), Some(&failure));
 }
+
+#[tokio::test]
+async fn eight_first_openers_make_one_schema() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cloud-code.db");
+    let mut openers = Vec::new();
+    for _ in 0..8 {
+        let path = path.clone();
+        openers.push(tokio::spawn(async move {
+            let store = SqliteStore::open(&path).await.unwrap();
+            store.put_project(&project()).await.unwrap();
+        }));
+    }
+    for opener in openers {
+        opener.await.unwrap();
+    }
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert_eq!(store.project(&"shop".parse().unwrap()).await.unwrap(), Some(project()));
+}
