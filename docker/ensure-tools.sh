@@ -5,6 +5,7 @@ set -euo pipefail
 
 # Seconds an engine may take to answer. A cold start on a small machine takes 3 to 10.
 ENGINE_PATIENCE=60
+ENGINE_LOG=/var/log/cloud-code-dockerd.log
 SOCKET=${DOCKER_HOST:-unix:///var/run/docker.sock}
 
 may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
@@ -57,19 +58,31 @@ engine() {
         exit 1
     fi
     echo "starting the Docker engine" >&2
-    if [ -d /run/systemd/system ]; then
-        systemctl start docker
-    else
-        local log=/var/log/cloud-code-dockerd.log
-        setsid dockerd >"$log" 2>&1 </dev/null &
-    fi
+    local started=
     for _ in $(seq "$ENGINE_PATIENCE"); do
         if answers; then return; fi
+        if [ -d /run/systemd/system ]; then
+            [ -n "$started" ] || systemctl start docker
+            started=systemd
+        elif [ -z "$started" ] || ! kill -0 "$started" 2>/dev/null; then
+            # An engine that is still on its way out makes the first try end at once.
+            start_without_systemd
+            started=$!
+        fi
         sleep 1
     done
     echo "error: the Docker engine did not answer within $ENGINE_PATIENCE s" >&2
-    [ -f /var/log/cloud-code-dockerd.log ] && tail -n 20 /var/log/cloud-code-dockerd.log >&2
+    [ -f "$ENGINE_LOG" ] && tail -n 20 "$ENGINE_LOG" >&2
     exit 1
+}
+
+start_without_systemd() {
+    # A pid file that a killed engine left may name a process that is somebody else by now.
+    local file=/var/run/docker.pid pid
+    if pid=$(cat "$file" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != dockerd ]; then
+        rm -f "$file"
+    fi
+    setsid dockerd >>"$ENGINE_LOG" 2>&1 </dev/null &
 }
 
 case "${1:-}" in
