@@ -19,6 +19,10 @@ use crate::sweep::{Swept, sweep};
 use crate::usage::UsageMeter;
 use crate::verdict::{MemoryKill, StopCause};
 
+/// Longest session id, model or version taken from a CLI: real ones have some 40 bytes, and the report has a cap that
+/// a larger one could break.
+const MAX_NAME_BYTES: usize = 256;
+
 /// Piece in which output is read: the size of a Linux pipe.
 const READ_BYTES: usize = 64 * 1024;
 /// How long a CLI may take to exit after its final answer.
@@ -301,14 +305,17 @@ impl<'a> Driver<'a> {
         match signal {
             Signal::Event(kind) => self.emit(kind, None),
             Signal::Step(step) => self.shared.journal().step(task, &step),
+            Signal::Session(session) if session.len() > MAX_NAME_BYTES => {}
             Signal::Session(session) => {
                 self.meter.note_session(&session);
                 self.session = Some(session.clone());
                 self.shared.journal().update_task(task, |report| report.session_id = Some(session));
             }
+            Signal::Model(model) if model.len() > MAX_NAME_BYTES => {}
             Signal::Model(model) => {
                 self.shared.journal().update_task(task, |report| report.model = Some(model));
             }
+            Signal::CliVersion(version) if version.len() > MAX_NAME_BYTES => {}
             Signal::CliVersion(version) => {
                 self.shared.journal().update(|reporting| reporting.agent.cli_version = Some(version));
             }

@@ -61,6 +61,8 @@ pub(crate) async fn finish(shared: &Shared, finish: Finish<'_>) {
         );
         shared.journal().warn(Some(finish.subject), text);
     }
+    // Git may have run filters that the CLI's own HOME names: they too end with the task.
+    let _ = crate::sweep::sweep(&shared.reaper).await;
     tell(shared, &finish, &end, &work, (own_commit == OwnCommit::Made).then_some(message));
 }
 

@@ -144,6 +144,10 @@ impl Journal {
 
     /// When [`Journal::tick`] has something to do.
     pub(crate) fn next_tick(&self) -> Instant {
+        // While writing fails, the heartbeat is long due: only the next try counts, else the loop would spin.
+        if let (Some(_), Some(due)) = (&self.trouble, self.due) {
+            return due;
+        }
         let heartbeat = self.last_write + self.heartbeat();
         self.due.map_or(heartbeat, |due| due.min(heartbeat))
     }

@@ -61,7 +61,14 @@ pub(crate) fn recover(control: &ControlDir, found: &Found, fresh: &mut Reporting
             }
             Err(diagnostics) => Some(diagnostics.to_string()),
         },
-        Err(ReadError::Missing { .. }) => None,
+        Err(ReadError::Missing { .. }) if found.recent.is_empty() => None,
+        Err(ReadError::Missing { .. }) => {
+            // An agent was here, and what it reported is gone: without this an ended task would be run again.
+            for event in all_events(&control.events())? {
+                apply(fresh, &event);
+            }
+            None
+        }
         Err(error) => Some(error.to_string()),
     };
     if let Some(problem) = problem {

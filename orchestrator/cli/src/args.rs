@@ -142,10 +142,10 @@ pub(crate) struct RunArgs {
     /// Longest time in all, such as `90s`, `15m`, `1h`.
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<HumanDuration>,
-    /// Most money, in US dollars.
+    /// Most money, in US dollars, for CLIs that name their cost; checked between runs of the CLI.
     #[arg(long, value_name = "USD", value_parser = usd)]
     pub(crate) max_cost: Option<Usd>,
-    /// Most turns of the model.
+    /// Most turns of the model, for CLIs that can limit them.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) max_turns: Option<u32>,
     /// Take changes to CI workflow files, which run with the repository's secrets.
