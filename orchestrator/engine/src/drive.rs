@@ -4,10 +4,10 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use cloud_code_model::{TaskEvent, TaskRecord};
+use cloud_code_model::{TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::ContainerId;
 use cloud_code_store::{Store, StoreError};
-use cloud_code_task_schema::{ControlDir, Failure, TaskId};
+use cloud_code_task_schema::{ControlDir, Failure, FailureKind, TaskId};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 
@@ -68,7 +68,12 @@ impl Engine {
             Err(EngineError::Store(StoreError::Stale { .. })) => return Ok(()),
             Err(error) => error.or_disk_full(self.settings.layout.home()),
         };
-        if facts.record.state.status().is_terminal() {
+        // The agent has done its part: only a verdict on the work may end the task. A full disk or a busy repository is
+        // mended, and the task resumed.
+        let work_exists =
+            matches!(facts.record.state, TaskState::Importing { .. } | TaskState::Publishing { .. });
+        let is_verdict = error.failure_kind() == FailureKind::Rejected;
+        if facts.record.state.status().is_terminal() || (work_exists && !is_verdict) {
             return Err(error);
         }
         tracing::warn!(task.id = %facts.record.task.id, step = step.name(), error = %error.chain(), "a step failed");

@@ -267,11 +267,14 @@ impl Store for SqliteStore {
 
     async fn request_cancel(&self, id: &TaskId, at: Timestamp) -> Result<(), StoreError> {
         // Not a move: the version stays, so a driver that is in the middle of a step is not made stale by it.
-        sqlx::query("UPDATE tasks SET cancel_requested_at = COALESCE(cancel_requested_at, $1) WHERE id = $2")
-            .bind(at.to_string())
-            .bind(id.as_str())
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "UPDATE tasks SET cancel_requested_at = COALESCE(cancel_requested_at, $1) WHERE id = $2 \
+             AND status IN ('queued', 'preparing', 'running', 'importing', 'publishing')",
+        )
+        .bind(at.to_string())
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 

@@ -87,7 +87,9 @@ pub(crate) async fn drive(app: &App, engine: &Engine, id: &TaskId, json: bool) -
         let mut asked = 0_u32;
         loop {
             tokio::select! {
-                record = &mut driving => break record.map_err(|e| anyhow!(e.chain()))?,
+                record = &mut driving => break record.map_err(|e| {
+                    anyhow!("{}\n  hint: the task is not lost: `cloud-code resume` goes on with it", e.chain())
+                })?,
                 () = interrupted(&mut interrupts, &mut terminations) => {
                     asked += 1;
                     on_interrupt(app, engine, id, asked).await?;
@@ -174,7 +176,8 @@ async fn report(app: &App, engine: &Engine, record: &TaskRecord) -> Result<()> {
         ui::out(format!("used     {usage}"));
     }
     ui::out(format!("files    {}", app.layout.issue(&task.project, &task.issue).control.display()));
-    ui::out(format!("next     cloud-code diff {}", task.issue));
+    let next = if record.state.head().is_some() { "diff" } else { "logs" };
+    ui::out(format!("next     cloud-code {next} {}", task.issue));
     Ok(())
 }
 
