@@ -2,13 +2,14 @@
 //! be undone, apart from the mirror, which is a cache; so every refusal here leaves nothing half-made.
 
 use cloud_code_model::{
-    Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, slug,
+    Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, TaskState, slug,
 };
 use cloud_code_store::{Store, StoreError};
-use cloud_code_task_schema::{BranchName, CliManifest, Mode};
+use cloud_code_task_schema::{BranchName, CliManifest, Mode, Usage, parse_tasking, to_yaml};
 
 use crate::catalog::CliError;
 use crate::git::Repo;
+use crate::tasking::next_tasking;
 use crate::{Engine, EngineError, blocking};
 
 /// What a person asks for.
@@ -97,6 +98,7 @@ impl Engine {
             requested_by: request.requested_by,
             created_at: at,
         };
+        check_tasking(&issue, &task)?;
         let project = Project { name: request.project, repo: task.plan.repo.clone(), created_at: at };
         self.store.put_project(&project).await?;
         self.store.open_issue(&issue, &task).await?;
@@ -173,6 +175,24 @@ impl Engine {
         let why = format!("{MAX_NUMBER} tasks of this title exist already");
         Err(EngineError::BranchUnfit { branch: stem, why })
     }
+}
+
+/// Nothing is stored that the agent would refuse: such a task could never be driven to an end.
+fn check_tasking(issue: &Issue, task: &NewTask) -> Result<(), EngineError> {
+    let record = TaskRecord {
+        task: task.clone(),
+        state: TaskState::Queued,
+        version: 1,
+        cancel_requested_at: None,
+        updated_at: task.created_at,
+        usage: Usage::default(),
+        summary: None,
+    };
+    if let Some(tasking) = next_tasking(issue, &[record], None, task.created_at) {
+        let text = to_yaml(&tasking).map_err(EngineError::Document)?;
+        parse_tasking("the task", &text).map_err(EngineError::Document)?;
+    }
+    Ok(())
 }
 
 fn title(text: &str) -> Result<String, EngineError> {
