@@ -50,7 +50,8 @@ engine() {
         exit 1
     fi
     command -v dockerd >/dev/null || install_packages "there is no Docker engine" docker.io iptables
-    command -v docker >/dev/null || install_packages "there is no docker program" docker.io
+    # Newer Debian releases keep the client in a package of its own.
+    command -v docker >/dev/null || install_packages "there is no docker program" docker-cli
     if answers; then return; fi
     if [ "$(id -u)" != 0 ]; then
         echo "error: the Docker engine does not run" >&2

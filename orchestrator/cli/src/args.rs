@@ -90,8 +90,9 @@ const RUN_HELP: &str = "Examples:
   cloud-code run --project shop --verify 'cargo test' --max-cost 2 < task.md
   cloud-code run --repo . --cli command --command 'sh tools/update.sh' \"Update the licences\"
 
-The work stands on a branch cloud-code/<slug>: in your repository when it is a folder, else in the mirror.
-Ctrl-C stops the task and keeps its work; a second Ctrl-C ends its container at once.
+The work stands on a branch cloud-code/<slug>: in your repository when it is a folder and the task is done,
+else in the mirror; `status` says where.
+Ctrl-C stops the task and keeps its work; a second Ctrl-C ends a running container at once.
 
 Exit codes: 0 done, 1 could not be run, 2 wrong usage, 3 the task failed, 4 it needs an answer, 5 cancelled.";
 

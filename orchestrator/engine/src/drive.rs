@@ -73,7 +73,10 @@ impl Engine {
         let work_exists =
             matches!(facts.record.state, TaskState::Importing { .. } | TaskState::Publishing { .. });
         let is_verdict = error.failure_kind() == FailureKind::Rejected;
-        if facts.record.state.status().is_terminal() || (work_exists && !is_verdict) {
+        // Keys that this shell lacks are set in another one: the task waits for that.
+        let is_keyless =
+            matches!(error, EngineError::NoCredentials { .. } | EngineError::SecretNotSet { .. });
+        if facts.record.state.status().is_terminal() || is_keyless || (work_exists && !is_verdict) {
             return Err(error);
         }
         tracing::warn!(task.id = %facts.record.task.id, step = step.name(), error = %error.chain(), "a step failed");

@@ -89,6 +89,7 @@ impl Engine {
     pub(crate) fn secrets(&self, facts: &Facts) -> Result<Secrets, EngineError> {
         let plan = &facts.record.task.plan;
         let manifest = self.settings.catalog.manifest_for(plan)?;
+        self.check_credentials(&manifest, plan)?;
         let names = manifest.credentials.iter().chain(&plan.secrets);
         Ok(names.filter_map(|name| Some((name.clone(), (self.settings.environment)(name)?))).collect())
     }

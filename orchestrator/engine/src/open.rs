@@ -108,7 +108,11 @@ impl Engine {
             .ok_or_else(|| EngineError::Store(StoreError::Missing { what: "task", id: task.id.to_string() }))
     }
 
-    fn check_credentials(&self, manifest: &CliManifest, plan: &ProjectPlan) -> Result<(), EngineError> {
+    pub(crate) fn check_credentials(
+        &self,
+        manifest: &CliManifest,
+        plan: &ProjectPlan,
+    ) -> Result<(), EngineError> {
         let has = |name: &String| (self.settings.environment)(name).is_some();
         if let Some(name) = plan.secrets.iter().find(|name| !has(name)) {
             return Err(EngineError::SecretNotSet { name: name.clone() });
@@ -168,6 +172,11 @@ impl Engine {
                 return Err(EngineError::BranchExists { branch: branch.to_string(), place });
             }
             let taken = self.store.is_taken(&request.project, &key, &branch).await?;
+            if taken && request.branch.is_some() && number > 1 {
+                // Another number changes the key, not the branch: a live issue holds it.
+                let place = "an issue that was not cleaned".to_owned();
+                return Err(EngineError::BranchExists { branch: branch.to_string(), place });
+            }
             if place.is_none() && !taken {
                 return Ok((key, branch));
             }

@@ -239,6 +239,8 @@ fn a_hostile_tree_leaves_host_mirror_and_other_worktrees_as_they_were() {
     );
     let ended = house.run(house.shell_task(&attack, "Attack"));
     assert!(ended.code == 0 || ended.code == 3, "{}\n{}", ended.out, ended.err);
+    let raw = house.run(["logs", "--raw", "attack"]).expect(0).out;
+    assert!(raw.lines().any(|line| line.trim_end() == "ok"), "the attack did not run to its end: {raw}");
     for command in [["status", "attack"], ["diff", "attack"], ["inspect", "attack"], ["logs", "attack"]] {
         drop(house.run(command));
     }
