@@ -51,7 +51,11 @@ engine() {
     fi
     command -v dockerd >/dev/null || install_packages "there is no Docker engine" docker.io iptables
     # Newer Debian releases keep the client in a package of its own.
-    command -v docker >/dev/null || install_packages "there is no docker program" docker-cli
+    if ! command -v docker >/dev/null; then
+        local client=docker.io
+        if apt-cache show docker-cli >/dev/null 2>&1; then client=docker-cli; fi
+        install_packages "there is no docker program" "$client"
+    fi
     if answers; then return; fi
     if [ "$(id -u)" != 0 ]; then
         echo "error: the Docker engine does not run" >&2
