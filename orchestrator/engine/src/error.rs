@@ -69,9 +69,6 @@ pub enum EngineError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file in the control directory that we wrote ourselves does not read.
-    #[error(transparent)]
-    Control(cloud_code_task_schema::ReadError),
     /// The agent's program is not there.
     #[error(
         "the agent's program is not at {path}\n  hint: `make build` puts it beside cloud-code; or set `agent_binary` in cloud-code.yaml"
@@ -193,9 +190,7 @@ impl EngineError {
                 FailureKind::Internal
             }
             Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
-            Self::Document(_) | Self::Control(_) | Self::Io { .. } | Self::AgentMissing { .. } => {
-                FailureKind::Internal
-            }
+            Self::Document(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
             Self::BranchExists { .. } | Self::BranchUnfit { .. } | Self::EmptyTask | Self::Job(_) => {
                 FailureKind::Internal
             }

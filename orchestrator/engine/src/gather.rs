@@ -1,10 +1,12 @@
 //! Reads all facts of a task. What an agent wrote is read as data: capped, validated, links refused.
 
+use std::path::Path;
+
 use cloud_code_model::{TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerFacts, ContainerId, ContainerState, Labels};
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{
-    ControlDir, MAX_YAML_BYTES, ReadError, TaskId, parse_reporting, parse_tasking, read_capped,
+    ControlDir, MAX_YAML_BYTES, ReadError, TaskId, Tasking, parse_reporting, parse_tasking, read_capped,
 };
 use cloud_code_workspace::IssuePaths;
 
@@ -29,15 +31,8 @@ impl Engine {
         let (workspace, tasking, report, worktree_head) = blocking(move || {
             let ready = if workspaces.is_ready() { WorkspaceFact::Ready } else { WorkspaceFact::Missing };
             let path = control.tasking();
-            let tasking = match read_capped(&path, MAX_YAML_BYTES) {
-                Ok(text) => {
-                    let file = path.display().to_string();
-                    let tasking = parse_tasking(&file, &text).map_err(EngineError::Document)?;
-                    tasking.tasks.iter().find(|t| t.id == task).map(|t| t.status)
-                }
-                Err(ReadError::Missing { .. }) => None,
-                Err(error) => return Err(EngineError::Control(error)),
-            };
+            let tasking = read_tasking(&path).and_then(|t| t.tasks.into_iter().find(|t| t.id == task));
+            let tasking = tasking.map(|t| t.status);
             Ok((ready, tasking, read_report(&control, &task), workspaces.worktree_head()))
         })
         .await?;
@@ -90,6 +85,25 @@ fn container_fact(facts: ContainerFacts) -> ContainerFact {
         ContainerState::Dead => ContainerPhase::Exited { code: None, oom: false },
     };
     ContainerFact { id: facts.id.as_str().to_owned(), phase }
+}
+
+/// `tasking.yaml` as it stands. A damaged one counts as absent: the rows say what must be in it, and it is written anew.
+pub(crate) fn read_tasking(path: &Path) -> Option<Tasking> {
+    let text = match read_capped(path, MAX_YAML_BYTES) {
+        Ok(text) => text,
+        Err(ReadError::Missing { .. }) => return None,
+        Err(error) => {
+            tracing::warn!(error = %error, "tasking.yaml cannot be read and will be written anew");
+            return None;
+        }
+    };
+    match parse_tasking(&path.display().to_string(), &text) {
+        Ok(tasking) => Some(tasking),
+        Err(problems) => {
+            tracing::warn!(problems = %problems, "tasking.yaml is damaged and will be written anew");
+            None
+        }
+    }
 }
 
 /// What the agent says of a task.

@@ -197,7 +197,7 @@ fn check_tasking(issue: &Issue, task: &NewTask) -> Result<(), EngineError> {
         usage: Usage::default(),
         summary: None,
     };
-    if let Some(tasking) = next_tasking(issue, &[record], None, task.created_at) {
+    if let Some(tasking) = next_tasking(issue, &[record], None, 0, task.created_at) {
         let text = to_yaml(&tasking).map_err(EngineError::Document)?;
         parse_tasking("the task", &text).map_err(EngineError::Document)?;
     }

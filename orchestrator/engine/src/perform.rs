@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use cloud_code_model::{Attempt, TaskEvent, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_store::Store;
-use cloud_code_task_schema::{ControlDir, parse_tasking, read_capped, to_yaml, write_atomic};
+use cloud_code_task_schema::{
+    ControlDir, MAX_YAML_BYTES, parse_reporting, read_capped, to_yaml, write_atomic,
+};
 
 use crate::container::container_spec;
 use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
+use crate::gather::read_tasking;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
 use crate::{Engine, EngineError, blocking};
@@ -88,17 +91,16 @@ impl Engine {
         let (issue, now) = (facts.issue.clone(), self.clock.now());
         blocking(move || {
             let path = control.tasking();
-            let standing = match read_capped(&path, cloud_code_task_schema::MAX_YAML_BYTES) {
-                Ok(text) => {
-                    Some(parse_tasking(&path.display().to_string(), &text).map_err(EngineError::Document)?)
-                }
-                Err(cloud_code_task_schema::ReadError::Missing { .. }) => None,
-                Err(error) => return Err(EngineError::Control(error)),
-            };
+            let standing = read_tasking(&path);
+            // After a damaged file the count goes on from what the agent has seen.
+            let seen = read_capped(&control.reporting(), MAX_YAML_BYTES)
+                .ok()
+                .and_then(|text| parse_reporting("reporting.yaml", &text).ok())
+                .map_or(0, |report| report.observed_generation);
             // The manifest first: the agent reads it when it starts, and the tasking tells it to start working.
             let manifest = to_yaml(&manifest).map_err(EngineError::Document)?;
             put(control.path().join(MANIFEST_FILE), manifest.as_bytes())?;
-            match next_tasking(&issue, &records, standing.as_ref(), now) {
+            match next_tasking(&issue, &records, standing.as_ref(), seen, now) {
                 Some(next) => put(path, to_yaml(&next).map_err(EngineError::Document)?.as_bytes()),
                 None => Ok(()),
             }

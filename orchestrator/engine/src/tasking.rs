@@ -5,11 +5,13 @@ use cloud_code_model::{Issue, TaskRecord};
 use cloud_code_task_schema::{Assignment, PROTOCOL_VERSION, Priority, Task, TaskContext, Tasking};
 use jiff::Timestamp;
 
-/// The next version of the file, or `None` when the one that stands says all of it already.
+/// The next version of the file, or `None` when the one that stands says all of it already. `seen` is the highest
+/// generation that the agent reported, 0 before the first.
 pub fn next_tasking(
     issue: &Issue,
     records: &[TaskRecord],
     standing: Option<&Tasking>,
+    seen: u64,
     now: Timestamp,
 ) -> Option<Tasking> {
     let last = records.last()?;
@@ -20,7 +22,7 @@ pub fn next_tasking(
     }
     Some(Tasking {
         version: PROTOCOL_VERSION,
-        generation: standing.map_or(1, |s| s.generation + 1),
+        generation: standing.map_or(seen, |s| s.generation.max(seen)).saturating_add(1),
         updated_at: now,
         workspace: format!("{}#{}", issue.project, issue.key),
         cli: cli.clone(),

@@ -349,3 +349,16 @@ fn a_secret_reaches_the_cli_and_stands_nowhere_else() {
         .output();
     assert_eq!(String::from_utf8_lossy(&grep.unwrap().stdout), "", "a file holds the secret");
 }
+
+#[test]
+fn a_damaged_tasking_does_not_keep_a_task_from_being_cancelled() {
+    let house = House::new();
+    let running = house.start(house.shell_task("echo half > half.txt; sleep 600", "Take long"));
+    let half = house.issue("take-long").join("tree/half.txt");
+    wait_for("the program's first file", || half.exists().then_some(()));
+    fs::write(house.control("take-long").join("tasking.yaml"), "tasks: [\n").unwrap();
+    house.run(["cancel", "take-long"]).expect(0);
+    running.end().expect(5);
+    assert!(house.run(["diff", "take-long"]).expect(0).out.contains("+half"));
+    assert_eq!(house.containers(), Vec::<String>::new());
+}
