@@ -4,7 +4,7 @@
 #
 #   node.sh own                        prints the image's own Node if it will do, else fails
 #   node.sh fetch DIR VERSION          in a fetch stage, after npm.sh: puts Node into DIR, unless the image's will do
-#   node.sh launcher MIRROR NAME FILE  in the image: makes /usr/local/bin/NAME, which runs FILE with Node
+#   node.sh launcher MIRROR NAME ARG…  in the image: makes /usr/local/bin/NAME, which runs Node with ARG…
 set -eu
 
 here=/usr/local/lib/cloud-code
@@ -60,7 +60,7 @@ fetch() {
 launcher() {
     apt_mirror=$1
     name=$2
-    file=$3
+    shift 2
     if [ -x "$private/bin/node" ]; then
         node=$private/bin/node
     elif ! node=$(own); then
@@ -68,7 +68,7 @@ launcher() {
         node=$(own) || { echo "cloud-code: $name needs Node $oldest or newer, this image's packages have $(node --version)" >&2; exit 1; }
     fi
     # exec: a signal for the CLI must reach Node itself.
-    printf '#!/bin/sh\nexec %s %s "$@"\n' "$node" "$file" >"/usr/local/bin/$name"
+    printf '#!/bin/sh\nexec %s %s "$@"\n' "$node" "$*" >"/usr/local/bin/$name"
     chmod 755 "/usr/local/bin/$name"
 }
 
