@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::conversation::{
-    Api, Entry, ModelRequest, OfferedTool, ToolInput, is_added_by_the_cli, working_directory,
+    Api, Entry, ModelRequest, OfferedTool, array, is_added_by_the_cli, working_directory,
 };
 use crate::mapping::{CallInput, ToolCall};
-use crate::reply::{Reply, SseEvent, pieces};
-use crate::script::{ErrorText, UsageFigures};
+use crate::reply::{Finish, HttpError, Reply, SseEvent, pieces};
+use crate::script::UsageFigures;
 
 /// Thinking must be signed; nobody but the vendor checks by what.
 const SIGNATURE: &str = "c2NyaXB0ZWQ=";
@@ -21,7 +21,10 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
     let mut surroundings = texts(&body["system"]);
     for message in array(&body["messages"]) {
         match message["role"].as_str() {
-            Some("assistant") => history.push(Entry::Assistant { call_ids: call_ids(&message["content"]) }),
+            Some("assistant") => history.push(Entry::Assistant {
+                text: texts(&message["content"]).join("\n"),
+                call_ids: call_ids(&message["content"]),
+            }),
             Some("user") => {
                 let results = array(&message["content"]).iter().any(|block| block["type"] == "tool_result");
                 if results {
@@ -42,19 +45,16 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
         api: Api::Anthropic,
         model: body["model"].as_str().unwrap_or_default().to_owned(),
         stream: body["stream"] == true,
+        stream_usage: true,
         max_tokens: body["max_tokens"].as_u64(),
         tools: array(&body["tools"])
             .iter()
-            .filter_map(|tool| tool["name"].as_str())
-            .map(|name| OfferedTool { name: name.to_owned(), namespace: None, input: ToolInput::Json })
+            .filter_map(|tool| Some(OfferedTool::json(tool["name"].as_str()?, &tool["input_schema"])))
             .collect(),
         history,
         working_directory: surroundings.iter().find_map(|text| working_directory(text)),
+        surroundings,
     }
-}
-
-fn array(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn texts(content: &Value) -> Vec<String> {
@@ -73,12 +73,24 @@ fn call_ids(content: &Value) -> Vec<String> {
         .collect()
 }
 
+/// What a refused answer says is not sent: the reason to stop says it all.
+fn said(reply: &Reply) -> Option<&str> {
+    match reply.finish {
+        Finish::Whole => reply.say.as_deref(),
+        Finish::Refused => None,
+    }
+}
+
 fn message_id(reply: &Reply) -> String {
     format!("msg_{:06}", reply.serial)
 }
 
 fn stop_reason(reply: &Reply) -> &'static str {
-    if reply.calls.is_empty() { "end_turn" } else { "tool_use" }
+    match reply.finish {
+        Finish::Refused => "refusal",
+        Finish::Whole if reply.calls.is_empty() => "end_turn",
+        Finish::Whole => "tool_use",
+    }
 }
 
 fn usage(figures: UsageFigures, output: u64) -> Value {
@@ -104,7 +116,7 @@ pub(crate) fn body(reply: &Reply) -> Value {
     if let Some(think) = &reply.think {
         content.push(json!({ "type": "thinking", "thinking": think, "signature": SIGNATURE }));
     }
-    if let Some(say) = &reply.say {
+    if let Some(say) = said(reply) {
         content.push(json!({ "type": "text", "text": say }));
     }
     for (id, call) in &reply.calls {
@@ -146,7 +158,7 @@ pub(crate) fn events(reply: &Reply) -> Vec<SseEvent> {
         deltas.push(json!({ "type": "signature_delta", "signature": SIGNATURE }));
         stream.block(json!({ "type": "thinking", "thinking": "", "signature": "" }), deltas);
     }
-    if let Some(say) = &reply.say {
+    if let Some(say) = said(reply) {
         let deltas = pieces(say).iter().map(|piece| json!({ "type": "text_delta", "text": piece })).collect();
         stream.block(json!({ "type": "text", "text": "" }), deltas);
     }
@@ -188,16 +200,17 @@ impl Blocks {
 /// An event of this API is named as its data's `type`.
 fn event(data: Value) -> SseEvent {
     let name = data["type"].as_str().unwrap_or_default().to_owned();
-    SseEvent { name, data }
+    SseEvent::Named { name, data }
 }
 
 /// The body of an HTTP error.
-pub(crate) fn error_body(status: u16, error: &ErrorText, serial: u64) -> Value {
-    let (kind, message) = match status {
+pub(crate) fn error_body(error: &HttpError, model: &str, serial: u64) -> Value {
+    let unknown_model = format!("model: {model}");
+    let (kind, message) = match error.status {
         401 => ("authentication_error", "invalid x-api-key"),
         402 => ("billing_error", "There is a problem with your billing or payment information"),
         403 => ("permission_error", "Your API key does not have permission to use the specified resource"),
-        404 => ("not_found_error", "model not found"),
+        404 => ("not_found_error", unknown_model.as_str()),
         413 => ("request_too_large", "Request exceeds the maximum size"),
         429 => (
             "rate_limit_error",
@@ -211,8 +224,8 @@ pub(crate) fn error_body(status: u16, error: &ErrorText, serial: u64) -> Value {
     json!({
         "type": "error",
         "error": {
-            "type": error.kind.as_deref().unwrap_or(kind),
-            "message": error.message.as_deref().unwrap_or(message),
+            "type": error.text.kind.as_deref().unwrap_or(kind),
+            "message": error.text.message.as_deref().unwrap_or(message),
         },
         "request_id": format!("req_{serial:06}"),
     })
@@ -220,7 +233,7 @@ pub(crate) fn error_body(status: u16, error: &ErrorText, serial: u64) -> Value {
 
 /// Overloaded, told inside a stream that began with 200.
 pub(crate) fn stream_error() -> SseEvent {
-    SseEvent::new(
+    SseEvent::named(
         "error",
         json!({ "type": "error", "error": { "type": "overloaded_error", "message": "Overloaded" } }),
     )

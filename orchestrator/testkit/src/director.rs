@@ -103,7 +103,7 @@ impl Director {
 fn position(history: &[Entry]) -> usize {
     let mut position = 0;
     for entry in history {
-        if let Entry::Assistant { call_ids } = entry {
+        if let Entry::Assistant { text: _, call_ids } = entry {
             position = call_ids.iter().find_map(|id| position_in(id)).unwrap_or(position).saturating_add(1);
         }
     }
@@ -125,12 +125,15 @@ impl FaultKind {
     /// Its key in a script.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Status { .. } => "status",
+            Self::Status(_) => "status",
             Self::OutOfCredit => "out_of_credit",
             Self::HangHeaders => "hang_headers",
             Self::HangStream => "hang_stream",
             Self::Cut => "cut",
             Self::StreamError => "stream_error",
+            Self::ContextTooLong => "context_too_long",
+            Self::LoginExpired => "login_expired",
+            Self::Refuse => "refuse",
         }
     }
 }

@@ -1,16 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod anthropic;
+mod chat;
 mod conversation;
 mod director;
+mod gemini;
 mod handle;
 mod journal;
 mod mapping;
+mod openai_error;
 mod outgoing;
 mod reply;
 mod responses;
 #[cfg(test)]
 mod robustness;
+mod routes;
 mod script;
 mod server;
 mod unpack;

@@ -20,7 +20,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve Anthropic Messages and OpenAI Responses until SIGTERM or SIGINT
+    /// Serve the APIs of Anthropic, OpenAI and Gemini until SIGTERM or SIGINT
     Serve {
         /// The script
         #[arg(long, value_name = "FILE")]

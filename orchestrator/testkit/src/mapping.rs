@@ -9,6 +9,12 @@ use serde_json::{Value, json};
 use crate::conversation::{OfferedTool, ToolInput};
 use crate::script::Action;
 
+mod patch;
+mod shell;
+
+use patch::{add_file, update_file};
+use shell::{heredoc_mark, javascript_command, javascript_patch, shell_write};
+
 /// How long codex lets a command run before it hands control back to the model, in milliseconds. The most that
 /// `exec_command` takes; a script's command that runs longer is polled for by the JavaScript form only.
 const COMMAND_YIELD_MS: u64 = 30_000;
@@ -60,6 +66,47 @@ const SHELLS: &[(&str, Shell)] = &[
     ("run_shell_command", Shell::Command),
 ];
 
+/// A tool that writes a whole file, with its keys.
+struct Writer {
+    tool: &'static str,
+    path: &'static str,
+    content: &'static str,
+}
+
+/// File tools by name, and by their keys where two CLIs use one name.
+const WRITERS: &[Writer] = &[
+    Writer { tool: "Write", path: "file_path", content: "content" },
+    Writer { tool: "write_file", path: "file_path", content: "content" },
+    Writer { tool: "write", path: "filePath", content: "content" },
+];
+
+/// A tool that replaces a text in a file, with its keys.
+struct Editor {
+    tool: &'static str,
+    path: &'static str,
+    old: &'static str,
+    new: &'static str,
+    /// The tool that must have read the file before, in the same answer or an earlier one.
+    reader: Option<&'static str>,
+}
+
+const EDITORS: &[Editor] = &[
+    Editor { tool: "Edit", path: "file_path", old: "old_string", new: "new_string", reader: Some("Read") },
+    Editor { tool: "replace", path: "file_path", old: "old_string", new: "new_string", reader: None },
+    Editor {
+        tool: "edit",
+        path: "file_path",
+        old: "old_string",
+        new: "new_string",
+        reader: Some("read_file"),
+    },
+    Editor { tool: "edit", path: "filePath", old: "oldString", new: "newString", reader: None },
+];
+
+/// What a tool may demand beside what it works on: it is shown to a person.
+const REMARKS: &[(&str, &str)] =
+    &[("description", "As the script says"), ("instruction", "Change the text as the script says")];
+
 /// The tool calls of one answer, in order.
 pub(crate) fn calls(
     action: &Action,
@@ -85,16 +132,29 @@ struct Tools<'a> {
 }
 
 impl Tools<'_> {
-    fn find(&self, name: &str, input: ToolInput) -> Option<&OfferedTool> {
-        self.offered.iter().find(|tool| tool.name == name && tool.input == input)
-    }
-
+    /// A call of the tool of that name which takes these keys.
     fn json(&self, name: &str, input: Value) -> Option<ToolCall> {
-        self.find(name, ToolInput::Json).map(|tool| call(tool, CallInput::Json(input)))
+        let fits = |tool: &&OfferedTool| {
+            let keys = input.as_object().into_iter().flatten();
+            tool.keys.is_empty() || keys.map(|(key, _)| key).all(|key| tool.keys.contains(key))
+        };
+        let tool = self
+            .offered
+            .iter()
+            .filter(|tool| tool.name == name && tool.input == ToolInput::Json)
+            .find(fits)?;
+        let mut input = input.clone();
+        for (key, remark) in REMARKS {
+            if tool.required.iter().any(|required| required == key) && input.get(key).is_none() {
+                input[*key] = Value::from(*remark);
+            }
+        }
+        Some(call(tool, CallInput::Json(input)))
     }
 
     fn text(&self, name: &str, input: String) -> Option<ToolCall> {
-        self.find(name, ToolInput::Text).map(|tool| call(tool, CallInput::Text(input)))
+        let found = self.offered.iter().find(|tool| tool.name == name && tool.input == ToolInput::Text);
+        found.map(|tool| call(tool, CallInput::Text(input)))
     }
 
     fn run(&self, command: &str) -> Option<Vec<ToolCall>> {
@@ -114,7 +174,9 @@ impl Tools<'_> {
 
     fn write(&self, path: &str, content: &str) -> Option<Vec<ToolCall>> {
         let file = self.absolute(path);
-        if let Some(write) = self.json("Write", json!({ "file_path": file, "content": content })) {
+        let write =
+            |writer: &Writer| self.json(writer.tool, json!({ writer.path: file, writer.content: content }));
+        if let Some(write) = WRITERS.iter().find_map(write) {
             return Some(vec![write]);
         }
         // A patch cannot add a file without a last newline, so such a content goes through the shell.
@@ -124,11 +186,15 @@ impl Tools<'_> {
 
     fn edit(&self, path: &str, old: &str, new: &str) -> Option<Vec<ToolCall>> {
         let file = self.absolute(path);
-        let edit = json!({ "file_path": file, "old_string": old.trim_end_matches('\n'), "new_string": new.trim_end_matches('\n') });
-        if let Some(edit) = self.json("Edit", edit) {
-            // The tool refuses a file that was not read before, in the same answer or an earlier one.
-            let read = self.json("Read", json!({ "file_path": file }));
-            return Some(read.into_iter().chain([edit]).collect());
+        let (from, to) = (old.trim_end_matches('\n'), new.trim_end_matches('\n'));
+        let edit = |editor: &Editor| {
+            let edit =
+                self.json(editor.tool, json!({ editor.path: file, editor.old: from, editor.new: to }))?;
+            let read = editor.reader.and_then(|reader| self.json(reader, json!({ editor.path: file })));
+            Some(read.into_iter().chain([edit]).collect())
+        };
+        if let Some(calls) = EDITORS.iter().find_map(edit) {
+            return Some(calls);
         }
         self.patch(&update_file(path, old, new))
     }
@@ -176,73 +242,6 @@ impl Tools<'_> {
 
 fn call(tool: &OfferedTool, input: CallInput) -> ToolCall {
     ToolCall { name: tool.name.clone(), namespace: tool.namespace.clone(), input }
-}
-
-/// JSON strings are JavaScript strings.
-fn javascript_command(command: &str) -> String {
-    let command = Value::from(command);
-    format!(
-        "// @exec: {{\"yield_time_ms\": {SCRIPT_YIELD_MS}}}\n\
-         let result = await tools.exec_command({{cmd: {command}, yield_time_ms: {COMMAND_YIELD_MS}}});\n\
-         text(result.output);\n\
-         while (result.session_id !== undefined && result.session_id !== null) {{\n  \
-           result = await tools.write_stdin({{session_id: result.session_id, chars: \"\", \
-         yield_time_ms: {COMMAND_YIELD_MS}}});\n  \
-           text(result.output);\n}}\n\
-         text(`exit code ${{result.exit_code}}`);\n"
-    )
-}
-
-fn javascript_patch(patch: &str) -> String {
-    format!("text(await tools.apply_patch({}));\n", Value::from(patch))
-}
-
-fn add_file(path: &str, content: &str) -> String {
-    let mut patch = format!("*** Begin Patch\n*** Add File: {path}\n");
-    for line in content.lines() {
-        patch.push_str(&format!("+{line}\n"));
-    }
-    patch.push_str("*** End Patch");
-    patch
-}
-
-fn update_file(path: &str, old: &str, new: &str) -> String {
-    let mut patch = format!("*** Begin Patch\n*** Update File: {path}\n@@\n");
-    for line in old.lines() {
-        patch.push_str(&format!("-{line}\n"));
-    }
-    for line in new.lines() {
-        patch.push_str(&format!("+{line}\n"));
-    }
-    patch.push_str("*** End Patch");
-    patch
-}
-
-/// Writes a file from a shell. A here-document always ends with a newline, so a content that does not is printed.
-fn shell_write(path: &str, content: &str) -> String {
-    let file = quoted(path);
-    let folder = path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| !folder.is_empty());
-    let make = folder.map(|folder| format!("mkdir -p {} && ", quoted(folder))).unwrap_or_default();
-    if content.ends_with('\n') {
-        let mark = heredoc_mark(content);
-        format!("{make}cat > {file} <<'{mark}'\n{content}{mark}\n")
-    } else {
-        format!("{make}printf '%s' {} > {file}", quoted(content))
-    }
-}
-
-/// A here-document's last line, which no line of the text equals.
-fn heredoc_mark(text: &str) -> String {
-    let mut mark = "END_OF_FILE".to_owned();
-    while text.lines().any(|line| line == mark) {
-        mark.push('_');
-    }
-    mark
-}
-
-/// One word for the shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

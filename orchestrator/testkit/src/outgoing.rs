@@ -13,7 +13,7 @@ use crate::reply::{self, Reply};
 pub(crate) fn respond(request: &ModelRequest, reply: &Reply) -> Response {
     if request.stream {
         let frames: Vec<Result<Bytes, std::io::Error>> =
-            reply::events(request.api, reply).iter().map(|event| Ok(Bytes::from(event.encode()))).collect();
+            reply::events(request, reply).iter().map(|event| Ok(Bytes::from(event.encode()))).collect();
         response(200, "text/event-stream; charset=utf-8", Body::from_stream(stream::iter(frames)))
     } else {
         json_response(200, &reply::body(request.api, reply))
@@ -32,11 +32,11 @@ pub(crate) enum Ending {
 pub(crate) fn broken(request: &ModelRequest, serial: u64, ending: Ending) -> Response {
     let mut text = String::new();
     if request.stream {
-        for event in reply::opening(request.api, &request.model, serial) {
+        for event in reply::opening(request, serial) {
             text.push_str(&event.encode());
         }
         if matches!(ending, Ending::Error) {
-            text.push_str(&reply::stream_error(request.api, &request.model, serial).encode());
+            text.push_str(&reply::stream_error(request, serial).encode());
         }
     } else {
         text = reply::body(request.api, &reply::unfinished(&request.model, serial)).to_string();

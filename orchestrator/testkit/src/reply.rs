@@ -1,6 +1,8 @@
-//! What goes back, before it is put on the wire: one answer, or an error with its words. Both wire modules draw it.
+//! What goes back, before it is put on the wire: one answer, or an error with its words. The wire modules draw it.
 
-use crate::conversation::Api;
+use serde_json::Value;
+
+use crate::conversation::{Api, ModelRequest};
 use crate::mapping::ToolCall;
 use crate::script::{ErrorText, UsageFigures};
 
@@ -15,23 +17,49 @@ pub(crate) struct Reply {
     pub(crate) usage: UsageFigures,
     /// Unique in this server's life; part of the answer's id.
     pub(crate) serial: u64,
+    pub(crate) finish: Finish,
+}
+
+/// Why an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// It is complete, or waits for the tools that it called.
+    Whole,
+    /// The model or the provider's filter refuses. What the answer says is the refusal, where the API has room for one.
+    Refused,
 }
 
 /// One server-sent event.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SseEvent {
-    pub(crate) name: String,
-    pub(crate) data: serde_json::Value,
+pub(crate) enum SseEvent {
+    /// With a name, as Anthropic Messages and OpenAI Responses send them.
+    Named { name: String, data: Value },
+    /// Data alone, as Gemini and OpenAI Chat Completions send it. `text` says whether a piece of text is in it.
+    Chunk { data: Value, text: bool },
+    /// The word with which Chat Completions ends a stream.
+    Done,
 }
 
 impl SseEvent {
-    pub(crate) fn new(name: &str, data: serde_json::Value) -> Self {
-        Self { name: name.to_owned(), data }
+    pub(crate) fn named(name: &str, data: Value) -> Self {
+        Self::Named { name: name.to_owned(), data }
     }
 
     /// As it is on the wire.
     pub(crate) fn encode(&self) -> String {
-        format!("event: {}\ndata: {}\n\n", self.name, self.data)
+        match self {
+            Self::Named { name, data } => format!("event: {name}\ndata: {data}\n\n"),
+            Self::Chunk { data, text: _ } => format!("data: {data}\n\n"),
+            Self::Done => "data: [DONE]\n\n".to_owned(),
+        }
+    }
+
+    fn has_text(&self) -> bool {
+        match self {
+            Self::Named { name, data: _ } => name.ends_with("delta"),
+            Self::Chunk { data: _, text } => *text,
+            Self::Done => false,
+        }
     }
 }
 
@@ -44,73 +72,162 @@ pub(crate) fn unfinished(model: &str, serial: u64) -> Reply {
         calls: Vec::new(),
         usage: UsageFigures::default(),
         serial,
+        finish: Finish::Whole,
+    }
+}
+
+/// A refusal, in words that no CLI takes for work done.
+pub(crate) fn refusal(model: &str, serial: u64) -> Reply {
+    Reply {
+        say: Some("I can't help with that.".to_owned()),
+        finish: Finish::Refused,
+        ..unfinished(model, serial)
     }
 }
 
 /// The events of a whole answer.
-pub(crate) fn events(api: Api, reply: &Reply) -> Vec<SseEvent> {
-    match api {
+pub(crate) fn events(request: &ModelRequest, reply: &Reply) -> Vec<SseEvent> {
+    match request.api {
         Api::Anthropic => crate::anthropic::events(reply),
         Api::OpenaiResponses => crate::responses::events(reply),
+        Api::OpenaiChat => crate::chat::events(reply, request.stream_usage),
+        Api::Gemini => crate::gemini::events(reply),
     }
 }
 
 /// The events up to the first piece of text: nothing in them is complete, so no CLI keeps any of it.
-pub(crate) fn opening(api: Api, model: &str, serial: u64) -> Vec<SseEvent> {
-    let mut events = events(api, &unfinished(model, serial));
-    let first_piece = events.iter().position(|event| event.name.ends_with("delta")).map_or(0, |at| at + 1);
+pub(crate) fn opening(request: &ModelRequest, serial: u64) -> Vec<SseEvent> {
+    let mut events = events(request, &unfinished(&request.model, serial));
+    let first_piece = events.iter().position(SseEvent::has_text).map_or(0, |at| at + 1);
     events.truncate(first_piece);
     events
 }
 
 /// The same answer as one JSON body.
-pub(crate) fn body(api: Api, reply: &Reply) -> serde_json::Value {
+pub(crate) fn body(api: Api, reply: &Reply) -> Value {
     match api {
         Api::Anthropic => crate::anthropic::body(reply),
         Api::OpenaiResponses => crate::responses::body(reply),
+        Api::OpenaiChat => crate::chat::body(reply),
+        Api::Gemini => crate::gemini::body(reply),
     }
 }
 
-/// The body of an HTTP error.
-pub(crate) fn error_body(api: Api, status: u16, error: &ErrorText, serial: u64) -> serde_json::Value {
-    match api {
-        Api::Anthropic => crate::anthropic::error_body(status, error, serial),
-        Api::OpenaiResponses => crate::responses::error_body(status, error),
+/// An HTTP error before it has an API's shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpError {
+    pub(crate) status: u16,
+    /// In seconds.
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) text: ErrorText,
+}
+
+impl HttpError {
+    fn new(status: u16, kind: &str, code: Option<&str>, message: &str) -> Self {
+        let text = ErrorText {
+            kind: Some(kind.to_owned()),
+            code: code.map(str::to_owned),
+            message: Some(message.to_owned()),
+        };
+        Self { status, retry_after: None, text }
     }
 }
 
-/// Status and words of an account without money.
-pub(crate) fn out_of_credit(api: Api) -> (u16, ErrorText) {
-    let text = |kind: &str, code: Option<&str>, message: &str| ErrorText {
-        kind: Some(kind.to_owned()),
-        code: code.map(str::to_owned),
-        message: Some(message.to_owned()),
-    };
+/// The body of an HTTP error. `model` is what the request asked for: an unknown model is named.
+pub(crate) fn error_body(api: Api, error: &HttpError, model: &str, serial: u64) -> Value {
     match api {
-        Api::Anthropic => (
+        Api::Anthropic => crate::anthropic::error_body(error, model, serial),
+        Api::OpenaiResponses | Api::OpenaiChat => crate::openai_error::body(error, model),
+        Api::Gemini => crate::gemini::error_body(error, model),
+    }
+}
+
+/// An account without money.
+pub(crate) fn out_of_credit(api: Api) -> HttpError {
+    match api {
+        Api::Anthropic => HttpError::new(
             400,
-            text(
-                "invalid_request_error",
-                None,
-                "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.",
-            ),
+            "invalid_request_error",
+            None,
+            "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.",
         ),
-        Api::OpenaiResponses => (
+        Api::OpenaiResponses | Api::OpenaiChat => HttpError::new(
             429,
-            text(
-                "insufficient_quota",
-                Some("insufficient_quota"),
-                "You exceeded your current quota, please check your plan and billing details.",
-            ),
+            "insufficient_quota",
+            Some("insufficient_quota"),
+            "You exceeded your current quota, please check your plan and billing details.",
+        ),
+        // No word tells it from a limit that passes, and no delay is named.
+        Api::Gemini => HttpError::new(
+            429,
+            "RESOURCE_EXHAUSTED",
+            None,
+            "You exceeded your current quota, please check your plan and billing details. For more information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.",
+        ),
+    }
+}
+
+/// A prompt that is larger than the model's window.
+pub(crate) fn context_too_long(api: Api) -> HttpError {
+    match api {
+        Api::Anthropic => HttpError::new(
+            400,
+            "invalid_request_error",
+            None,
+            "prompt is too long: 210000 tokens > 200000 maximum",
+        ),
+        Api::OpenaiResponses => HttpError::new(
+            400,
+            "invalid_request_error",
+            Some("context_length_exceeded"),
+            "Your input exceeds the context window of this model. Please adjust your input and try again.",
+        ),
+        Api::OpenaiChat => HttpError::new(
+            400,
+            "invalid_request_error",
+            Some("context_length_exceeded"),
+            "This model's maximum context length is 128000 tokens. However, your messages resulted in 210000 tokens. Please reduce the length of the messages.",
+        ),
+        Api::Gemini => HttpError::new(
+            400,
+            "INVALID_ARGUMENT",
+            None,
+            "The input token count (1200293) exceeds the maximum number of tokens allowed (1048576).",
+        ),
+    }
+}
+
+/// A login whose token has run out, and which only a person renews.
+pub(crate) fn login_expired(api: Api) -> HttpError {
+    match api {
+        Api::Anthropic => HttpError::new(
+            401,
+            "authentication_error",
+            None,
+            "OAuth token has expired. Please obtain a new token or refresh your existing token.",
+        ),
+        Api::OpenaiResponses | Api::OpenaiChat => HttpError::new(
+            401,
+            "invalid_request_error",
+            Some("token_expired"),
+            "Your authentication token has expired. Please try signing in again.",
+        ),
+        Api::Gemini => HttpError::new(
+            401,
+            "UNAUTHENTICATED",
+            Some("ACCESS_TOKEN_EXPIRED"),
+            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
         ),
     }
 }
 
 /// The event with which a stream reports that the model is overloaded.
-pub(crate) fn stream_error(api: Api, model: &str, serial: u64) -> SseEvent {
-    match api {
+pub(crate) fn stream_error(request: &ModelRequest, serial: u64) -> SseEvent {
+    match request.api {
         Api::Anthropic => crate::anthropic::stream_error(),
-        Api::OpenaiResponses => crate::responses::stream_error(model, serial),
+        Api::OpenaiResponses => crate::responses::stream_error(&request.model, serial),
+        Api::OpenaiChat => crate::chat::stream_error(),
+        Api::Gemini => crate::gemini::stream_error(),
     }
 }
 

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::conversation::{
-    Api, Entry, ModelRequest, OfferedTool, ToolInput, is_added_by_the_cli, working_directory,
+    Api, Entry, ModelRequest, OfferedTool, ToolInput, array, is_added_by_the_cli, working_directory,
 };
 use crate::mapping::CallInput;
-use crate::reply::{Reply, SseEvent, pieces};
-use crate::script::{ErrorText, UsageFigures};
+use crate::reply::{Finish, Reply, SseEvent, pieces};
+use crate::script::UsageFigures;
 
 /// How tool call ids start.
 pub(crate) const CALL_PREFIX: &str = "call_";
@@ -29,7 +29,7 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
         match (kind, item["role"].as_str()) {
             // Some models get their tools as an item of the conversation.
             ("additional_tools", _) => collect_tools(&item["tools"], None, &mut tools),
-            ("message", Some("assistant")) => answer(&mut history, None),
+            ("message", Some("assistant")) => answer(&mut history, None, &texts(&item["content"]).join("\n")),
             ("message", Some("user")) => {
                 let (added, written): (Vec<_>, Vec<_>) =
                     texts(&item["content"]).into_iter().partition(|text| is_added_by_the_cli(text));
@@ -40,8 +40,8 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
             }
             ("message", _) => surroundings.extend(texts(&item["content"])),
             (output, _) if output.ends_with("_output") => history.push(Entry::ToolResult),
-            (call, _) if call.ends_with("_call") => answer(&mut history, item["call_id"].as_str()),
-            ("reasoning", _) => answer(&mut history, None),
+            (call, _) if call.ends_with("_call") => answer(&mut history, item["call_id"].as_str(), ""),
+            ("reasoning", _) => answer(&mut history, None, ""),
             // Bookkeeping of the CLI.
             _ => {}
         }
@@ -50,19 +50,25 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
         api: Api::OpenaiResponses,
         model: body["model"].as_str().unwrap_or_default().to_owned(),
         stream: body["stream"] == true,
+        stream_usage: true,
         max_tokens: None,
         tools,
         history,
         working_directory: surroundings.iter().find_map(|text| working_directory(text)),
+        surroundings,
     }
 }
 
 /// Items of one answer stand side by side, so one that follows another belongs to the same.
-fn answer(history: &mut Vec<Entry>, call_id: Option<&str>) {
-    if let Some(Entry::Assistant { call_ids }) = history.last_mut() {
+fn answer(history: &mut Vec<Entry>, call_id: Option<&str>, said: &str) {
+    if let Some(Entry::Assistant { text, call_ids }) = history.last_mut() {
+        text.push_str(said);
         call_ids.extend(call_id.map(str::to_owned));
     } else {
-        history.push(Entry::Assistant { call_ids: call_id.map(str::to_owned).into_iter().collect() });
+        history.push(Entry::Assistant {
+            text: said.to_owned(),
+            call_ids: call_id.map(str::to_owned).into_iter().collect(),
+        });
     }
 }
 
@@ -80,13 +86,10 @@ fn collect_tools(list: &Value, namespace: Option<&str>, tools: &mut Vec<OfferedT
             _ => continue,
         };
         if let Some(name) = name {
-            tools.push(OfferedTool { name: name.to_owned(), namespace: namespace.map(str::to_owned), input });
+            let namespace = namespace.map(str::to_owned);
+            tools.push(OfferedTool { namespace, input, ..OfferedTool::json(name, &tool["parameters"]) });
         }
     }
-}
-
-fn array(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn texts(content: &Value) -> Vec<String> {
@@ -109,7 +112,11 @@ fn items(reply: &Reply) -> Vec<Item> {
         items.push(reasoning(&format!("rs_{:06}", reply.serial), think));
     }
     if let Some(say) = &reply.say {
-        items.push(message(&format!("msg_{:06}", reply.serial), say));
+        let id = format!("msg_{:06}", reply.serial);
+        items.push(match reply.finish {
+            Finish::Whole => message(&id, say),
+            Finish::Refused => refusal(&id, say),
+        });
     }
     for (id, call) in &reply.calls {
         items.push(tool_call(id, call));
@@ -149,16 +156,30 @@ fn reasoning(id: &str, think: &str) -> Item {
 }
 
 fn message(id: &str, say: &str) -> Item {
-    let part = |text: &str| json!({ "type": "output_text", "text": text, "annotations": [] });
+    let form = |text: &str| json!({ "type": "output_text", "text": text, "annotations": [] });
+    message_of(id, say, form, ["response.output_text.delta", "response.output_text.done"], "text")
+}
+
+fn refusal(id: &str, say: &str) -> Item {
+    let form = |text: &str| json!({ "type": "refusal", "refusal": text });
+    message_of(id, say, form, ["response.refusal.delta", "response.refusal.done"], "refusal")
+}
+
+/// A message of one part. `events` name a piece of it and its end, `field` is where the end holds it.
+fn message_of(
+    id: &str,
+    say: &str,
+    part: fn(&str) -> Value,
+    events: [&'static str; 2],
+    field: &'static str,
+) -> Item {
+    let [delta, done] = events;
     let mut between =
         vec![("response.content_part.added", json!({ "item_id": id, "content_index": 0, "part": part("") }))];
     for piece in pieces(say) {
-        between.push((
-            "response.output_text.delta",
-            json!({ "item_id": id, "content_index": 0, "delta": piece }),
-        ));
+        between.push((delta, json!({ "item_id": id, "content_index": 0, "delta": piece })));
     }
-    between.push(("response.output_text.done", json!({ "item_id": id, "content_index": 0, "text": say })));
+    between.push((done, json!({ "item_id": id, "content_index": 0, field: say })));
     between.push((
         "response.content_part.done",
         json!({ "item_id": id, "content_index": 0, "part": part(say) }),
@@ -273,43 +294,14 @@ pub(crate) fn events(reply: &Reply) -> Vec<SseEvent> {
         .map(|(sequence, (name, mut data))| {
             data["type"] = Value::from(name);
             data["sequence_number"] = Value::from(sequence);
-            SseEvent::new(name, data)
+            SseEvent::named(name, data)
         })
         .collect()
 }
 
-/// The body of an HTTP error.
-pub(crate) fn error_body(status: u16, error: &ErrorText) -> Value {
-    let (kind, code, message) = match status {
-        401 => ("invalid_request_error", Some("invalid_api_key"), "Incorrect API key provided."),
-        403 => ("invalid_request_error", Some("forbidden"), "You are not allowed to use this resource."),
-        404 => (
-            "invalid_request_error",
-            Some("model_not_found"),
-            "The model does not exist or you do not have access to it.",
-        ),
-        429 => ("requests", Some("rate_limit_exceeded"), "Rate limit reached. Please try again later."),
-        503 => (
-            "service_unavailable_error",
-            Some("server_is_overloaded"),
-            "Our servers are currently overloaded. Please try again later.",
-        ),
-        400..=499 => ("invalid_request_error", None, "The request is not valid."),
-        _ => ("server_error", Some("server_error"), "The server had an error while processing your request."),
-    };
-    json!({
-        "error": {
-            "message": error.message.as_deref().unwrap_or(message),
-            "type": error.kind.as_deref().unwrap_or(kind),
-            "param": null,
-            "code": error.code.as_deref().or(code),
-        },
-    })
-}
-
 /// Overloaded, told inside a stream that began with 200.
 pub(crate) fn stream_error(model: &str, serial: u64) -> SseEvent {
-    SseEvent::new(
+    SseEvent::named(
         "response.failed",
         json!({
             "type": "response.failed",

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::conversation::{Api, ModelRequest};
 use crate::director::{Decision, Director};
-use crate::reply::{self, Reply};
+use crate::reply::{self, Finish, Reply, SseEvent};
 use crate::script::Script;
-use crate::{anthropic, mapping, responses};
+use crate::{anthropic, chat, gemini, mapping, responses};
 
 /// Text with the characters that break quoting, patches, here-documents and YAML.
 fn text() -> impl Strategy<Value = String> {
@@ -37,6 +37,9 @@ fn turn() -> impl Strategy<Value = Value> {
         Just(json!({ "hang": "stream" })),
         Just(json!({ "stream_error": true })),
         Just(json!({ "out_of_credit": true })),
+        Just(json!({ "context_too_long": true })),
+        Just(json!({ "login_expired": true })),
+        Just(json!({ "refuse": true })),
         Just(json!({})),
     ];
     let times = prop_oneof![Just(json!({})), (0_u32..4).prop_map(|times| json!({ "times": times }))];
@@ -98,6 +101,16 @@ fn key() -> impl Strategy<Value = String> {
         "model",
         "stream",
         "max_tokens",
+        "contents",
+        "parts",
+        "systemInstruction",
+        "functionDeclarations",
+        "functionCall",
+        "functionResponse",
+        "tool_calls",
+        "function",
+        "properties",
+        "required",
     ])
     .prop_map(str::to_owned)
 }
@@ -125,19 +138,40 @@ fn request() -> impl Strategy<Value = Value> {
         json!({
             "role": role, "type": kind, "text": text, "id": id, "call_id": id, "tools": other,
             "content": [{ "type": kind, "text": text, "id": id }],
+            "parts": [{ "text": text }, { "functionCall": { "id": id, "name": text, "args": other } }],
+            "tool_calls": [{ "id": id, "function": { "name": text, "arguments": text } }],
         })
     });
     let tools = prop::sample::subsequence(
-        vec!["Bash", "Read", "Edit", "Write", "exec", "exec_command", "shell", "apply_patch"],
-        0..8,
+        vec!["Bash", "Read", "Edit", "Write", "exec", "exec_command", "shell", "apply_patch", "replace"],
+        0..9,
     );
     (prop::collection::vec(item, 0..6), tools, any::<bool>(), any::<Option<u64>>()).prop_map(
         |(items, tools, free_text, max_tokens)| {
             let kind = if free_text { "custom" } else { "function" };
-            let tools: Vec<Value> = tools.iter().map(|name| json!({ "type": kind, "name": name })).collect();
-            json!({ "model": "m", "messages": items, "input": items, "tools": tools, "max_tokens": max_tokens })
+            let tools: Vec<Value> = tools
+                .iter()
+                .map(|name| {
+                    let function = json!({ "name": name });
+                    json!({ "type": kind, "name": name, "function": function, "functionDeclarations": [function] })
+                })
+                .collect();
+            json!({
+                "model": "m", "messages": items, "input": items, "contents": items, "tools": tools,
+                "max_tokens": max_tokens,
+            })
         },
     )
+}
+
+/// One body read as a request of each API.
+fn requests_of(body: &Value) -> [ModelRequest; 4] {
+    [
+        anthropic::request(body),
+        responses::request(body),
+        chat::request(body),
+        gemini::request(body, "m", true),
+    ]
 }
 
 /// All that the server does with a request, without the socket.
@@ -158,16 +192,24 @@ fn answer(director: &mut Director, request: &ModelRequest) {
                 calls,
                 usage: answer.usage,
                 serial: 1,
+                finish: Finish::Whole,
             };
-            for event in reply::events(api, &reply) {
-                assert!(event.encode().ends_with("\n\n") && event.encode().lines().count() == 3);
+            for event in reply::events(request, &reply) {
+                let lines = if matches!(event, SseEvent::Named { .. }) { 3 } else { 2 };
+                assert!(event.encode().ends_with("\n\n") && event.encode().lines().count() == lines);
             }
             reply::body(api, &reply);
         }
         Decision::Fault { .. } => {
-            reply::opening(api, &request.model, 1);
-            reply::stream_error(api, &request.model, 1);
-            reply::out_of_credit(api);
+            reply::opening(request, 1);
+            reply::stream_error(request, 1);
+            for error in [reply::out_of_credit(api), reply::context_too_long(api), reply::login_expired(api)]
+            {
+                reply::error_body(api, &error, &request.model, 1);
+            }
+            let refusal = reply::refusal(&request.model, 1);
+            reply::events(request, &refusal);
+            reply::body(api, &refusal);
         }
         Decision::Exhausted { .. } | Decision::Side | Decision::NoScenario => {}
     }
@@ -184,15 +226,16 @@ proptest! {
         if let Ok(script) = Script::parse(&script.to_string()) {
             let mut director = Director::new(script);
             for body in &requests {
-                answer(&mut director, &anthropic::request(body));
-                answer(&mut director, &responses::request(body));
+                for request in requests_of(body) {
+                    answer(&mut director, &request);
+                }
             }
         }
     }
 
     #[test]
     fn any_json_is_read_as_a_request(body in json_value()) {
-        prop_assert_eq!(anthropic::request(&body).api, Api::Anthropic);
-        prop_assert_eq!(responses::request(&body).api, Api::OpenaiResponses);
+        let apis = requests_of(&body).map(|request| request.api);
+        prop_assert_eq!(apis, [Api::Anthropic, Api::OpenaiResponses, Api::OpenaiChat, Api::Gemini]);
     }
 }

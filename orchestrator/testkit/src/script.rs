@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::reply::HttpError;
+
 mod check;
 mod raw;
 
@@ -58,9 +60,15 @@ pub(crate) struct Fault {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum FaultKind {
     /// An HTTP error with a body in the API's own shape.
-    Status { status: u16, retry_after: Option<u64>, error: ErrorText },
+    Status(HttpError),
     /// The account has no money left, as each API says it.
     OutOfCredit,
+    /// The prompt exceeds the model's window, as each API says it.
+    ContextTooLong,
+    /// The login's token has run out, as each API says it.
+    LoginExpired,
+    /// The model refuses what it was asked, with status 200.
+    Refuse,
     /// No answer at all, not even headers.
     HangHeaders,
     /// Headers and the first events, then silence.

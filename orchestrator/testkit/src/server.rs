@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -17,10 +17,11 @@ use crate::director::{Decision, Director, call_id};
 use crate::journal::{Journal, MAX_PROMPT_CHARS, RequestRecord, Served, public_headers};
 use crate::mapping;
 use crate::outgoing::{Ending, broken, json_response, respond};
-use crate::reply::{self, Reply};
+use crate::reply::{self, Finish, HttpError, Reply};
+use crate::routes::{Ask, Route, route};
 use crate::script::{Answer, ErrorText, Fault, FaultKind, Script, UsageFigures};
 use crate::unpack::{BodyProblem, MAX_BODY_BYTES, unpacked};
-use crate::{anthropic, responses};
+use crate::{anthropic, chat, gemini, responses};
 
 /// What a request gets when the script is at its end.
 pub(crate) const CLOSING_TEXT: &str = "The script has no more turns. I am done.";
@@ -29,7 +30,7 @@ pub(crate) const CLOSING_TEXT: &str = "The script has no more turns. I am done."
 pub(crate) const SIDE_TEXT: &str = "Scripted model";
 
 /// User agents of the CLIs whose main conversation always offers tools.
-const CODING_CLIS: &[&str] = &["claude-cli/", "codex"];
+const CODING_CLIS: &[&str] = &["claude-cli/", "codex", "GeminiCLI", "QwenCode/", "opencode/"];
 
 /// Models that a list of models names. Any other name is answered too.
 const MODELS: &[&str] = &["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "gpt-6.1-sol"];
@@ -130,6 +131,8 @@ impl Server {
         let prefix = match request.api {
             Api::Anthropic => anthropic::CALL_PREFIX,
             Api::OpenaiResponses => responses::CALL_PREFIX,
+            Api::OpenaiChat => chat::CALL_PREFIX,
+            Api::Gemini => gemini::CALL_PREFIX,
         };
         let reply = Reply {
             model: request.model.clone(),
@@ -138,6 +141,7 @@ impl Server {
             calls: calls.into_iter().map(|call| (call_id(prefix, position, self.serial()), call)).collect(),
             usage: answer.usage,
             serial: self.serial(),
+            finish: Finish::Whole,
         };
         Outcome {
             scenario: Some(scenario),
@@ -155,21 +159,21 @@ impl Server {
             calls: Vec::new(),
             usage: UsageFigures::default(),
             serial: self.serial(),
+            finish: Finish::Whole,
         };
         Reaction::Respond { delay: None, response: respond(request, &reply) }
     }
 
     fn fault(&self, request: &ModelRequest, scenario: String, fault: &Fault) -> Outcome {
         let delay = fault.delay;
+        let error = |error: &HttpError| Some(self.error(request.api, error, &request.model));
         let response = match &fault.kind {
             FaultKind::HangHeaders => None,
-            FaultKind::Status { status, retry_after, error } => {
-                Some(self.error(request.api, *status, *retry_after, error))
-            }
-            FaultKind::OutOfCredit => {
-                let (status, error) = reply::out_of_credit(request.api);
-                Some(self.error(request.api, status, None, &error))
-            }
+            FaultKind::Status(status) => error(status),
+            FaultKind::OutOfCredit => error(&reply::out_of_credit(request.api)),
+            FaultKind::ContextTooLong => error(&reply::context_too_long(request.api)),
+            FaultKind::LoginExpired => error(&reply::login_expired(request.api)),
+            FaultKind::Refuse => Some(respond(request, &reply::refusal(&request.model, self.serial()))),
             FaultKind::HangStream => Some(broken(request, self.serial(), Ending::Silence)),
             FaultKind::Cut => Some(broken(request, self.serial(), Ending::Close)),
             FaultKind::StreamError => Some(broken(request, self.serial(), Ending::Error)),
@@ -183,23 +187,27 @@ impl Server {
         }
     }
 
-    fn error(&self, api: Api, status: u16, retry_after: Option<u64>, error: &ErrorText) -> Response {
-        let body = reply::error_body(api, status, error, self.serial());
-        let mut response = json_response(status, &body);
-        if let Some(seconds) = retry_after {
+    fn error(&self, api: Api, error: &HttpError, model: &str) -> Response {
+        let body = reply::error_body(api, error, model, self.serial());
+        let mut response = json_response(error.status, &body);
+        // Google says it in the body, see `gemini`.
+        if let Some(seconds) = error.retry_after
+            && api != Api::Gemini
+        {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
 
     fn refused(&self, api: Api, message: &str) -> Outcome {
-        let error =
+        let text =
             ErrorText { message: Some(format!("cloud-code-testkit: {message}")), ..ErrorText::default() };
+        let error = HttpError { status: 400, retry_after: None, text };
         Outcome {
             scenario: None,
             turn: None,
             served: Served::Refused { message: message.to_owned() },
-            reaction: Reaction::Respond { delay: None, response: self.error(api, 400, None, &error) },
+            reaction: Reaction::Respond { delay: None, response: self.error(api, &error, "") },
         }
     }
 }
@@ -207,11 +215,10 @@ impl Server {
 /// Every request comes through here: read, decide, note, react.
 async fn handle(State(server): State<Arc<Server>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path().to_owned();
     let mut record = RequestRecord {
         at: Timestamp::now(),
         method: parts.method.to_string(),
-        path: path.clone(),
+        path: parts.uri.path().to_owned(),
         api: None,
         model: None,
         stream: false,
@@ -223,10 +230,19 @@ async fn handle(State(server): State<Arc<Server>>, request: Request) -> Response
         served: Served::Alive,
         status: None,
     };
-    let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await;
-    let outcome = match body {
-        Ok(body) => server.route(&parts.method, &path, &parts.headers, &body, &mut record),
-        Err(error) => server.refused(Api::OpenaiResponses, &format!("the body cannot be read: {error}")),
+    let route = route(&parts.method, &parts.uri, &parts.headers);
+    let api = match &route {
+        Route::Upgrade => Some(Api::OpenaiResponses),
+        Route::Model(api, _) => Some(*api),
+        Route::Alive | Route::Models(_) | Route::Unknown => None,
+    };
+    record.api = api;
+    let outcome = match axum::body::to_bytes(body, MAX_BODY_BYTES).await {
+        Ok(body) => server.serve(route, &parts.headers, &body, &mut record),
+        Err(error) => {
+            let api = api.unwrap_or(Api::OpenaiResponses);
+            server.refused(api, &format!("the body cannot be read: {error}"))
+        }
     };
     record.scenario = outcome.scenario;
     record.turn = outcome.turn;
@@ -250,70 +266,63 @@ async fn handle(State(server): State<Arc<Server>>, request: Request) -> Response
 }
 
 impl Server {
-    fn route(
-        &self,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-        body: &Bytes,
-        record: &mut RequestRecord,
-    ) -> Outcome {
+    fn serve(&self, route: Route, headers: &HeaderMap, body: &Bytes, record: &mut RequestRecord) -> Outcome {
         let plain = |served, response| Outcome {
             scenario: None,
             turn: None,
             served,
             reaction: Reaction::Respond { delay: None, response },
         };
-        let api = match path {
-            "/v1/messages" | "/v1/messages/count_tokens" => Some(Api::Anthropic),
-            "/v1/responses" => Some(Api::OpenaiResponses),
-            _ => None,
-        };
-        record.api = api;
-        match (method.as_str(), path) {
-            ("HEAD" | "GET", "/") => plain(Served::Alive, json_response(200, &json!({ "status": "ok" }))),
-            ("GET", "/v1/models") => {
-                let list = models(headers.contains_key("anthropic-version"));
-                plain(Served::Models, json_response(200, &list))
+        let (api, ask) = match route {
+            Route::Alive => {
+                return plain(Served::Alive, json_response(200, &json!({ "status": "ok" })));
             }
+            Route::Models(api) => return plain(Served::Models, json_response(200, &models(api))),
             // 426 makes codex go on over HTTP at once; 404 and 400 make it try six times first.
-            ("GET", "/v1/responses") => plain(
-                Served::UpgradeRefused,
-                json_response(
-                    426,
-                    &json!({ "error": { "message": "no WebSocket here: use POST", "type": "invalid_request_error" } }),
-                ),
-            ),
-            ("POST", "/v1/messages" | "/v1/messages/count_tokens" | "/v1/responses") => {
-                let api = api.unwrap_or(Api::OpenaiResponses);
-                let body = match unpacked(headers, body).and_then(|body| {
-                    serde_json::from_slice::<Value>(&body)
-                        .map_err(|error| BodyProblem::NotJson(error.to_string()))
-                }) {
-                    Ok(body) => body,
-                    Err(problem) => return self.refused(api, &problem.to_string()),
-                };
-                let request = match api {
-                    Api::Anthropic => anthropic::request(&body),
-                    Api::OpenaiResponses => responses::request(&body),
-                };
-                record.model = Some(request.model.clone());
-                record.stream = request.stream;
-                record.tools = request.tools.iter().map(|tool| tool.name.clone()).collect();
-                record.prompt =
-                    request.prompt().map(|prompt| prompt.chars().take(MAX_PROMPT_CHARS).collect());
-                if path.ends_with("/count_tokens") {
-                    let count = json!({ "input_tokens": UsageFigures::default().input });
-                    return plain(Served::TokenCount, json_response(200, &count));
-                }
-                self.model_answer(&request, headers)
+            Route::Upgrade => {
+                return plain(
+                    Served::UpgradeRefused,
+                    json_response(
+                        426,
+                        &json!({ "error": { "message": "no WebSocket here: use POST", "type": "invalid_request_error" } }),
+                    ),
+                );
             }
-            _ => {
-                let message = format!("nothing is served at {method} {path}");
+            Route::Unknown => {
+                let message = format!("nothing is served at {} {}", record.method, record.path);
                 let body =
                     json!({ "type": "error", "error": { "type": "not_found_error", "message": message } });
-                plain(Served::Refused { message }, json_response(404, &body))
+                return plain(Served::Refused { message }, json_response(404, &body));
             }
+            Route::Model(api, ask) => (api, ask),
+        };
+        let body = match unpacked(headers, body).and_then(|body| {
+            serde_json::from_slice::<Value>(&body).map_err(|error| BodyProblem::NotJson(error.to_string()))
+        }) {
+            Ok(body) => body,
+            Err(problem) => return self.refused(api, &problem.to_string()),
+        };
+        let request = match (api, &ask) {
+            (Api::Anthropic, _) => anthropic::request(&body),
+            (Api::OpenaiResponses, _) => responses::request(&body),
+            (Api::OpenaiChat, _) => chat::request(&body),
+            (Api::Gemini, Ask::Generate { model, stream }) => gemini::request(&body, model, *stream),
+            (Api::Gemini, Ask::Answer | Ask::TokenCount) => gemini::request(&body, "", false),
+        };
+        record.model = Some(request.model.clone());
+        record.stream = request.stream;
+        record.tools = request.tools.iter().map(|tool| tool.name.clone()).collect();
+        record.prompt = request.prompt().map(|prompt| prompt.chars().take(MAX_PROMPT_CHARS).collect());
+        match ask {
+            Ask::TokenCount => {
+                let tokens = UsageFigures::default().input;
+                let count = match api {
+                    Api::Gemini => gemini::token_count(tokens),
+                    _ => json!({ "input_tokens": tokens }),
+                };
+                plain(Served::TokenCount, json_response(200, &count))
+            }
+            Ask::Answer | Ask::Generate { .. } => self.model_answer(&request, headers),
         }
     }
 }
@@ -325,18 +334,29 @@ fn is_coding_cli(headers: &HeaderMap) -> bool {
         .is_some_and(|agent| CODING_CLIS.iter().any(|name| agent.starts_with(name)))
 }
 
-fn models(anthropic: bool) -> Value {
-    if anthropic {
-        let data: Vec<Value> = MODELS
-            .iter()
-            .map(|id| json!({ "type": "model", "id": id, "display_name": id, "created_at": "2026-01-01T00:00:00Z" }))
-            .collect();
-        json!({ "data": data, "has_more": false, "first_id": MODELS.first(), "last_id": MODELS.last() })
-    } else {
-        let data: Vec<Value> = MODELS
-            .iter()
-            .map(|id| json!({ "id": id, "object": "model", "created": 1_767_225_600, "owned_by": "cloud-code-testkit" }))
-            .collect();
-        json!({ "object": "list", "data": data })
+fn models(api: Api) -> Value {
+    match api {
+        Api::Anthropic => {
+            let data: Vec<Value> = MODELS
+                .iter()
+                .map(|id| json!({ "type": "model", "id": id, "display_name": id, "created_at": "2026-01-01T00:00:00Z" }))
+                .collect();
+            json!({ "data": data, "has_more": false, "first_id": MODELS.first(), "last_id": MODELS.last() })
+        }
+        Api::OpenaiResponses | Api::OpenaiChat => {
+            let data: Vec<Value> = MODELS
+                .iter()
+                .map(|id| json!({ "id": id, "object": "model", "created": 1_767_225_600, "owned_by": "cloud-code-testkit" }))
+                .collect();
+            json!({ "object": "list", "data": data })
+        }
+        Api::Gemini => {
+            let methods = ["generateContent", "countTokens"];
+            let models: Vec<Value> = MODELS
+                .iter()
+                .map(|id| json!({ "name": format!("models/{id}"), "supportedGenerationMethods": methods }))
+                .collect();
+            json!({ "models": models })
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The scripts beside this crate, the sample repository, and the manifests of the coding CLIs: what others rely on.
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of a test fail as the test does")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -108,7 +108,9 @@ fn manifests() -> BTreeMap<String, CliManifest> {
 #[test]
 fn every_cli_has_a_manifest_that_the_contract_accepts() {
     let names: Vec<String> = manifests().into_keys().collect();
-    assert_eq!(names, ["claude-code", "codex", "command"]);
+    for expected in ["aider", "claude-code", "codex", "command", "gemini", "opencode", "qwen-code"] {
+        assert!(names.iter().any(|name| name == expected), "{expected} is missing: {names:?}");
+    }
 }
 
 /// The order in which a manifest's lists are put together decides what codex understands: `resume` is a
@@ -135,9 +137,11 @@ fn versions_are_pinned_in_one_place() {
     let text = std::fs::read_to_string(here("../../docker/versions.env")).expect("docker/versions.env");
     let pinned: Vec<(&str, &str)> =
         text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')).collect();
-    let names: Vec<&str> = pinned.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["CLAUDE_CODE_VERSION", "CODEX_VERSION"]);
-    for folder in ["base", "claude-code", "codex"] {
+    let names: BTreeSet<String> = pinned.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let fetched: Vec<String> = manifests().into_keys().filter(|name| name != "command").collect();
+    let expected = fetched.iter().map(|name| format!("{}_VERSION", name.to_uppercase().replace('-', "_")));
+    assert_eq!(names, expected.collect());
+    for folder in fetched.iter().map(String::as_str).chain(["base"]) {
         let dockerfile = std::fs::read_to_string(here("../../docker/agents").join(folder).join("Dockerfile"))
             .expect("a Dockerfile");
         for (_, version) in &pinned {

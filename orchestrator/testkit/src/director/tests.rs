@@ -1,5 +1,5 @@
 use super::*;
-use crate::conversation::{OfferedTool, ToolInput};
+use crate::conversation::OfferedTool;
 
 const SCRIPT: &str = "
 turns: [{run: one}, {run: two}, {say: done}]
@@ -20,11 +20,11 @@ fn user(text: &str) -> Entry {
 
 /// An answer with one call, as made at a position.
 fn called(position: usize) -> Entry {
-    Entry::Assistant { call_ids: vec![call_id("toolu_", position, 7)] }
+    Entry::Assistant { text: String::new(), call_ids: vec![call_id("toolu_", position, 7)] }
 }
 
 fn said() -> Entry {
-    Entry::Assistant { call_ids: vec![] }
+    Entry::Assistant { text: String::new(), call_ids: vec![] }
 }
 
 fn request(history: Vec<Entry>) -> ModelRequest {
@@ -32,10 +32,12 @@ fn request(history: Vec<Entry>) -> ModelRequest {
         api: Api::Anthropic,
         model: "any".to_owned(),
         stream: true,
+        stream_usage: true,
         max_tokens: Some(1000),
-        tools: vec![OfferedTool { name: "Bash".to_owned(), namespace: None, input: ToolInput::Json }],
+        tools: vec![OfferedTool::json("Bash", &serde_json::Value::Null)],
         history,
         working_directory: None,
+        surroundings: Vec::new(),
     }
 }
 

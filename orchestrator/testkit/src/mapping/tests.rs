@@ -6,6 +6,8 @@ fn offered(list: &[(&str, Option<&str>, ToolInput)]) -> Vec<OfferedTool> {
             name: (*name).to_owned(),
             namespace: namespace.map(str::to_owned),
             input: *input,
+            keys: Vec::new(),
+            required: Vec::new(),
         })
         .collect()
 }

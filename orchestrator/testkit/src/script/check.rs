@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::reply::HttpError;
+
 use super::raw::{RawHang, RawScenario, RawScript, RawTurn};
 use super::{
     Action, Answer, DEFAULT_SCENARIO, Fault, FaultKind, Scenario, Script, ScriptError, Step, Times,
@@ -127,9 +129,14 @@ fn action(raw: &RawTurn) -> Result<Option<Action>, TurnProblem> {
 }
 
 fn fault_kind(raw: &RawTurn) -> Result<Option<FaultKind>, TurnProblem> {
-    for (key, flag) in
-        [("cut", raw.cut), ("stream_error", raw.stream_error), ("out_of_credit", raw.out_of_credit)]
-    {
+    for (key, flag) in [
+        ("cut", raw.cut),
+        ("stream_error", raw.stream_error),
+        ("out_of_credit", raw.out_of_credit),
+        ("context_too_long", raw.context_too_long),
+        ("login_expired", raw.login_expired),
+        ("refuse", raw.refuse),
+    ] {
         if flag == Some(false) {
             return Err(TurnProblem::False(key));
         }
@@ -153,13 +160,18 @@ fn fault_kind(raw: &RawTurn) -> Result<Option<FaultKind>, TurnProblem> {
     let candidates = [
         (
             "status",
-            raw.status.map(|status| FaultKind::Status {
-                status,
-                retry_after: raw.retry_after,
-                error: raw.error.clone().unwrap_or_default(),
+            raw.status.map(|status| {
+                FaultKind::Status(HttpError {
+                    status,
+                    retry_after: raw.retry_after,
+                    text: raw.error.clone().unwrap_or_default(),
+                })
             }),
         ),
         ("out_of_credit", raw.out_of_credit.map(|_| FaultKind::OutOfCredit)),
+        ("context_too_long", raw.context_too_long.map(|_| FaultKind::ContextTooLong)),
+        ("login_expired", raw.login_expired.map(|_| FaultKind::LoginExpired)),
+        ("refuse", raw.refuse.map(|_| FaultKind::Refuse)),
         (
             "hang",
             raw.hang.map(|hang| match hang {
