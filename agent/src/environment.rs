@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cloud_code_task_schema::{CliManifest, CommitIdentity};
+use cloud_code_task_schema::{CliManifest, CommitSettings};
 
 use crate::secrets::Secrets;
 
@@ -46,7 +46,7 @@ pub(crate) fn shell() -> &'static str {
 }
 
 /// The environment of git and the verify commands: no credentials.
-pub(crate) fn plain(around: &Surroundings<'_>, identity: &CommitIdentity) -> BTreeMap<String, String> {
+pub(crate) fn plain(around: &Surroundings<'_>, identity: &CommitSettings) -> BTreeMap<String, String> {
     let mut env: BTreeMap<String, String> =
         FIXED.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let own = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -71,7 +71,7 @@ pub(crate) fn plain(around: &Surroundings<'_>, identity: &CommitIdentity) -> BTr
 /// The environment of the CLI itself: the plain one, the manifest's own variables, and the credentials.
 pub(crate) fn of_cli(
     around: &Surroundings<'_>,
-    identity: &CommitIdentity,
+    identity: &CommitSettings,
     secrets: &Secrets,
 ) -> BTreeMap<String, String> {
     let mut env = plain(around, identity);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use cloud_code_task_schema::CommitIdentity;
+use cloud_code_task_schema::CommitSettings;
 
 use crate::capture::{Keep, capture};
 use crate::parse::one_line;
@@ -22,7 +22,7 @@ const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 /// The version, as a number if the answer holds one.
 pub(crate) async fn ask(shared: Rc<Shared>) -> Option<String> {
     tokio::time::sleep(PROBE_DELAY).await;
-    let env = shared.plain_env(&CommitIdentity::default());
+    let env = shared.plain_env(&CommitSettings::default());
     let launch = Launch {
         argv: &shared.manifest.version,
         env: &env,

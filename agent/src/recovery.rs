@@ -25,6 +25,7 @@ pub(crate) fn bare_report(status: TaskReportStatus, attempt: u32) -> TaskReport 
         finished_at: None,
         current_step: None,
         session_id: None,
+        conversation: cloud_code_task_schema::Conversation::default(),
         model: None,
         usage: Usage::default(),
         exit: None,

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
 
-use cloud_code_task_schema::{CliManifest, CommitIdentity};
+use cloud_code_task_schema::{CliManifest, CommitSettings};
 use tokio::sync::Notify;
 
 use crate::environment::{self, Surroundings};
@@ -57,12 +57,12 @@ impl Shared {
     }
 
     /// The environment of the CLI, credentials included.
-    pub(crate) fn cli_env(&self, identity: &CommitIdentity) -> BTreeMap<String, String> {
+    pub(crate) fn cli_env(&self, identity: &CommitSettings) -> BTreeMap<String, String> {
         environment::of_cli(&self.surroundings(), identity, &self.secrets)
     }
 
     /// The environment of helpers, without credentials.
-    pub(crate) fn plain_env(&self, identity: &CommitIdentity) -> BTreeMap<String, String> {
+    pub(crate) fn plain_env(&self, identity: &CommitSettings) -> BTreeMap<String, String> {
         environment::plain(&self.surroundings(), identity)
     }
 

@@ -111,7 +111,8 @@ fn unexplained(evidence: &Evidence<'_>) -> Failure {
     };
     let kind = evidence.trouble.map_or(FailureKind::Crashed, |trouble| trouble.kind);
     let retry_after = evidence.trouble.and_then(|trouble| trouble.retry_after);
-    Failure { kind, message: format!("{how}{why}"), retry_after }
+    let resets_at = evidence.trouble.and_then(|trouble| trouble.resets_at);
+    Failure { kind, message: format!("{how}{why}"), retry_after, resets_at }
 }
 
 /// The end of a task whose run ended well, seen together with the worktree.

@@ -6,7 +6,7 @@ use crate::key_path::{Path, render};
 use crate::locate::Document;
 use crate::problem::{Problem, quoted};
 use crate::refusal::{did_you_mean, nearest};
-use crate::{CliManifest, CommitIdentity, Reporting, Task, Tasking};
+use crate::{CliManifest, CommitSettings, Reporting, Task, Tasking};
 
 /// Tasks of one issue. Beyond it the file outgrows its size limit anyway; a loop that adds tasks must end.
 const MAX_TASKS: usize = 1_000;
@@ -14,9 +14,14 @@ const MAX_TASKS: usize = 1_000;
 const MAX_VERIFY_ROUNDS: u32 = 10;
 /// Turns of the model. A run that needs more has lost its way, and a typing error must not cost a fortune.
 const MAX_TURNS: u32 = 10_000;
-/// Placeholders, each with the one list of a manifest in which the agent replaces it.
-const PLACEHOLDERS: [(&str, &str); 4] =
-    [("model", "model"), ("session_id", "resume"), ("max_turns", "max_turns"), ("base_url", "base_url")];
+/// Placeholders, each with the lists of a manifest in which the agent replaces it.
+const PLACEHOLDERS: [(&str, &[&str]); 5] = [
+    ("model", &["model"]),
+    ("session_id", &["resume", "session"]),
+    ("max_turns", &["max_turns"]),
+    ("max_cost_usd", &["max_cost"]),
+    ("base_url", &["base_url"]),
+];
 /// Problems told at once, as for the types.
 const MAX_PROBLEMS: usize = 20;
 
@@ -160,14 +165,27 @@ fn check_task(checks: &mut Checks<'_>, path: &Path<'_>, task: &Task) {
 /// Git drops these at the ends of a name, and refuses a name that has nothing else.
 const DROPPED_BY_GIT: &[char] = &['.', ',', ':', ';', '<', '>', '"', '\\', '\'', ' '];
 
-fn check_identity(checks: &mut Checks<'_>, path: &Path<'_>, identity: &CommitIdentity) {
-    for (key, text) in [("author_name", &identity.author_name), ("author_email", &identity.author_email)] {
+fn check_identity(checks: &mut Checks<'_>, path: &Path<'_>, commit: &CommitSettings) {
+    for (key, text) in [("author_name", &commit.author_name), ("author_email", &commit.author_email)] {
         let path = Path::Key(path, key);
         if text.contains(['<', '>']) || has_line_break(text) {
             let message = format!("{} has `<`, `>` or a line break in it", quoted(text));
             checks.refuse(&path, message, Some("git writes an author as `name <email>`"));
         } else if text.trim_matches(DROPPED_BY_GIT).is_empty() {
             checks.refuse(&path, "is empty", Some("git makes no commit without a name and an address"));
+        }
+    }
+    let list = Path::Key(path, "co_authors");
+    for (index, author) in commit.co_authors.iter().enumerate() {
+        let is_whole =
+            author.strip_suffix('>').and_then(|rest| rest.split_once(" <")).is_some_and(|(name, address)| {
+                !name.trim().is_empty()
+                    && !address.is_empty()
+                    && !format!("{name}{address}").contains(['<', '>'])
+            });
+        if !is_whole || has_line_break(author) {
+            let message = format!("{} is not written `Name <address>`", quoted(author));
+            checks.refuse(&Path::Index(&list, index), message, Some("it becomes a Co-authored-by trailer"));
         }
     }
 }
@@ -205,7 +223,9 @@ pub(crate) fn manifest(document: &Document<'_>, manifest: &CliManifest) -> Vec<P
         ("plan", manifest.plan.as_ref().unwrap_or(&none)),
         ("model", &manifest.model),
         ("resume", manifest.resume.as_ref().unwrap_or(&none)),
+        ("session", &manifest.session),
         ("max_turns", &manifest.max_turns),
+        ("max_cost", &manifest.max_cost),
         ("base_url", &manifest.base_url),
         ("tail", &manifest.tail),
         ("version", &manifest.version),
@@ -229,6 +249,22 @@ pub(crate) fn manifest(document: &Document<'_>, manifest: &CliManifest) -> Vec<P
     for (index, file) in manifest.home_files.iter().enumerate() {
         checks.relative(&Path::Index(&files, index), file, "write it as seen from HOME");
     }
+    let files = Path::Key(&root, "home_defaults");
+    for file in manifest.home_defaults.keys() {
+        checks.relative(&Path::Key(&files, file), file, "write it as seen from HOME");
+    }
+    if let Some(model) = &manifest.default_model {
+        checks.one_line(&Path::Key(&root, "default_model"), model);
+    }
+    let patterns = Path::Key(&root, "never_commit");
+    for (index, pattern) in manifest.never_commit.iter().enumerate() {
+        let path = Path::Index(&patterns, index);
+        checks.one_line(&path, pattern);
+        if pattern.starts_with('!') {
+            let hint = "what it names is committed anyway, unless another pattern matches";
+            checks.refuse(&path, "begins with `!`", Some(hint));
+        }
+    }
     checks.problems
 }
 
@@ -238,15 +274,20 @@ fn check_placeholders(checks: &mut Checks<'_>, list: &Path<'_>, key: &str, argum
             let shown = quoted(&format!("{{{word}}}"));
             let path = Path::Index(list, index);
             match PLACEHOLDERS.iter().find(|(known, _)| *known == word) {
-                Some((_, home)) if *home == key => {}
-                Some((_, home)) => {
-                    let hint = format!("it is replaced in the list `{home}` only");
+                Some((_, homes)) if homes.contains(&key) => {}
+                Some((_, homes)) => {
+                    let homes: Vec<String> = homes.iter().map(|home| format!("`{home}`")).collect();
+                    let lists = if homes.len() == 1 { "list" } else { "lists" };
+                    let hint = format!("it is replaced in the {lists} {} only", homes.join(" and "));
                     checks.refuse(&path, format!("{shown} has no value here"), Some(&hint));
                 }
                 None => {
                     let hint = match nearest(word, &PLACEHOLDERS.map(|(known, _)| known)) {
                         Some(near) => did_you_mean(&format!("{{{near}}}")),
-                        None => "known are `{model}`, `{session_id}`, `{max_turns}`, `{base_url}`".to_owned(),
+                        None => {
+                            "known are `{model}`, `{session_id}`, `{max_turns}`, `{max_cost_usd}`, `{base_url}`"
+                                .to_owned()
+                        }
                     };
                     checks.refuse(&path, format!("unknown placeholder {shown}"), Some(&hint));
                 }
@@ -254,7 +295,7 @@ fn check_placeholders(checks: &mut Checks<'_>, list: &Path<'_>, key: &str, argum
         }
     }
     // `resume` may do without: some CLIs go on with the last session of their HOME.
-    let needed = PLACEHOLDERS.iter().find(|(_, home)| *home == key && key != "resume");
+    let needed = PLACEHOLDERS.iter().find(|(_, homes)| homes.contains(&key) && key != "resume");
     if let Some((word, _)) = needed
         && !arguments.is_empty()
         && !arguments.iter().any(|argument| placeholders(argument).next().is_some())

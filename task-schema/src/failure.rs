@@ -1,5 +1,6 @@
 //! Why something ended badly, as a closed set that code branches on and people can act on.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::HumanDuration;
@@ -15,6 +16,8 @@ pub enum FailureKind {
     CliMissing,
     /// The provider refused the credentials, or there were none.
     Auth,
+    /// A login that once worked is no longer accepted; a person must log in again.
+    LoginExpired,
     /// The provider asked to slow down; `retry_after` says how long, when it said so.
     RateLimited,
     /// The account's usage window or credit is used up; only time or money helps.
@@ -23,6 +26,12 @@ pub enum FailureKind {
     Overloaded,
     /// The provider could not be reached or the connection broke.
     Network,
+    /// The conversation or the prompt exceeds what the model can read.
+    ContextTooLong,
+    /// The model or its provider declined to work on the content.
+    Refused,
+    /// The provider does not know the model that was asked for.
+    ModelUnknown,
     /// The task's wall clock ran out.
     Timeout,
     /// The CLI was silent and inactive for longer than `idle_timeout`.
@@ -41,6 +50,8 @@ pub enum FailureKind {
     VerifyFailed,
     /// The CLI claimed success and changed nothing.
     NoChanges,
+    /// A task that may only read changed files; nothing was committed.
+    NotReadOnly,
     /// The disk or a quota is full.
     DiskFull,
     /// The host refused what the agent left: a forbidden path, link, size or workflow change. Set by the host only.
@@ -51,14 +62,18 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind, in the order of the protocol page.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidTasking,
         Self::CliMissing,
         Self::Auth,
+        Self::LoginExpired,
         Self::RateLimited,
         Self::UsageLimit,
         Self::Overloaded,
         Self::Network,
+        Self::ContextTooLong,
+        Self::Refused,
+        Self::ModelUnknown,
         Self::Timeout,
         Self::Idle,
         Self::StartTimeout,
@@ -68,6 +83,7 @@ impl FailureKind {
         Self::Crashed,
         Self::VerifyFailed,
         Self::NoChanges,
+        Self::NotReadOnly,
         Self::DiskFull,
         Self::Rejected,
         Self::Internal,
@@ -81,6 +97,11 @@ impl FailureKind {
             Self::InvalidTasking
             | Self::CliMissing
             | Self::Auth
+            | Self::LoginExpired
+            | Self::ContextTooLong
+            | Self::Refused
+            | Self::ModelUnknown
+            | Self::NotReadOnly
             | Self::Timeout
             | Self::Oom
             | Self::Budget => false,
@@ -94,10 +115,14 @@ impl FailureKind {
             Self::InvalidTasking => "invalid_tasking",
             Self::CliMissing => "cli_missing",
             Self::Auth => "auth",
+            Self::LoginExpired => "login_expired",
             Self::RateLimited => "rate_limited",
             Self::UsageLimit => "usage_limit",
             Self::Overloaded => "overloaded",
             Self::Network => "network",
+            Self::ContextTooLong => "context_too_long",
+            Self::Refused => "refused",
+            Self::ModelUnknown => "model_unknown",
             Self::Timeout => "timeout",
             Self::Idle => "idle",
             Self::StartTimeout => "start_timeout",
@@ -107,6 +132,7 @@ impl FailureKind {
             Self::Crashed => "crashed",
             Self::VerifyFailed => "verify_failed",
             Self::NoChanges => "no_changes",
+            Self::NotReadOnly => "not_read_only",
             Self::DiskFull => "disk_full",
             Self::Rejected => "rejected",
             Self::Internal => "internal",
@@ -121,10 +147,18 @@ impl FailureKind {
             }
             Self::CliMissing => "build the CLI's image again, or name an image that has the program",
             Self::Auth => "set the provider's key in the environment of the orchestrator and run again",
+            Self::LoginExpired => {
+                "log in again with the CLI where its login was made, and put the new credentials in place"
+            }
             Self::RateLimited => "wait for the time the provider named, then run again",
             Self::UsageLimit => "wait for the usage window to reset, add credit, or choose another CLI",
             Self::Overloaded => "the provider is busy; run again later",
             Self::Network => "check that the container reaches the provider, then run again",
+            Self::ContextTooLong => {
+                "begin without the earlier conversation, shorten the task, or choose a model with a larger window"
+            }
+            Self::Refused => "word the task differently, or choose another model",
+            Self::ModelUnknown => "correct the model's name, or leave it out for the CLI's own default",
             Self::Timeout => "raise limits.timeout or split the task; the work so far is kept",
             Self::Idle => {
                 "look at the log's end for a hang; raise limits.idle_timeout if the CLI is slow by nature"
@@ -136,6 +170,7 @@ impl FailureKind {
             Self::Crashed => "look at the end of the attempt's log",
             Self::VerifyFailed => "look at the failing command's output in the report; the work is kept",
             Self::NoChanges => "say more precisely what should change, or check that it was not done already",
+            Self::NotReadOnly => "run it where the worktree is mounted read only, or in mode edit",
             Self::DiskFull => "free disk space on the host, then run again",
             Self::Rejected => "look at the named commit and path; a setting under `import` may allow it",
             Self::Internal => "report it with the two YAML files and the log",
@@ -160,11 +195,15 @@ pub struct Failure {
     /// How long the provider asked to wait, when it did.
     #[serde(default)]
     pub retry_after: Option<HumanDuration>,
+    /// When the account's usage window opens again, when the provider told.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
+    pub resets_at: Option<Timestamp>,
 }
 
 impl Failure {
     /// A failure without a wait.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None }
+        Self { kind, message: message.into(), retry_after: None, resets_at: None }
     }
 }

@@ -37,13 +37,15 @@ pub use files::{
 pub use manifest::{CliManifest, OutputFormat, PromptChannel};
 pub use problem::{Diagnostic, Diagnostics};
 pub use reporting::{
-    AgentInfo, AgentStatus, ChangeKind, CommitReport, CostSource, ExitReport, FileChange, Progress,
-    Reporting, TaskReport, TaskReportStatus, Usage, VerifyReport,
+    AgentInfo, AgentStatus, ChangeKind, CommitReport, Conversation, CostSource, ExitReport, FileChange,
+    Progress, Reporting, TaskReport, TaskReportStatus, Usage, VerifyReport,
 };
 pub use scalar::{BranchName, CliName, HumanDuration, InvalidScalar, TaskId, Usd};
 #[cfg(feature = "schema")]
 pub use schema::{SchemaKind, schema, schema_of};
-pub use tasking::{Assignment, CommitIdentity, Handoff, Limits, Mode, Priority, Task, TaskContext, Tasking};
+pub use tasking::{
+    Assignment, CommitSettings, CommitStyle, Handoff, Limits, Mode, Priority, Task, TaskContext, Tasking,
+};
 
 /// The only protocol version this crate reads and writes.
 pub const PROTOCOL_VERSION: u32 = 1;

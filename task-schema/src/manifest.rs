@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::CliName;
 
 /// The manifest of a coding CLI. Argument lists are appended to `command` in the order of the fields below;
-/// `{model}`, `{session_id}`, `{max_turns}` and `{base_url}` are replaced inside an argument, never split.
+/// `{model}`, `{session_id}`, `{max_turns}`, `{max_cost_usd}` and `{base_url}` are replaced inside an argument, which is
+/// never split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct CliManifest {
@@ -22,18 +23,28 @@ pub struct CliManifest {
     /// Added when the task may edit.
     #[serde(default)]
     pub edit: Vec<String>,
-    /// Added when the task may only read. Absent: the CLI has no read-only mode and such tasks are refused.
+    /// Added when the task may only read. Absent: the CLI has no read-only mode of its own; such a task runs with `edit`
+    /// where the worktree is mounted read only, and is refused elsewhere.
     #[serde(default)]
     pub plan: Option<Vec<String>>,
     /// Added when a model is named.
     #[serde(default)]
     pub model: Vec<String>,
+    /// Used when the task names no model, for CLIs that have no default of their own.
+    #[serde(default)]
+    pub default_model: Option<String>,
     /// Added when a session goes on. Absent: the CLI cannot resume.
     #[serde(default)]
     pub resume: Option<Vec<String>>,
+    /// Added when a session begins, with an id that the agent makes: for CLIs that name theirs late or never.
+    #[serde(default)]
+    pub session: Vec<String>,
     /// Added when turns are limited.
     #[serde(default)]
     pub max_turns: Vec<String>,
+    /// Added when money is limited.
+    #[serde(default)]
+    pub max_cost: Vec<String>,
     /// Added when the provider's address is set.
     #[serde(default)]
     pub base_url: Vec<String>,
@@ -46,7 +57,7 @@ pub struct CliManifest {
     /// Prints its version.
     #[serde(default)]
     pub version: Vec<String>,
-    /// Set in its environment.
+    /// Set in its environment. A value with `{base_url}` or `{model}` in it is set only when there is one.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Names of environment variables that hold credentials; any one of them is enough.
@@ -55,6 +66,12 @@ pub struct CliManifest {
     /// Credential files below HOME that do as well.
     #[serde(default)]
     pub home_files: Vec<String>,
+    /// Files written below HOME, with this content, when they are not there.
+    #[serde(default)]
+    pub home_defaults: BTreeMap<String, String>,
+    /// Patterns, as in `.gitignore`, of what the CLI drops into the worktree; never committed.
+    #[serde(default)]
+    pub never_commit: Vec<String>,
     /// The variable that names the provider's address.
     #[serde(default)]
     pub base_url_env: Option<String>,
@@ -87,6 +104,16 @@ pub enum OutputFormat {
     GeminiStreamJson,
     /// opencode's --format json.
     OpencodeJson,
+    /// Qwen Code's stream-json: like Claude's, with other totals and other ends.
+    QwenStreamJson,
+    /// GitHub Copilot's --output-format json.
+    CopilotJson,
+    /// Cline's --json.
+    ClineJson,
+    /// goose's stream-json.
+    GooseStreamJson,
+    /// aider's text: tokens, cost, edits and errors stand in known lines.
+    AiderText,
     /// Anything: only the exit code and the diff say how it went.
     #[default]
     Text,

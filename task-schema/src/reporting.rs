@@ -91,6 +91,9 @@ pub struct TaskReport {
     /// The CLI's own session id, for resume.
     #[serde(default)]
     pub session_id: Option<String>,
+    /// Whether an earlier conversation goes on in this task.
+    #[serde(default)]
+    pub conversation: Conversation,
     /// The model that answered, when the CLI said so.
     #[serde(default)]
     pub model: Option<String>,
@@ -160,6 +163,20 @@ impl TaskReportStatus {
             Self::Blocked | Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut => true,
         }
     }
+}
+
+/// How a task is tied to what was said before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Conversation {
+    /// Nothing was said before, or nothing of it was to go on.
+    #[default]
+    New,
+    /// The CLI's own session goes on.
+    Resumed,
+    /// The session could not go on; the prompt tells in short what was said and done.
+    Packet,
 }
 
 /// Tokens, turns and money. Absent counts were not reported by the CLI; they are not zero.

@@ -78,9 +78,9 @@ pub struct Task {
     #[serde(default = "default_verify_rounds")]
     #[cfg_attr(feature = "schema", schemars(range(max = 10)))]
     pub verify_rounds: u32,
-    /// Whose name stands on commits the agent makes.
+    /// How the agent commits what the CLI left.
     #[serde(default)]
-    pub commit: CommitIdentity,
+    pub commit: CommitSettings,
 }
 
 const fn default_verify_rounds() -> u32 {
@@ -151,18 +151,30 @@ impl TaskContext {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Handoff {
+    /// The CLI that left it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<CliName>,
     /// What it was to reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal: Option<String>,
+    /// The plan it followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// What was done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<String>,
+    /// What was tried and failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
     /// What is left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open: Vec<String>,
     /// Which checks fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_checks: Vec<String>,
+    /// What nobody answered yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<String>,
     /// `git diff --stat` of the work so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff_stat: Option<String>,
@@ -175,10 +187,12 @@ pub struct Handoff {
 pub struct Limits {
     /// Wall clock of the whole task. Default `1h`.
     pub timeout: HumanDuration,
-    /// Longest silence. Default `15m`.
+    /// Longest time without output, file changes and work of the processor. Default `15m`.
     pub idle_timeout: HumanDuration,
     /// Longest wait for the CLI's first output. Default `2m`.
     pub start_timeout: HumanDuration,
+    /// Longest run of one verify command. Default `10m`.
+    pub verify_timeout: HumanDuration,
     /// Most money; no limit when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_cost_usd: Option<Usd>,
@@ -194,28 +208,55 @@ impl Default for Limits {
             timeout: HumanDuration::from_secs(3600),
             idle_timeout: HumanDuration::from_secs(900),
             start_timeout: HumanDuration::from_secs(120),
+            verify_timeout: HumanDuration::from_secs(600),
             max_cost_usd: None,
             max_turns: None,
         }
     }
 }
 
-/// Whose name stands on commits the agent makes. No `<`, `>`, line break or NUL.
+/// How the agent commits what the CLI left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
-pub struct CommitIdentity {
-    /// Default `cloud-code`.
+pub struct CommitSettings {
+    /// Whose name stands on the commit: no `<`, `>`, line break or NUL. Default `cloud-code`.
     pub author_name: String,
-    /// Default `cloud-code@users.noreply.github.com`.
+    /// The address beside it. Default `cloud-code@users.noreply.github.com`.
     pub author_email: String,
+    /// How the first line of the message is written. Default `plain`.
+    #[serde(skip_serializing_if = "CommitStyle::is_default")]
+    pub style: CommitStyle,
+    /// `Name <address>` of each co-author, as trailers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub co_authors: Vec<String>,
 }
 
-impl Default for CommitIdentity {
+impl Default for CommitSettings {
     fn default() -> Self {
         Self {
             author_name: "cloud-code".to_owned(),
             author_email: "cloud-code@users.noreply.github.com".to_owned(),
+            style: CommitStyle::default(),
+            co_authors: Vec::new(),
         }
+    }
+}
+
+/// How the first line of a commit message is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum CommitStyle {
+    /// One line in the CLI's own words.
+    #[default]
+    Plain,
+    /// As conventionalcommits.org has it: `fix(login): reject an empty password`.
+    Conventional,
+}
+
+impl CommitStyle {
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Plain)
     }
 }

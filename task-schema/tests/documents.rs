@@ -420,7 +420,7 @@ home_files: [/etc/passwd, ../x, .ok/auth.json]
 ";
     insta::assert_snapshot!(manifest(text), @r#"
         cli.yaml:2:11: command[0]: is empty (name the program)
-        cli.yaml:2:15: command[1]: unknown placeholder `{prompt}` (known are `{model}`, `{session_id}`, `{max_turns}`, `{base_url}`)
+        cli.yaml:2:15: command[1]: unknown placeholder `{prompt}` (known are `{model}`, `{session_id}`, `{max_turns}`, `{max_cost_usd}`, `{base_url}`)
         cli.yaml:3:18: model[1]: unknown placeholder `{modle}` (did you mean `{model}`?)
         cli.yaml:4:8: plan[0]: `{model}` has no value here (it is replaced in the list `model` only)
         cli.yaml:4:8: plan[0]: unknown placeholder `{session}` (did you mean `{session_id}`?)

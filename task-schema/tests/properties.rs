@@ -7,11 +7,12 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use cloud_code_task_schema::{
-    AgentInfo, AgentStatus, Assignment, BranchName, ChangeKind, CliManifest, CliName, CommitIdentity,
-    CommitReport, CostSource, Event, EventKind, ExitReport, Failure, FailureKind, FileChange, Handoff,
-    HumanDuration, Limits, Mode, OutputFormat, Priority, Progress, PromptChannel, Reporting, SchemaKind,
-    Task, TaskContext, TaskId, TaskReport, TaskReportStatus, Tasking, Usage, Usd, VerifyReport, parse_event,
-    parse_manifest, parse_reporting, parse_strict, parse_tasking, schema, schema_of, to_yaml,
+    AgentInfo, AgentStatus, Assignment, BranchName, ChangeKind, CliManifest, CliName, CommitReport,
+    CommitSettings, CommitStyle, Conversation, CostSource, Event, EventKind, ExitReport, Failure,
+    FailureKind, FileChange, Handoff, HumanDuration, Limits, Mode, OutputFormat, Priority, Progress,
+    PromptChannel, Reporting, SchemaKind, Task, TaskContext, TaskId, TaskReport, TaskReportStatus, Tasking,
+    Usage, Usd, VerifyReport, parse_event, parse_manifest, parse_reporting, parse_strict, parse_tasking,
+    schema, schema_of, to_yaml,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -87,9 +88,13 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
-fn identity() -> impl Strategy<Value = CommitIdentity> {
+fn identity() -> impl Strategy<Value = CommitSettings> {
     let text = || line().prop_map(|text| format!("x{}", text.replace(['<', '>'], "")));
-    (text(), text()).prop_map(|(author_name, author_email)| CommitIdentity { author_name, author_email })
+    let style = select(vec![CommitStyle::Plain, CommitStyle::Conventional]);
+    let co_authors = vec("[a-zA-Z][a-z ]{0,8} <[a-z]{1,8}@x>", 0..2);
+    (text(), text(), style, co_authors).prop_map(|(author_name, author_email, style, co_authors)| {
+        CommitSettings { author_name, author_email, style, co_authors }
+    })
 }
 
 fn relative() -> impl Strategy<Value = String> {
@@ -136,17 +141,19 @@ fn usd() -> impl Strategy<Value = Usd> {
 }
 
 prop_compose! {
-    fn handoff()(goal in option::of(text()), done in vec(text(), 0..3), open in vec(text(), 0..3),
-                 failed_checks in vec(text(), 0..3), diff_stat in option::of(text())) -> Handoff {
-        Handoff { goal, done, open, failed_checks, diff_stat }
+    fn handoff()(from in option::of(cli_name()), (goal, plan) in (option::of(text()), option::of(text())),
+                 (done, failed, open) in (vec(text(), 0..3), vec(text(), 0..3), vec(text(), 0..3)),
+                 (failed_checks, questions) in (vec(text(), 0..3), vec(text(), 0..3)),
+                 diff_stat in option::of(text())) -> Handoff {
+        Handoff { from, goal, plan, done, failed, open, failed_checks, questions, diff_stat }
     }
 }
 
 prop_compose! {
-    fn limits()(timeout in duration(), idle_timeout in duration(), start_timeout in duration(),
+    fn limits()(timeout in duration(), idle_timeout in duration(), start_timeout in duration(), verify_timeout in duration(),
                 cost in option::of(usd()), max_turns in option::of(1..=10_000u32)) -> Limits {
         let max_cost_usd = cost.filter(|cost| cost.as_f64() > 0.0);
-        Limits { timeout, idle_timeout, start_timeout, max_cost_usd, max_turns }
+        Limits { timeout, idle_timeout, start_timeout, verify_timeout, max_cost_usd, max_turns }
     }
 }
 
@@ -188,11 +195,8 @@ prop_compose! {
 fn failure() -> impl Strategy<Value = Failure> {
     let kinds =
         select(vec![FailureKind::Auth, FailureKind::RateLimited, FailureKind::Oom, FailureKind::Internal]);
-    (kinds, text(), option::of(duration())).prop_map(|(kind, message, retry_after)| Failure {
-        kind,
-        message,
-        retry_after,
-    })
+    (kinds, text(), option::of(duration()), option::of(time()))
+        .prop_map(|(kind, message, retry_after, resets_at)| Failure { kind, message, retry_after, resets_at })
 }
 
 prop_compose! {
@@ -227,6 +231,7 @@ prop_compose! {
     fn task_report()(
         (status, attempt, started_at, finished_at) in (status(), 1..u32::MAX, option::of(time()), option::of(time())),
         (current_step, session_id, model, usage) in (option::of(text()), option::of(text()), option::of(text()), usage()),
+        conversation in select(vec![Conversation::New, Conversation::Resumed, Conversation::Packet]),
         (exit, failure, summary, commit_message) in
             (option::of(exit()), option::of(failure()), option::of(text()), option::of(text())),
         (commits, head) in (vec((text(), text()), 0..2), option::of(text())),
@@ -241,7 +246,7 @@ prop_compose! {
         let files_modified = files.into_iter().map(file).collect();
         let verify = verify.into_iter().map(ran).collect();
         let progress = progress.into_iter().map(|(at, message)| Progress { at, message }).collect();
-        TaskReport { status, attempt, started_at, finished_at, current_step, session_id, model, usage, exit, failure,
+        TaskReport { status, attempt, started_at, finished_at, current_step, session_id, conversation, model, usage, exit, failure,
                      summary, commit_message, commits, head, files_modified, verify, questions, progress }
     }
 }
@@ -285,13 +290,17 @@ prop_compose! {
         (edit, plan, tail) in (arguments(), option::of(arguments()), arguments()),
         (model, resume, max_turns, base_url) in (arguments_with("{model}"), option::of(arguments_with("{session_id}")),
                                                  arguments_with("{max_turns}"), arguments_with("{base_url}")),
+        (session, max_cost) in (arguments_with("{session_id}"), arguments_with("{max_cost_usd}")),
+        default_model in option::of("[a-z]{1,8}"),
+        (home_defaults, never_commit) in (btree_map(relative(), text(), 0..3), vec("[.a-z*/]{1,8}", 0..3)),
         output in select(vec![OutputFormat::ClaudeStreamJson, OutputFormat::CodexJsonl, OutputFormat::Text]),
         version in vec("[a-z-]{1,8}", 0..3),
         (env, credentials) in (btree_map(variable(), text(), 0..3), vec(variable(), 0..3)),
         (home_files, base_url_env) in (vec(relative(), 0..3), option::of(variable())),
     ) -> CliManifest {
         let command = std::iter::once(program).chain(more).collect();
-        CliManifest { name, command, prompt, edit, plan, model, resume, max_turns, base_url, tail, output, version, env,
+        CliManifest { name, command, prompt, edit, plan, model, default_model, resume, session, max_turns, max_cost, base_url, tail,
+                      output, version, env, home_defaults, never_commit,
                       credentials, home_files, base_url_env }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cloud_code_task_schema::{
-    Assignment, CommitIdentity, ControlDir, Limits, MAX_YAML_BYTES, Mode, PROTOCOL_VERSION, Priority,
+    Assignment, CommitSettings, ControlDir, Limits, MAX_YAML_BYTES, Mode, PROTOCOL_VERSION, Priority,
     ReadError, Reporting, TASKING_FILE, Task, TaskContext, TaskReport, Tasking, parse_reporting, read_capped,
     to_yaml,
 };
@@ -152,6 +152,6 @@ fn task(number: usize) -> Result<Task> {
         limits: Limits::default(),
         verify: Vec::new(),
         verify_rounds: 0,
-        commit: CommitIdentity::default(),
+        commit: CommitSettings::default(),
     })
 }

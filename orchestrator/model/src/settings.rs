@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cloud_code_task_schema::{BranchName, CliName, CommitIdentity, HumanDuration, Limits, Usd};
+use cloud_code_task_schema::{BranchName, CliName, CommitSettings, HumanDuration, Limits, Usd};
 use serde::{Deserialize, Serialize};
 
 use crate::ByteSize;
@@ -85,7 +85,7 @@ pub struct ProjectSettings {
     /// Names of variables in the orchestrator's environment that the CLI gets as secrets, besides its manifest's.
     pub secrets: Vec<String>,
     /// Whose name stands on commits the agent makes.
-    pub commit: Option<CommitIdentity>,
+    pub commit: Option<CommitSettings>,
     /// What an import refuses.
     pub import: ImportSettings,
 }
@@ -101,6 +101,8 @@ pub struct LimitSettings {
     pub idle_timeout: Option<HumanDuration>,
     /// Longest wait for the first output. Default `2m`.
     pub start_timeout: Option<HumanDuration>,
+    /// Longest run of one verify command. Default `10m`.
+    pub verify_timeout: Option<HumanDuration>,
     /// Most money; no limit when absent.
     pub max_cost_usd: Option<Usd>,
     /// Most turns of the model.
@@ -268,7 +270,7 @@ pub struct ProjectPlan {
     /// Names of further secret variables. Names only: the values are read when the container starts.
     pub secrets: Vec<String>,
     /// Whose name stands on commits.
-    pub commit: CommitIdentity,
+    pub commit: CommitSettings,
     /// What an import refuses.
     pub import: ImportPolicy,
 }
@@ -314,6 +316,7 @@ impl ProjectSettings {
                 timeout: self.limits.timeout.or(base.limits.timeout),
                 idle_timeout: self.limits.idle_timeout.or(base.limits.idle_timeout),
                 start_timeout: self.limits.start_timeout.or(base.limits.start_timeout),
+                verify_timeout: self.limits.verify_timeout.or(base.limits.verify_timeout),
                 max_cost_usd: self.limits.max_cost_usd.or(base.limits.max_cost_usd),
                 max_turns: self.limits.max_turns.or(base.limits.max_turns),
             },
@@ -353,6 +356,7 @@ impl ProjectSettings {
                 timeout: self.limits.timeout.unwrap_or(limits.timeout),
                 idle_timeout: self.limits.idle_timeout.unwrap_or(limits.idle_timeout),
                 start_timeout: self.limits.start_timeout.unwrap_or(limits.start_timeout),
+                verify_timeout: self.limits.verify_timeout.unwrap_or(limits.verify_timeout),
                 max_cost_usd: self.limits.max_cost_usd,
                 max_turns: self.limits.max_turns,
             },
