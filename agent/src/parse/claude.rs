@@ -31,8 +31,8 @@ pub(super) struct ClaudeParser {
     seen_messages: VecDeque<u64>,
     in_flight: Usage,
     turns_told: u32,
-    /// It sends an API key, not the token of a login.
-    has_api_key: bool,
+    /// It sends the token of a login, not an API key.
+    has_login: bool,
     /// The content was refused, by the model or by a filter.
     refusal: Option<Failure>,
 }
@@ -90,7 +90,7 @@ impl ClaudeParser {
                 // After a result, a new `init` opens another turn (a background command ended): not settled any more.
                 self.record.goes_on();
                 self.refusal = None;
-                self.has_api_key = !matches!(text_at(value, "apiKeySource"), "" | "none");
+                self.has_login = text_at(value, "apiKeySource") == "none";
                 self.record.session(text_at(value, "session_id"));
                 self.record.version(text_at(value, "claude_code_version"));
                 self.record.model(text_at(value, "model"));
@@ -135,7 +135,7 @@ impl ClaudeParser {
                 count_at(value, "retry_delay_ms").map(|ms| HumanDuration::from_secs(ms.div_ceil(1000)));
         }
         let is_refusal = matches!(kind, FailureKind::Auth | FailureKind::LoginExpired);
-        if is_refusal && (self.has_api_key || attempt >= REFUSALS_OF_A_LOGIN) {
+        if is_refusal && (!self.has_login || attempt >= REFUSALS_OF_A_LOGIN) {
             // Claude would try eleven times over three minutes; a refused key does not become valid.
             self.record.refuse(failure.clone());
         }
@@ -183,7 +183,7 @@ impl ClaudeParser {
     /// A token that is not accepted was once: nobody types one in.
     fn key_or_login(&self, kind: FailureKind, status: Option<u16>) -> FailureKind {
         match (kind, status) {
-            (FailureKind::Auth, Some(401)) if !self.has_api_key => FailureKind::LoginExpired,
+            (FailureKind::Auth, Some(401)) if self.has_login => FailureKind::LoginExpired,
             _ => kind,
         }
     }
