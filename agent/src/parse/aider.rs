@@ -130,7 +130,7 @@ impl AiderParser {
             || line.ends_with(" reflections allowed, stopping.")
         {
             self.record.warn(line);
-        } else if !is_between(line) {
+        } else if self.record.is_speaking() || !is_between(line) {
             self.record.say_piece(line);
             self.record.say_piece("\n");
         }

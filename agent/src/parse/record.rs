@@ -114,6 +114,11 @@ impl Record {
         self.pieces.push_str(piece.get(..piece.floor_char_boundary(room)).unwrap_or_default());
     }
 
+    /// Pieces were said that are no message yet.
+    pub(super) const fn is_speaking(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
     pub(super) fn finish_pieces(&mut self) {
         let pieces = std::mem::take(&mut self.pieces);
         if !pieces.trim().is_empty() {

@@ -387,8 +387,17 @@ fn a_token_of_github_is_renewed_and_a_key_of_the_user_is_not() {
 #[test]
 fn aider_stops_for_nothing_but_an_answer() {
     let banner = "Repo-map: using 4096 tokens, auto refresh";
-    let question = [banner, "", "Which file?", "", "Tokens: 2.5k sent, 42 received."];
-    let done = Some(Answer::Done { text: "Which file?".to_owned() });
+    let question = [
+        banner,
+        "Added a.py to the chat.",
+        "",
+        "Two fit.",
+        "",
+        "Added or old?",
+        "",
+        "Tokens: 2.5k sent, 42 received.",
+    ];
+    let done = Some(Answer::Done { text: "Two fit.\n\nAdded or old?".to_owned() });
     assert_eq!(after(OutputFormat::AiderText, &question), (done, false));
     assert_eq!(after(OutputFormat::AiderText, &[banner, ""]).0, None, "nothing was answered");
     let code =
