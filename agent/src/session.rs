@@ -22,7 +22,7 @@ use crate::drive::{Driven, Driver, over_budget};
 use crate::finish::{Finish, Staging, finish};
 use crate::git::{Git, GitError};
 use crate::journal::Subject;
-use crate::parse::{FormatSupport, Parser};
+use crate::parse::Parser;
 use crate::process::{Child, Input, Launch};
 use crate::prompt::{self, Occasion};
 use crate::raw_log::RawLog;
@@ -250,13 +250,7 @@ impl Attempt<'_> {
         let command = shown.iter().map(|argument| shared.masker.mask(argument)).collect();
         shared.journal().event(Some(self.subject), EventKind::CliStarted { command, pid });
         self.open_log();
-        let (mut parser, support) = Parser::new(shared.manifest.output);
-        if support == FormatSupport::ReadAsText {
-            self.warn(
-                "cli.yaml names an output format this agent has no parser for; it is read as plain text"
-                    .to_owned(),
-            );
-        }
+        let mut parser = Parser::new(shared.manifest.output);
         let stdin_text = if input == Input::Pipe { text.as_bytes() } else { &[] };
         let driver =
             Driver::new(shared, self.subject, &self.task.limits, &mut parser, &mut self.meter, &mut self.log);

@@ -20,6 +20,8 @@ pub(crate) struct UsageMeter {
     /// The session that is metered now, once its id is known.
     session_id: Option<String>,
     in_flight: Usage,
+    /// Of this process, from a CLI that counts each process anew.
+    process: Usage,
     turns: Option<u32>,
     floor: Usage,
 }
@@ -72,6 +74,7 @@ impl UsageMeter {
     pub(crate) fn read(&mut self, reading: UsageReading) {
         match reading {
             UsageReading::InFlight(usage) => self.in_flight = usage,
+            UsageReading::ProcessTotal(usage) => self.process = usage,
             UsageReading::SessionTotal(usage) => {
                 if let Some(turns) = usage.turns {
                     self.turns = Some(self.turns.unwrap_or(0).saturating_add(turns));
@@ -87,6 +90,7 @@ impl UsageMeter {
         self.floor = self.total();
         self.turns = self.floor.turns;
         self.in_flight.turns = None;
+        self.process = Usage::default();
     }
 
     /// What the task used so far.
@@ -96,8 +100,10 @@ impl UsageMeter {
             Some(total) => total.clone(),
             None => Usage::default(),
         };
-        let mut usage = larger(&sum(&sum(&self.carried, &session), &self.in_flight), &self.floor);
-        usage.turns = add(self.turns, self.in_flight.turns, u32::saturating_add);
+        let before = larger(&sum(&sum(&self.carried, &session), &self.in_flight), &self.floor);
+        let mut usage = sum(&before, &self.process);
+        let turns = add(self.turns, self.in_flight.turns, u32::saturating_add);
+        usage.turns = add(turns, self.process.turns, u32::saturating_add);
         usage.cost_source = if usage.cost_usd.is_some() { CostSource::Reported } else { CostSource::Unknown };
         usage
     }

@@ -4,13 +4,28 @@
 //! leaves out, because new event types appear in every release of every CLI. It must not decide how a task ended;
 //! that is `verdict.rs`, which also sees the exit code and the worktree.
 
+mod aider;
 mod claude;
+mod cline;
 mod codex;
+mod copilot;
+mod gemini;
+mod goose;
+mod json;
+mod opencode;
+mod qwen;
+mod record;
 mod text;
 #[cfg(test)]
 mod transcript_tests;
+mod trouble;
+#[cfg(test)]
+mod unhappy_tests;
+mod waits;
 
 use cloud_code_task_schema::{EventKind, Failure, OutputFormat, Usage};
+
+use record::Record;
 
 /// Longest text in an event. Six times this (the worst JSON escaping) still fits an event line with its frame.
 const MAX_TEXT_BYTES: usize = 8 * 1024;
@@ -39,10 +54,12 @@ pub(crate) enum Signal {
 /// A usage figure, by what it counts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum UsageReading {
-    /// What this process used since its last total; replaced by the next reading.
+    /// What this process used since its last total; replaced by the next reading. A total will say it again.
     InFlight(Usage),
     /// The whole session so far, earlier processes included; only `turns` counts since the last total.
     SessionTotal(Usage),
+    /// All that this process used so far; a later process of the same session begins at zero. Replaced by the next.
+    ProcessTotal(Usage),
 }
 
 /// How the CLI itself says it ended.
@@ -69,91 +86,156 @@ pub(crate) enum Settled {
 }
 
 /// A parser by output format. Closed set: a new format is new code.
-pub(crate) enum Parser {
-    /// Claude Code's stream-json.
+pub(crate) struct Parser(Format);
+
+enum Format {
     Claude(claude::ClaudeParser),
-    /// Codex's --json.
     Codex(codex::CodexParser),
-    /// Anything.
+    Gemini(gemini::GeminiParser),
+    Opencode(opencode::OpencodeParser),
+    Qwen(qwen::QwenParser),
+    Copilot(copilot::CopilotParser),
+    Cline(cline::ClineParser),
+    Goose(goose::GooseParser),
+    Aider(aider::AiderParser),
     Text(text::TextParser),
 }
 
+/// What one format knows. Whatever a line means is told to the [`Record`], which hands it on.
+trait Reader {
+    fn record(&self) -> &Record;
+
+    fn record_mut(&mut self) -> &mut Record;
+
+    /// Reads one line of standard output.
+    fn read(&mut self, line: &str);
+
+    /// Reads one line of standard error.
+    fn read_stderr(&mut self, line: &str) {
+        let _ = line;
+    }
+
+    /// How the CLI itself says it ended.
+    fn answer(&self) -> Option<Answer> {
+        self.record().answer().cloned()
+    }
+
+    /// The model's last words.
+    fn last_words(&self) -> Option<String> {
+        self.record().last_words()
+    }
+
+    /// Whether the CLI has said its last word.
+    fn settled(&self) -> Settled {
+        if self.record().answer().is_some() { Settled::Yes } else { Settled::No }
+    }
+
+    /// What an exit code means for this CLI, where it means more than well or badly.
+    fn of_exit(&self, code: i32) -> Option<Failure> {
+        let _ = code;
+        None
+    }
+}
+
 impl Parser {
-    /// The parser of a format, and whether that format is understood.
-    pub(crate) fn new(format: OutputFormat) -> (Self, FormatSupport) {
-        match format {
-            OutputFormat::ClaudeStreamJson => {
-                (Self::Claude(claude::ClaudeParser::default()), FormatSupport::Full)
-            }
-            OutputFormat::CodexJsonl => (Self::Codex(codex::CodexParser::default()), FormatSupport::Full),
-            OutputFormat::Text => (Self::Text(text::TextParser::default()), FormatSupport::Full),
-            OutputFormat::GeminiStreamJson | OutputFormat::OpencodeJson => {
-                (Self::Text(text::TextParser::default()), FormatSupport::ReadAsText)
-            }
-        }
+    /// The parser of a format.
+    pub(crate) fn new(format: OutputFormat) -> Self {
+        Self(match format {
+            OutputFormat::ClaudeStreamJson => Format::Claude(claude::ClaudeParser::default()),
+            OutputFormat::CodexJsonl => Format::Codex(codex::CodexParser::default()),
+            OutputFormat::GeminiStreamJson => Format::Gemini(gemini::GeminiParser::default()),
+            OutputFormat::OpencodeJson => Format::Opencode(opencode::OpencodeParser::default()),
+            OutputFormat::QwenStreamJson => Format::Qwen(qwen::QwenParser::default()),
+            OutputFormat::CopilotJson => Format::Copilot(copilot::CopilotParser::default()),
+            OutputFormat::ClineJson => Format::Cline(cline::ClineParser::default()),
+            OutputFormat::GooseStreamJson => Format::Goose(goose::GooseParser::default()),
+            OutputFormat::AiderText => Format::Aider(aider::AiderParser::default()),
+            OutputFormat::Text => Format::Text(text::TextParser::default()),
+        })
     }
 
     /// Reads one line of standard output.
     pub(crate) fn read(&mut self, line: &str) -> Vec<Signal> {
-        match self {
-            Self::Claude(parser) => parser.read(line),
-            Self::Codex(parser) => parser.read(line),
-            Self::Text(parser) => parser.read(line),
-        }
+        let reader = self.reader_mut();
+        reader.read(line);
+        reader.record_mut().take_signals()
+    }
+
+    /// Reads one line of standard error. Most CLIs print chatter there, some the only word about what went wrong.
+    pub(crate) fn read_stderr(&mut self, line: &str) -> Vec<Signal> {
+        let reader = self.reader_mut();
+        reader.read_stderr(line);
+        reader.record_mut().take_signals()
     }
 
     /// How the CLI itself says it ended; `None` when it never said.
     pub(crate) fn answer(&self) -> Option<Answer> {
-        match self {
-            Self::Claude(parser) => parser.answer(),
-            Self::Codex(parser) => parser.answer(),
-            Self::Text(_) => None,
-        }
+        self.reader().answer()
     }
 
     /// The model's last words, also when no final event came.
     pub(crate) fn last_words(&self) -> Option<String> {
-        match self {
-            Self::Claude(parser) => parser.last_words(),
-            Self::Codex(parser) => parser.last_words(),
-            Self::Text(parser) => parser.last_words(),
-        }
+        self.reader().last_words()
     }
 
-    /// The last trouble with the provider that the CLI told of and may have overcome.
+    /// The trouble with the provider that the CLI told of and has not overcome, as far as is known.
     pub(crate) fn trouble(&self) -> Option<Failure> {
-        match self {
-            Self::Claude(parser) => parser.trouble(),
-            Self::Codex(parser) => parser.trouble(),
-            Self::Text(_) => None,
+        self.reader().record().trouble().cloned()
+    }
+
+    /// Answers of the model in this process so far, those of its helper agents apart; `None` when the format does not
+    /// tell.
+    pub(crate) fn turns(&self) -> Option<u32> {
+        match self.0 {
+            Format::Text(_) => None,
+            _ => Some(self.reader().record().turns()),
         }
     }
 
-    /// Whether a run of this format ends with an event that says how it went.
+    /// What an exit without an answer means, by the CLI's own exit codes.
+    pub(crate) fn of_exit(&self, code: i32) -> Option<Failure> {
+        self.reader().of_exit(code)
+    }
+
+    /// Whether a good run of this format always says so: without such a word, exit code 0 proves nothing.
     pub(crate) const fn ends_with_an_answer(&self) -> bool {
-        match self {
-            Self::Claude(_) | Self::Codex(_) => true,
-            Self::Text(_) => false,
-        }
+        !matches!(self.0, Format::Text(_))
     }
 
     /// Whether the CLI has said its last word.
     pub(crate) fn settled(&self) -> Settled {
-        match self {
-            Self::Claude(parser) => parser.settled(),
-            Self::Codex(parser) => parser.settled(),
-            Self::Text(_) => Settled::No,
+        self.reader().settled()
+    }
+
+    fn reader(&self) -> &dyn Reader {
+        match &self.0 {
+            Format::Claude(reader) => reader,
+            Format::Codex(reader) => reader,
+            Format::Gemini(reader) => reader,
+            Format::Opencode(reader) => reader,
+            Format::Qwen(reader) => reader,
+            Format::Copilot(reader) => reader,
+            Format::Cline(reader) => reader,
+            Format::Goose(reader) => reader,
+            Format::Aider(reader) => reader,
+            Format::Text(reader) => reader,
         }
     }
-}
 
-/// Whether a format is understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FormatSupport {
-    /// Events are parsed.
-    Full,
-    /// There is no parser yet: only exit code and diff count.
-    ReadAsText,
+    fn reader_mut(&mut self) -> &mut dyn Reader {
+        match &mut self.0 {
+            Format::Claude(reader) => reader,
+            Format::Codex(reader) => reader,
+            Format::Gemini(reader) => reader,
+            Format::Opencode(reader) => reader,
+            Format::Qwen(reader) => reader,
+            Format::Copilot(reader) => reader,
+            Format::Cline(reader) => reader,
+            Format::Goose(reader) => reader,
+            Format::Aider(reader) => reader,
+            Format::Text(reader) => reader,
+        }
+    }
 }
 
 /// The beginning of a text, at a character boundary, with a note when something is missing.

@@ -1,8 +1,9 @@
 //! Plain text: nothing is known but what was printed. The raw log has all of it; the event log gets a bounded part.
 
-use cloud_code_task_schema::EventKind;
+use std::collections::VecDeque;
 
-use super::{Signal, clip, one_line};
+use super::Reader;
+use super::record::Record;
 
 /// What one process may add to the event log. The raw log has everything; a build that prints a gigabyte would
 /// otherwise fill the disk twice.
@@ -13,15 +14,24 @@ const LAST_LINES: usize = 20;
 const LAST_BYTES: usize = 4 * 1024;
 
 #[derive(Default)]
-pub(crate) struct TextParser {
+pub(super) struct TextParser {
+    record: Record,
     sent: usize,
-    last: std::collections::VecDeque<String>,
+    last: VecDeque<String>,
 }
 
-impl TextParser {
-    pub(super) fn read(&mut self, line: &str) -> Vec<Signal> {
+impl Reader for TextParser {
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    fn read(&mut self, line: &str) {
         if line.trim().is_empty() {
-            return Vec::new();
+            return;
         }
         self.last.push_back(super::clip_to(line, LAST_BYTES));
         while self.last.len() > LAST_LINES
@@ -30,21 +40,18 @@ impl TextParser {
             self.last.pop_front();
         }
         if self.sent >= MAX_EVENT_TEXT_BYTES {
-            return Vec::new();
+            return;
         }
-        let text = clip(line);
-        self.sent += text.len();
-        let mut signals = vec![Signal::Step(one_line(line)), Signal::Event(EventKind::Message { text })];
+        self.sent += super::clip(line).len();
+        self.record.mutter(line);
         if self.sent >= MAX_EVENT_TEXT_BYTES {
-            let message = format!(
+            self.record.warn(&format!(
                 "only the first {MAX_EVENT_TEXT_BYTES} bytes of output are events; the raw log has the rest"
-            );
-            signals.push(Signal::Event(EventKind::Warning { message }));
+            ));
         }
-        signals
     }
 
-    pub(super) fn last_words(&self) -> Option<String> {
+    fn last_words(&self) -> Option<String> {
         (!self.last.is_empty()).then(|| self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n"))
     }
 }

@@ -1,25 +1,71 @@
 //! Recorded runs of the real CLIs through the parsers: what they mean, and how they end.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cloud_code_task_schema::{ExitReport, Limits, Usage};
-use proptest::prelude::*;
 
 use super::*;
 use crate::usage::UsageMeter;
 use crate::verdict::{Evidence, MemoryKill, RunEnd, judge};
 
-/// Exit codes of the recorded runs that did not exit as their answer suggests.
-const EXITS: [(&str, i32); 3] = [("claude/x_sigint", 0), ("claude/x_sigterm", 143), ("codex/x_sigterm", 143)];
+/// A format, and the folder of its recorded runs.
+const FORMATS: [(OutputFormat, &str); 9] = [
+    (OutputFormat::ClaudeStreamJson, "claude"),
+    (OutputFormat::CodexJsonl, "codex"),
+    (OutputFormat::GeminiStreamJson, "gemini"),
+    (OutputFormat::OpencodeJson, "opencode"),
+    (OutputFormat::QwenStreamJson, "qwen"),
+    (OutputFormat::CopilotJson, "copilot"),
+    (OutputFormat::ClineJson, "cline"),
+    (OutputFormat::GooseStreamJson, "goose"),
+    (OutputFormat::AiderText, "aider"),
+];
 
-fn lines(case: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/transcripts/{case}.jsonl"));
-    std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts")
 }
 
-fn format_of(case: &str) -> OutputFormat {
-    if case.starts_with("claude") { OutputFormat::ClaudeStreamJson } else { OutputFormat::CodexJsonl }
+/// One recorded run.
+struct Run {
+    format: OutputFormat,
+    case: String,
+    out: Vec<String>,
+    err: Vec<String>,
+    /// Its exit code, or minus the signal that ended it.
+    exit: i32,
+}
+
+fn run(cli: &str, case: &str) -> Run {
+    let (format, _) = FORMATS.into_iter().find(|(_, folder)| *folder == cli).unwrap();
+    let ending = if format == OutputFormat::AiderText { "txt" } else { "jsonl" };
+    let lines = |ending: &str| {
+        let text = std::fs::read_to_string(folder().join(format!("{cli}/{case}.{ending}")));
+        text.map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let exits = std::fs::read_to_string(folder().join("exits.tsv")).unwrap();
+    let row = exits.lines().find_map(|line| line.strip_prefix(&format!("{cli}\t{case}\t")));
+    let exit = row.unwrap_or_else(|| panic!("exits.tsv has no {cli}/{case}")).parse().unwrap();
+    // A run that wrote nothing to standard error has no such file.
+    let err = lines("stderr.txt").unwrap_or_default();
+    Run { format, case: case.to_owned(), out: lines(ending).unwrap(), err, exit }
+}
+
+fn runs(cli: &str) -> Vec<Run> {
+    let names = std::fs::read_dir(folder().join(cli)).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut cases: Vec<String> = names
+        .map(|name| name.into_string().unwrap())
+        .filter(|name| !name.ends_with(".stderr.txt"))
+        .map(|name| name.split('.').next().unwrap().to_owned())
+        .collect();
+    cases.sort();
+    assert!(cases.len() >= 15, "only {} transcripts of {cli}", cases.len());
+    cases.iter().map(|case| run(cli, case)).collect()
+}
+
+fn lines(case: &str) -> Vec<String> {
+    let (cli, case) = case.split_once('/').unwrap();
+    run(cli, case).out
 }
 
 fn shown(usage: &Usage) -> String {
@@ -47,69 +93,86 @@ fn event_line(kind: &EventKind) -> String {
     format!("{name} {extra}{error} {}", one_line(text)).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+fn told(signal: Signal, meter: &mut UsageMeter) -> Option<String> {
+    Some(match signal {
+        Signal::Event(kind) => event_line(&kind),
+        Signal::Step(_) => return None,
+        Signal::Session(session) => format!("session {session}"),
+        Signal::Model(model) => format!("model {model}"),
+        Signal::CliVersion(version) => format!("version {version}"),
+        Signal::Usage(reading) => {
+            let is_total = matches!(reading, UsageReading::SessionTotal(_));
+            meter.read(reading);
+            if !is_total {
+                return None;
+            }
+            format!("usage {}", shown(&meter.total()))
+        }
+        Signal::Refused(failure) => format!("refused: {}", failure.kind),
+    })
+}
+
 /// Everything a case means, as a person would read it.
-fn story(case: &str) -> String {
-    let (mut parser, _) = Parser::new(format_of(case));
+fn story(run: &Run) -> String {
+    let mut parser = Parser::new(run.format);
     let mut meter = UsageMeter::new(&Usage::default());
     let mut text = String::new();
-    for line in lines(case) {
-        for signal in parser.read(&line) {
-            let told = match signal {
-                Signal::Event(kind) => event_line(&kind),
-                Signal::Step(_) => continue,
-                Signal::Session(session) => format!("session {session}"),
-                Signal::Model(model) => format!("model {model}"),
-                Signal::CliVersion(version) => format!("version {version}"),
-                Signal::Usage(reading) => {
-                    let is_total = matches!(reading, UsageReading::SessionTotal(_));
-                    meter.read(reading);
-                    if !is_total {
-                        continue;
-                    }
-                    format!("usage {}", shown(&meter.total()))
-                }
-                Signal::Refused(failure) => format!("refused: {}", failure.kind),
-            };
+    for line in &run.err {
+        for told in parser.read_stderr(line).into_iter().filter_map(|signal| told(signal, &mut meter)) {
+            let _ = writeln!(text, "(stderr) {told}");
+        }
+    }
+    for line in &run.out {
+        for told in parser.read(line).into_iter().filter_map(|signal| told(signal, &mut meter)) {
             let _ = writeln!(text, "{told}");
         }
     }
     meter.process_ended();
-    let _ = writeln!(text, "= {}, settled {:?}", shown(&meter.total()), parser.settled());
-    let _ = writeln!(text, "= {}", end(case, &parser));
+    let turns = parser.turns().unwrap();
+    let _ = writeln!(text, "= {}, {turns} counted, settled {:?}", shown(&meter.total()), parser.settled());
+    let _ = writeln!(text, "= {}", end(run, &parser));
     text
 }
 
-fn end(case: &str, parser: &Parser) -> String {
+fn failure_line(failure: &Failure) -> String {
+    let wait = failure.retry_after.map(|wait| format!(" (after {wait})")).unwrap_or_default();
+    let reset = failure.resets_at.map(|at| format!(" (at {at})")).unwrap_or_default();
+    format!("{}{wait}{reset}: {}", failure.kind, one_line(&failure.message))
+}
+
+fn end(run: &Run, parser: &Parser) -> String {
     let answer = parser.answer();
-    let by_answer = i32::from(!matches!(answer, Some(Answer::Done { .. })));
-    let code = EXITS.iter().find(|(name, _)| *name == case).map_or(by_answer, |(_, code)| *code);
-    let trouble = parser.trouble();
+    let (trouble, complaint) = (parser.trouble(), run.err.last().cloned().unwrap_or_default());
+    let exit = match run.exit {
+        code @ 0.. => ExitReport { code: Some(code), signal: None },
+        signal => ExitReport { code: None, signal: Some(-signal) },
+    };
+    if exit.signal == Some(nix::libc::SIGKILL) && answer.is_none() {
+        let trouble = trouble.as_ref().map_or_else(|| "no trouble".to_owned(), failure_line);
+        return format!("killed while at it, with {trouble}");
+    }
+    if let (None, Some(failure)) = (&answer, exit.code.and_then(|code| parser.of_exit(code))) {
+        return format!("exit {} means {}", run.exit, failure_line(&failure));
+    }
     let evidence = Evidence {
         limits: &Limits::default(),
         stopped: None,
         memory: MemoryKill::None,
-        exit: ExitReport { code: Some(code), signal: None },
+        exit,
         answer: answer.as_ref(),
         ends_with_an_answer: parser.ends_with_an_answer(),
         trouble: trouble.as_ref(),
-        complaint: "",
+        complaint: &complaint,
     };
     match judge(&evidence) {
         RunEnd::Well => format!("well: {}", one_line(&parser.last_words().unwrap_or_default())),
-        RunEnd::Badly(_, failure) => format!("{}: {}", failure.kind, one_line(&failure.message)),
+        RunEnd::Badly(_, failure) => failure_line(&failure),
         RunEnd::Cancelled | RunEnd::Interrupted => unreachable!(),
     }
 }
 
-fn stories(folder: &str) -> String {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(folder);
-    let mut cases: Vec<String> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    cases.sort();
-    assert!(cases.len() >= 20, "only {} transcripts", cases.len());
-    cases.iter().map(|case| format!("## {case}\n{}\n", story(&format!("{folder}/{case}")))).collect()
+fn stories(cli: &str) -> String {
+    runs(cli).iter().map(|run| format!("## {} (exit {})\n{}\n", run.case, run.exit, story(run))).collect()
 }
 
 #[test]
@@ -123,8 +186,64 @@ fn codex_transcripts() {
 }
 
 #[test]
+fn gemini_transcripts() {
+    insta::assert_snapshot!(stories("gemini"));
+}
+
+#[test]
+fn opencode_transcripts() {
+    insta::assert_snapshot!(stories("opencode"));
+}
+
+#[test]
+fn qwen_transcripts() {
+    insta::assert_snapshot!(stories("qwen"));
+}
+
+#[test]
+fn copilot_transcripts() {
+    insta::assert_snapshot!(stories("copilot"));
+}
+
+#[test]
+fn cline_transcripts() {
+    insta::assert_snapshot!(stories("cline"));
+}
+
+#[test]
+fn goose_transcripts() {
+    insta::assert_snapshot!(stories("goose"));
+}
+
+#[test]
+fn aider_transcripts() {
+    insta::assert_snapshot!(stories("aider"));
+}
+
+/// The two streams are read by whichever has bytes first.
+#[test]
+fn the_order_of_the_two_streams_does_not_change_the_end() {
+    for (format, cli) in FORMATS {
+        for run in runs(cli) {
+            let [first, second] = [true, false].map(|errors_first| {
+                let mut parser = Parser::new(format);
+                if errors_first {
+                    run.err.iter().for_each(|line| drop(parser.read_stderr(line)));
+                }
+                run.out.iter().for_each(|line| drop(parser.read(line)));
+                if !errors_first {
+                    run.err.iter().for_each(|line| drop(parser.read_stderr(line)));
+                }
+                end(&run, &parser)
+            });
+            assert_eq!(first, second, "{cli}/{}", run.case);
+        }
+    }
+}
+
+#[test]
 fn a_result_while_a_command_runs_in_the_background_is_not_the_end() {
-    let (mut parser, _) = Parser::new(OutputFormat::ClaudeStreamJson);
+    let mut parser = Parser::new(OutputFormat::ClaudeStreamJson);
     let mut seen = vec![parser.settled()];
     for line in lines("claude/x_bg") {
         parser.read(&line);
@@ -139,7 +258,7 @@ fn a_result_while_a_command_runs_in_the_background_is_not_the_end() {
 fn a_resumed_thread_of_codex_pays_only_its_own_share() {
     let (first, second) = ("one".parse().unwrap(), "two".parse().unwrap());
     let read = |case: &str, meter: &mut UsageMeter| {
-        let (mut parser, _) = Parser::new(OutputFormat::CodexJsonl);
+        let mut parser = Parser::new(OutputFormat::CodexJsonl);
         for signal in lines(case).iter().flat_map(|line| parser.read(line)) {
             if let Signal::Usage(reading) = signal {
                 meter.read(reading);
@@ -157,92 +276,4 @@ fn a_resumed_thread_of_codex_pays_only_its_own_share() {
         (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens),
         (Some(3200), Some(20_000), Some(170))
     );
-}
-
-fn json_like() -> impl Strategy<Value = String> {
-    let word = prop_oneof![
-        Just("system"),
-        Just("assistant"),
-        Just("user"),
-        Just("result"),
-        Just("init"),
-        Just("api_retry"),
-        Just("error"),
-        Just("item.started"),
-        Just("item.completed"),
-        Just("turn.failed"),
-        Just("turn.completed"),
-        Just("rate_limit_event"),
-        Just("text"),
-        Just("tool_use"),
-        Just("tool_result"),
-        Just("file_change"),
-        Just("command_execution"),
-        Just("rejected")
-    ];
-    let key = prop_oneof![
-        Just("type"),
-        Just("subtype"),
-        Just("message"),
-        Just("content"),
-        Just("item"),
-        Just("usage"),
-        Just("modelUsage"),
-        Just("error"),
-        Just("errors"),
-        Just("tasks"),
-        Just("changes"),
-        Just("tool_use_result"),
-        Just("rate_limit_info"),
-        Just("resetsAt"),
-        Just("status"),
-        Just("num_turns"),
-        Just("total_cost_usd"),
-        Just("error_status"),
-        Just("is_error"),
-        Just("text"),
-        Just("input"),
-        Just("session_id"),
-        Just("filePath"),
-        Just("structuredPatch"),
-        Just("id")
-    ];
-    let leaf = prop_oneof![
-        word.prop_map(|word| format!("\"{word}\"")),
-        any::<i64>().prop_map(|number| number.to_string()),
-        any::<u64>().prop_map(|number| number.to_string()),
-        (-1e300..1e300).prop_map(|number: f64| format!("{number:e}")),
-        Just("null".to_owned()),
-        Just("true".to_owned()),
-        "[a-zé€ ]{0,12}".prop_map(|text| format!("\"{text}\""))
-    ];
-    leaf.prop_recursive(5, 40, 6, move |inner| {
-        prop_oneof![
-            proptest::collection::vec((key.clone(), inner.clone()), 0..6).prop_map(|fields| {
-                let fields: Vec<String> =
-                    fields.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
-                format!("{{{}}}", fields.join(","))
-            }),
-            proptest::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(",")))
-        ]
-    })
-}
-
-proptest! {
-    #[test]
-    fn no_line_makes_a_parser_panic(any_text in proptest::collection::vec(".{0,80}", 0..6), json in proptest::collection::vec(json_like(), 0..12)) {
-        for format in [OutputFormat::ClaudeStreamJson, OutputFormat::CodexJsonl, OutputFormat::Text] {
-            let (mut parser, _) = Parser::new(format);
-            let mut meter = UsageMeter::new(&Usage::default());
-            for line in any_text.iter().chain(&json) {
-                for signal in parser.read(line) {
-                    if let Signal::Usage(reading) = signal {
-                        meter.read(reading);
-                        meter.total();
-                    }
-                }
-            }
-            let _ = (parser.answer(), parser.trouble(), parser.last_words(), parser.settled());
-        }
-    }
 }

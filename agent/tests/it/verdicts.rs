@@ -129,11 +129,3 @@ fn a_stale_index_lock_and_a_hostile_configuration_do_not_stop_the_commit() {
     assert_eq!(kind(&report), (TaskReportStatus::Completed, None), "{:?}", report.failure);
     assert_eq!(std::fs::read_dir(house.path("home")).unwrap().count(), 0);
 }
-
-#[test]
-fn a_format_without_a_parser_is_read_as_text_and_said() {
-    let (house, report) =
-        run("echo x > file; echo '{\"type\":\"init\"}'", "output: gemini-stream-json\n", "");
-    assert_eq!(kind(&report), (TaskReportStatus::Completed, None));
-    assert!(house.has_warning("no parser for"));
-}
