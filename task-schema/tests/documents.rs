@@ -433,7 +433,7 @@ home_files: [/etc/passwd, ../x, .ok/auth.json]
     "#);
     insta::assert_snapshot!(manifest("name: x\ncomand: [x]\noutput: claude-stream\n"), @r#"
         cli.yaml:2:1: comand: unknown key `comand` (did you mean `command`?)
-        cli.yaml:3:9: output: `claude-stream` is not one of `claude-stream-json`, `codex-jsonl`, `gemini-stream-json`, `opencode-json`, `text`
+        cli.yaml:3:9: output: `claude-stream` is not one of `claude-stream-json`, `codex-jsonl`, `gemini-stream-json`, `opencode-json`, `qwen-stream-json`, `copilot-json`, `cline-json`, `goose-stream-json`, `aider-text`, `text`
     "#);
 }
 

@@ -81,6 +81,7 @@ fn report(status: TaskReportStatus) -> ReportFact {
         finished_at: None,
         current_step: None,
         session_id: None,
+        conversation: cloud_code_task_schema::Conversation::default(),
         model: None,
         usage: Usage::default(),
         exit: None,
