@@ -47,6 +47,7 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
         stream: body["stream"] == true,
         stream_usage: true,
         max_tokens: body["max_tokens"].as_u64(),
+        schema: body["output_config"]["format"].get("schema").cloned(),
         tools: array(&body["tools"])
             .iter()
             .filter_map(|tool| Some(OfferedTool::json(tool["name"].as_str()?, &tool["input_schema"])))

@@ -46,6 +46,7 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
         stream: body["stream"] == true,
         stream_usage: body["stream_options"]["include_usage"] == true,
         max_tokens: body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()),
+        schema: body["response_format"]["json_schema"].get("schema").cloned(),
         tools: array(&body["tools"]).iter().filter_map(|tool| offered(&tool["function"])).collect(),
         history,
         working_directory: surroundings.iter().find_map(|text| working_directory(text)),

@@ -28,6 +28,8 @@ pub(crate) struct ModelRequest {
     pub(crate) stream_usage: bool,
     /// The cap on the answer. 1 is a probe of the account, not a question.
     pub(crate) max_tokens: Option<u64>,
+    /// The JSON schema that the answer is to fit, where the request demands one.
+    pub(crate) schema: Option<Value>,
     pub(crate) tools: Vec<OfferedTool>,
     pub(crate) history: Vec<Entry>,
     /// The CLI's working directory, where the request says it: file tools want absolute paths.

@@ -40,6 +40,10 @@ pub(crate) fn request(body: &Value, model: &str, stream: bool) -> ModelRequest {
         stream,
         stream_usage: true,
         max_tokens: body["generationConfig"]["maxOutputTokens"].as_u64(),
+        schema: ["responseJsonSchema", "responseSchema"]
+            .iter()
+            .find_map(|key| body["generationConfig"].get(key))
+            .cloned(),
         tools: array(&body["tools"])
             .iter()
             .flat_map(|group| array(&group["functionDeclarations"]))

@@ -45,6 +45,13 @@ pub(crate) struct NoTool {
     offered: String,
 }
 
+impl NoTool {
+    /// `wanted` completes "wants to", `offered` says what there is instead.
+    pub(crate) fn new(wanted: &str, offered: &str) -> Self {
+        Self { wanted: wanted.to_owned(), offered: offered.to_owned() }
+    }
+}
+
 /// How a shell tool takes its command.
 #[derive(Clone, Copy)]
 enum Shell {

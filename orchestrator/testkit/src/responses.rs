@@ -52,6 +52,7 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
         stream: body["stream"] == true,
         stream_usage: true,
         max_tokens: None,
+        schema: body["text"]["format"].get("schema").cloned(),
         tools,
         history,
         working_directory: surroundings.iter().find_map(|text| working_directory(text)),

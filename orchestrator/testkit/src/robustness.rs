@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::aider::{self, Aider};
 use crate::conversation::{Api, ModelRequest};
-use crate::director::{Decision, Director};
+use crate::director::{Decision, Director, Pace};
 use crate::reply::{self, Finish, Reply, SseEvent};
 use crate::script::Script;
 use crate::{anthropic, chat, gemini, mapping, responses};
@@ -15,6 +16,7 @@ fn text() -> impl Strategy<Value = String> {
         "[a-z '\"\\\\$`\n\t]{0,40}",
         Just("END_OF_FILE\n*** End Patch\n".to_owned()),
         Just("[login]".to_owned()),
+        Just("I have *added these files to the chat*\na\n```\nb\n```\n\nc\n```\nd".to_owned()),
         any::<String>(),
     ]
 }
@@ -146,8 +148,19 @@ fn request() -> impl Strategy<Value = Value> {
         vec!["Bash", "Read", "Edit", "Write", "exec", "exec_command", "shell", "apply_patch", "replace"],
         0..9,
     );
-    (prop::collection::vec(item, 0..6), tools, any::<bool>(), any::<Option<u64>>()).prop_map(
-        |(items, tools, free_text, max_tokens)| {
+    // aider is known by its prompt, and only without tools.
+    let system = prop_oneof![
+        3 => Just(None),
+        1 => prop::sample::select(vec![
+            "*SEARCH/REPLACE block*\nopening fence and code language, eg: <source>python",
+            "*file listing*",
+            "Act as an expert code analyst.\nAnswer questions about the supplied code.",
+        ])
+        .prop_map(Some),
+    ];
+    (prop::collection::vec(item, 0..6), tools, any::<bool>(), any::<Option<u64>>(), system).prop_map(
+        |(items, tools, free_text, max_tokens, system)| {
+            let tools = if system.is_some() { Vec::new() } else { tools };
             let kind = if free_text { "custom" } else { "function" };
             let tools: Vec<Value> = tools
                 .iter()
@@ -158,7 +171,7 @@ fn request() -> impl Strategy<Value = Value> {
                 .collect();
             json!({
                 "model": "m", "messages": items, "input": items, "contents": items, "tools": tools,
-                "max_tokens": max_tokens,
+                "max_tokens": max_tokens, "system": system, "systemInstruction": { "parts": [{ "text": system }] },
             })
         },
     )
@@ -175,15 +188,26 @@ fn requests_of(body: &Value) -> [ModelRequest; 4] {
 }
 
 /// All that the server does with a request, without the socket.
-fn answer(director: &mut Director, request: &ModelRequest) {
+fn answer(director: &mut Director, request: &mut ModelRequest) {
     let api = request.api;
-    match director.decide(request, true) {
-        Decision::Answer { answer, .. } => {
-            let calls = match &answer.action {
-                None => Vec::new(),
-                Some(action) => mapping::calls(action, &request.tools, request.working_directory.as_deref())
-                    .unwrap_or_default(),
+    let blocks = match aider::recognise(request) {
+        Some(Aider::Work(blocks)) => Some(blocks),
+        Some(Aider::Side) | None => None,
+    };
+    let pace = if blocks.is_some() { Pace::Run } else { Pace::Turn };
+    match director.decide(request, pace) {
+        Decision::Answer { answer, then, .. } => {
+            let said = match &blocks {
+                Some(blocks) => aider::answer(answer, then, blocks).map(|answer| (answer, Vec::new())),
+                None => match &answer.action {
+                    None => Ok((answer, Vec::new())),
+                    Some(action) => {
+                        mapping::calls(action, &request.tools, request.working_directory.as_deref())
+                            .map(|calls| (answer, calls))
+                    }
+                },
             };
+            let Ok((answer, calls)) = said else { return };
             let calls = calls.into_iter().map(|call| ("toolu_p0_000001".to_owned(), call)).collect();
             let reply = Reply {
                 model: request.model.clone(),
@@ -211,7 +235,7 @@ fn answer(director: &mut Director, request: &ModelRequest) {
             reply::events(request, &refusal);
             reply::body(api, &refusal);
         }
-        Decision::Exhausted { .. } | Decision::Side | Decision::NoScenario => {}
+        Decision::Exhausted { .. } | Decision::NoScenario => {}
     }
 }
 
@@ -226,8 +250,8 @@ proptest! {
         if let Ok(script) = Script::parse(&script.to_string()) {
             let mut director = Director::new(script);
             for body in &requests {
-                for request in requests_of(body) {
-                    answer(&mut director, &request);
+                for mut request in requests_of(body) {
+                    answer(&mut director, &mut request);
                 }
             }
         }

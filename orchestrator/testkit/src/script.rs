@@ -133,6 +133,21 @@ pub(crate) struct UsageFigures {
     pub(crate) cache_write: u64,
 }
 
+impl UsageFigures {
+    /// Before anything was asked.
+    pub(crate) const NONE: Self = Self { input: 0, output: 0, cache_read: 0, cache_write: 0 };
+
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+        }
+    }
+}
+
 impl Default for UsageFigures {
     /// Small round figures: large enough that a sum shows when one is missing, small enough for any budget.
     fn default() -> Self {

@@ -12,25 +12,20 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::aider::{self, Aider};
 use crate::conversation::{Api, ModelRequest};
-use crate::director::{Decision, Director, call_id};
+use crate::director::{Decision, Director, Pace, call_id};
 use crate::journal::{Journal, MAX_PROMPT_CHARS, RequestRecord, Served, public_headers};
-use crate::mapping;
+use crate::mapping::{self, NoTool, ToolCall};
 use crate::outgoing::{Ending, broken, json_response, respond};
 use crate::reply::{self, Finish, HttpError, Reply};
 use crate::routes::{Ask, Route, route};
 use crate::script::{Answer, ErrorText, Fault, FaultKind, Script, UsageFigures};
 use crate::unpack::{BodyProblem, MAX_BODY_BYTES, unpacked};
-use crate::{anthropic, chat, gemini, responses};
+use crate::{anthropic, chat, gemini, responses, side};
 
 /// What a request gets when the script is at its end.
 pub(crate) const CLOSING_TEXT: &str = "The script has no more turns. I am done.";
-
-/// What a CLI's request for itself gets: it fits a title, a summary and a probe alike.
-pub(crate) const SIDE_TEXT: &str = "Scripted model";
-
-/// User agents of the CLIs whose main conversation always offers tools.
-const CODING_CLIS: &[&str] = &["claude-cli/", "codex", "GeminiCLI", "QwenCode/", "opencode/"];
 
 /// Models that a list of models names. Any other name is answered too.
 const MODELS: &[&str] = &["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "gpt-6.1-sol"];
@@ -75,15 +70,37 @@ impl Server {
         self.serial.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn model_answer(&self, request: &ModelRequest, headers: &HeaderMap) -> Outcome {
-        let decision = self
-            .director
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .decide(request, is_coding_cli(headers));
+    fn model_answer(&self, request: &ModelRequest, aider: Option<&Aider>, headers: &HeaderMap) -> Outcome {
+        let (side, blocks) = match aider {
+            Some(Aider::Side) => (Some(side::text()), None),
+            Some(Aider::Work(blocks)) => (None, Some(blocks)),
+            None => (side::answer(request, headers), None),
+        };
+        if let Some(text) = side {
+            return Outcome {
+                scenario: None,
+                turn: None,
+                served: Served::Side,
+                reaction: self.text(request, &text),
+            };
+        }
+        let pace = if blocks.is_some() { Pace::Run } else { Pace::Turn };
+        let decision = self.director.lock().unwrap_or_else(PoisonError::into_inner).decide(request, pace);
         match decision {
-            Decision::Answer { scenario, position, answer } => {
-                self.scripted(request, scenario, position, &answer)
+            Decision::Answer { scenario, position, answer, then } => {
+                let turn = answer.turn;
+                let said = match blocks {
+                    Some(blocks) => aider::answer(answer, then, blocks).map(|answer| (answer, Vec::new())),
+                    None => self.calls(request, position, &answer).map(|calls| (answer, calls)),
+                };
+                match said {
+                    Ok((answer, calls)) => self.scripted(request, scenario, answer, calls),
+                    Err(error) => {
+                        let message = format!("scenario `{scenario}`, turn {turn}: {error}");
+                        let refused = self.refused(request.api, &message);
+                        Outcome { scenario: Some(scenario), turn: Some(turn), ..refused }
+                    }
+                }
             }
             Decision::Fault { scenario, fault } => self.fault(request, scenario, &fault),
             Decision::Exhausted { scenario, position: _ } => Outcome {
@@ -92,12 +109,6 @@ impl Server {
                 served: Served::Exhausted,
                 reaction: self.text(request, CLOSING_TEXT),
             },
-            Decision::Side => Outcome {
-                scenario: None,
-                turn: None,
-                served: Served::Side,
-                reaction: self.text(request, SIDE_TEXT),
-            },
             Decision::NoScenario => self.refused(
                 request.api,
                 "no scenario's `match` is in the prompt, and the script has no top-level `turns`",
@@ -105,40 +116,36 @@ impl Server {
         }
     }
 
-    fn scripted(
+    /// The tool calls of an answer, with their ids.
+    fn calls(
         &self,
         request: &ModelRequest,
-        scenario: String,
         position: usize,
         answer: &Answer,
-    ) -> Outcome {
-        let calls = match &answer.action {
-            None => Vec::new(),
-            Some(action) => {
-                match mapping::calls(action, &request.tools, request.working_directory.as_deref()) {
-                    Ok(calls) => calls,
-                    Err(error) => {
-                        let message = format!("scenario `{scenario}`, turn {}: {error}", answer.turn);
-                        return Outcome {
-                            scenario: Some(scenario),
-                            turn: Some(answer.turn),
-                            ..self.refused(request.api, &message)
-                        };
-                    }
-                }
-            }
-        };
+    ) -> Result<Vec<(String, ToolCall)>, NoTool> {
+        let Some(action) = &answer.action else { return Ok(Vec::new()) };
         let prefix = match request.api {
             Api::Anthropic => anthropic::CALL_PREFIX,
             Api::OpenaiResponses => responses::CALL_PREFIX,
             Api::OpenaiChat => chat::CALL_PREFIX,
             Api::Gemini => gemini::CALL_PREFIX,
         };
+        let calls = mapping::calls(action, &request.tools, request.working_directory.as_deref())?;
+        Ok(calls.into_iter().map(|call| (call_id(prefix, position, self.serial()), call)).collect())
+    }
+
+    fn scripted(
+        &self,
+        request: &ModelRequest,
+        scenario: String,
+        answer: Answer,
+        calls: Vec<(String, ToolCall)>,
+    ) -> Outcome {
         let reply = Reply {
             model: request.model.clone(),
-            think: answer.think.clone(),
-            say: answer.say.clone(),
-            calls: calls.into_iter().map(|call| (call_id(prefix, position, self.serial()), call)).collect(),
+            think: answer.think,
+            say: answer.say,
+            calls,
             usage: answer.usage,
             serial: self.serial(),
             finish: Finish::Whole,
@@ -302,13 +309,14 @@ impl Server {
             Ok(body) => body,
             Err(problem) => return self.refused(api, &problem.to_string()),
         };
-        let request = match (api, &ask) {
+        let mut request = match (api, &ask) {
             (Api::Anthropic, _) => anthropic::request(&body),
             (Api::OpenaiResponses, _) => responses::request(&body),
             (Api::OpenaiChat, _) => chat::request(&body),
             (Api::Gemini, Ask::Generate { model, stream }) => gemini::request(&body, model, *stream),
             (Api::Gemini, Ask::Answer | Ask::TokenCount) => gemini::request(&body, "", false),
         };
+        let aider = aider::recognise(&mut request);
         record.model = Some(request.model.clone());
         record.stream = request.stream;
         record.tools = request.tools.iter().map(|tool| tool.name.clone()).collect();
@@ -322,16 +330,9 @@ impl Server {
                 };
                 plain(Served::TokenCount, json_response(200, &count))
             }
-            Ask::Answer | Ask::Generate { .. } => self.model_answer(&request, headers),
+            Ask::Answer | Ask::Generate { .. } => self.model_answer(&request, aider.as_ref(), headers),
         }
     }
-}
-
-fn is_coding_cli(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::USER_AGENT)
-        .and_then(|agent| agent.to_str().ok())
-        .is_some_and(|agent| CODING_CLIS.iter().any(|name| agent.starts_with(name)))
 }
 
 fn models(api: Api) -> Value {
