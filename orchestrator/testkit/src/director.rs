@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::conversation::{Api, Entry, ModelRequest};
-use crate::script::{Answer, Fault, FaultKind, Script, Step, Times};
+use crate::mapping;
+use crate::script::{Answer, Fault, FaultKind, Script, Step, Times, WithoutTool};
 
 /// Every tool call's id starts so; the number of the position follows. See [`call_id`].
 const ID_MARK: &str = "p";
@@ -54,7 +55,9 @@ impl Director {
         let history = &request.history[start..];
         let positions = match pace {
             Pace::Turn => {
-                let position = position(history);
+                let left_out =
+                    steps.iter().skip(position(history)).take_while(|step| is_left_out(step, request));
+                let position = position(history).saturating_add(left_out.count());
                 position..position.saturating_add(1).min(steps.len())
             }
             Pace::Run => run(steps, answers_in(history)),
@@ -76,7 +79,7 @@ impl Director {
                     return Decision::Fault { scenario, fault: fault.clone() };
                 }
             }
-            answers.extend(step.answer.clone());
+            answers.extend(step.answer.clone().map(|answer| remembering(answer, &request.history)));
         }
         let position = positions.start;
         let mut answers = answers.into_iter();
@@ -126,6 +129,28 @@ fn position(history: &[Entry]) -> usize {
     position
 }
 
+/// Whether the request offers no tool for a step that may do without.
+fn is_left_out(step: &Step, request: &ModelRequest) -> bool {
+    step.answer.as_ref().is_some_and(|answer| {
+        let offered = |action| mapping::calls(action, &request.tools, request.working_directory.as_deref());
+        answer.without_tool == WithoutTool::LeftOut
+            && answer.action.as_ref().is_some_and(|action| offered(action).is_err())
+    })
+}
+
+/// The answer as one who remembers the conversation gives it.
+fn remembering(mut answer: Answer, history: &[Entry]) -> Answer {
+    let Some(recall) = answer.recall.take() else { return answer };
+    let prompts = history.iter().rev().filter_map(|entry| match entry {
+        Entry::User { text } => Some(text),
+        Entry::Assistant { .. } | Entry::ToolResult => None,
+    });
+    if prompts.skip(1).any(|text| text.contains(&recall.prompt)) {
+        answer.say = Some(recall.say);
+    }
+    answer
+}
+
 /// How many answers the conversation holds, each of which was a whole run.
 fn answers_in(history: &[Entry]) -> usize {
     history.iter().filter(|entry| matches!(entry, Entry::Assistant { .. })).count()
@@ -168,6 +193,8 @@ impl FaultKind {
             Self::StreamError => "stream_error",
             Self::ContextTooLong => "context_too_long",
             Self::LoginExpired => "login_expired",
+            Self::UsageLimit { .. } => "usage_limit",
+            Self::ModelUnknown => "model_unknown",
             Self::Refuse => "refuse",
         }
     }

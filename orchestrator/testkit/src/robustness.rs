@@ -7,7 +7,7 @@ use crate::aider::{self, Aider};
 use crate::conversation::{Api, ModelRequest};
 use crate::director::{Decision, Director, Pace};
 use crate::reply::{self, Finish, Reply, SseEvent};
-use crate::script::Script;
+use crate::script::{FaultKind, Script};
 use crate::{anthropic, chat, gemini, mapping, responses};
 
 /// Text with the characters that break quoting, patches, here-documents and YAML.
@@ -25,6 +25,9 @@ fn turn() -> impl Strategy<Value = Value> {
     let action = prop_oneof![
         text().prop_map(|say| json!({ "say": say })),
         text().prop_map(|run| json!({ "run": run })),
+        text().prop_map(|path| json!({ "read": path, "if_offered": true })),
+        (text(), text())
+            .prop_map(|(prompt, say)| json!({ "say": say, "recall": { "prompt": prompt, "say": say } })),
         (text(), text()).prop_map(|(path, content)| json!({ "write": { "path": path, "content": content } })),
         (text(), text(), text())
             .prop_map(|(path, old, new)| json!({ "edit": { "path": path, "old": old, "new": new } })),
@@ -42,6 +45,9 @@ fn turn() -> impl Strategy<Value = Value> {
         Just(json!({ "context_too_long": true })),
         Just(json!({ "login_expired": true })),
         Just(json!({ "refuse": true })),
+        Just(json!({ "model_unknown": true })),
+        (0_u64..1_000_000_000)
+            .prop_map(|hours| json!({ "usage_limit": { "resets_in": format!("{hours}h") } })),
         Just(json!({})),
     ];
     let times = prop_oneof![Just(json!({})), (0_u32..4).prop_map(|times| json!({ "times": times }))];
@@ -145,8 +151,22 @@ fn request() -> impl Strategy<Value = Value> {
         })
     });
     let tools = prop::sample::subsequence(
-        vec!["Bash", "Read", "Edit", "Write", "exec", "exec_command", "shell", "apply_patch", "replace"],
-        0..9,
+        vec![
+            "Bash",
+            "Read",
+            "Edit",
+            "Write",
+            "exec",
+            "exec_command",
+            "shell",
+            "apply_patch",
+            "replace",
+            "run_commands",
+            "read_files",
+            "editor",
+            "create",
+        ],
+        0..13,
     );
     // aider is known by its prompt, and only without tools.
     let system = prop_oneof![
@@ -224,7 +244,12 @@ fn answer(director: &mut Director, request: &mut ModelRequest) {
             }
             reply::body(api, &reply);
         }
-        Decision::Fault { .. } => {
+        Decision::Fault { fault, .. } => {
+            if let FaultKind::UsageLimit { resets_in } = fault.kind {
+                let limit = reply::usage_limit(api, jiff::Timestamp::now(), resets_in);
+                reply::error_headers(api, &limit);
+                reply::error_body(api, &limit, &request.model, 1);
+            }
             reply::opening(request, 1);
             reply::stream_error(request, 1);
             for error in [reply::out_of_credit(api), reply::context_too_long(api), reply::login_expired(api)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -180,6 +180,10 @@ impl Server {
             FaultKind::OutOfCredit => error(&reply::out_of_credit(request.api)),
             FaultKind::ContextTooLong => error(&reply::context_too_long(request.api)),
             FaultKind::LoginExpired => error(&reply::login_expired(request.api)),
+            FaultKind::UsageLimit { resets_in } => {
+                error(&reply::usage_limit(request.api, Timestamp::now(), *resets_in))
+            }
+            FaultKind::ModelUnknown => error(&HttpError::plain(404)),
             FaultKind::Refuse => Some(respond(request, &reply::refusal(&request.model, self.serial()))),
             FaultKind::HangStream => Some(broken(request, self.serial(), Ending::Silence)),
             FaultKind::Cut => Some(broken(request, self.serial(), Ending::Close)),
@@ -197,11 +201,10 @@ impl Server {
     fn error(&self, api: Api, error: &HttpError, model: &str) -> Response {
         let body = reply::error_body(api, error, model, self.serial());
         let mut response = json_response(error.status, &body);
-        // Google says it in the body, see `gemini`.
-        if let Some(seconds) = error.retry_after
-            && api != Api::Gemini
-        {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        for (name, value) in reply::error_headers(api, error) {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
         }
         response
     }
@@ -209,7 +212,7 @@ impl Server {
     fn refused(&self, api: Api, message: &str) -> Outcome {
         let text =
             ErrorText { message: Some(format!("cloud-code-testkit: {message}")), ..ErrorText::default() };
-        let error = HttpError { status: 400, retry_after: None, text };
+        let error = HttpError { text, ..HttpError::plain(400) };
         Outcome {
             scenario: None,
             turn: None,

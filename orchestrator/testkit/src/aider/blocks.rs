@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Blocks, Format};
 use crate::mapping::NoTool;
-use crate::script::{Action, Answer, UsageFigures};
+use crate::script::{Action, Answer, UsageFigures, WithoutTool};
 
 /// A part of the text.
 enum Piece {
@@ -50,6 +50,8 @@ pub(crate) fn answer(first: Answer, then: Vec<Answer>, blocks: &Blocks) -> Resul
         action: None,
         usage,
         delay: Some(delay).filter(|delay| !delay.is_zero()),
+        recall: None,
+        without_tool: WithoutTool::Refused,
     })
 }
 
@@ -63,6 +65,8 @@ fn act(action: &Action, blocks: &Blocks, pieces: &mut Vec<Piece>) -> Result<(), 
             let lines: Vec<String> = command.lines().map(|line| format!("    {line}")).collect();
             text(format!("I cannot run commands here, so I leave this one out:\n\n{}", lines.join("\n")))
         }
+        // A file that a text names is added to what it shows.
+        (Action::Read { path }, _) => text(format!("I look at {path}.")),
         (Action::Write { path, .. } | Action::Edit { path, .. }, Format::Ask) => {
             text(format!("I was asked a question, so I leave {path} as it is."))
         }

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::chat;
-use crate::script::{Action, Answer, UsageFigures};
+use crate::script::{Action, Answer, UsageFigures, WithoutTool};
 
 const DIFF: &str = "Act as an expert software developer.\nDescribe each change with a *SEARCH/REPLACE block* per the examples \
                     below.\n2. The opening fence and code language, eg: ```python\n";
@@ -122,7 +122,16 @@ fn the_prompt_says_how_changes_are_to_be_written() {
 
 fn turn(turn: usize, say: Option<&str>, action: Option<Action>) -> Answer {
     let usage = UsageFigures { input: 10, output: 1, cache_read: 0, cache_write: 0 };
-    Answer { turn, think: None, say: say.map(str::to_owned), action, usage, delay: None }
+    Answer {
+        turn,
+        think: None,
+        say: say.map(str::to_owned),
+        action,
+        usage,
+        delay: None,
+        recall: None,
+        without_tool: WithoutTool::Refused,
+    }
 }
 
 /// One of each, on a file that is shown.

@@ -128,6 +128,38 @@ fn only_ids_of_this_server_say_a_position() {
     }
 }
 
+#[test]
+fn a_turn_without_a_tool_for_it_may_be_left_out() {
+    let script =
+        "turns: [{write: {path: a, content: b}, if_offered: true}, {run: ls, if_offered: true}, {say: done}]";
+    let mut director = Director::new(Script::parse(script).expect("a good script"));
+    let mut turn = |tools: &[&str], history: Vec<Entry>| {
+        let tools = tools.iter().map(|name| OfferedTool::json(name, &serde_json::Value::Null)).collect();
+        match director.decide(&ModelRequest { tools, ..request(history) }, Pace::Turn) {
+            Decision::Answer { position, answer, .. } => (position, answer.turn),
+            other => panic!("no answer: {other:?}"),
+        }
+    };
+    assert_eq!(turn(&["Write", "Bash"], vec![user("go")]), (0, 1));
+    assert_eq!(turn(&["Bash"], vec![user("go")]), (0, 1), "a shell writes files too");
+    assert_eq!(turn(&["Write"], vec![user("go"), called(0), Entry::ToolResult]), (2, 3));
+    assert_eq!(turn(&["Read"], vec![user("go")]), (2, 3));
+}
+
+#[test]
+fn only_an_earlier_prompt_is_remembered() {
+    let script = "turns: [{say: first}]\nscenarios: {second: {match: '[second]', \
+                  turns: [{say: What?, recall: {prompt: '[first]', say: I remember.}}]}}";
+    let mut director = Director::new(Script::parse(script).expect("a good script"));
+    let mut say = |history: Vec<Entry>| match director.decide(&request(history), Pace::Turn) {
+        Decision::Answer { answer, .. } => answer.say.expect("a text"),
+        other => panic!("no answer: {other:?}"),
+    };
+    assert_eq!(say(vec![user("[first]"), said(), user("[second]")]), "I remember.");
+    assert_eq!(say(vec![user("[other]"), said(), user("[second]")]), "What?");
+    assert_eq!(say(vec![user("[second] after [first]")]), "What?", "a prompt may quote another");
+}
+
 /// Some CLIs bring nothing back from what an answer does: all of a run is one answer, and one answer a run.
 #[test]
 fn at_the_pace_of_runs_an_answer_is_a_run() {
