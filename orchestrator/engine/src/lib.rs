@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod catalog;
+mod clocks;
 mod container;
 mod decide;
 mod drive;
@@ -24,7 +25,8 @@ use cloud_code_workspace::Layout;
 use secrecy::SecretString;
 
 pub use catalog::{COMMAND_CLI, CliCatalog, CliEntry, CliError, CliOrigin};
-pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step, StopReason, decide};
+pub use clocks::Elapsed;
+pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step, decide};
 pub use error::{EngineError, disk_is_full};
 pub use facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 pub use follow::Follower;

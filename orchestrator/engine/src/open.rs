@@ -2,10 +2,10 @@
 //! be undone, apart from the mirror, which is a cache; so every refusal here leaves nothing half-made.
 
 use cloud_code_model::{
-    Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, TaskState, slug,
+    Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, reads_only, slug,
 };
 use cloud_code_store::{Store, StoreError};
-use cloud_code_task_schema::{BranchName, CliManifest, Mode, Usage, parse_tasking, to_yaml};
+use cloud_code_task_schema::{BranchName, CliManifest, Mode, parse_tasking, to_yaml};
 
 use crate::catalog::CliError;
 use crate::git::Repo;
@@ -55,9 +55,7 @@ impl Engine {
         let title = title(&request.text)?;
         let plan = &request.plan;
         let manifest = self.settings.catalog.manifest_for(plan)?;
-        if request.mode != Mode::Edit && manifest.plan.is_none() {
-            return Err(CliError::NoReadOnlyMode { name: manifest.name.to_string() }.into());
-        }
+        check_mode(request.mode, &manifest, plan.runtime)?;
         self.check_credentials(&manifest, plan)?;
         if !self.settings.agent_binary.is_file() {
             return Err(EngineError::AgentMissing { path: self.settings.agent_binary.clone() });
@@ -94,6 +92,8 @@ impl Engine {
             title,
             description: request.text.trim().to_owned(),
             mode: request.mode,
+            continues: None,
+            handoff: None,
             plan: request.plan,
             requested_by: request.requested_by,
             created_at: at,
@@ -188,20 +188,21 @@ impl Engine {
 
 /// Nothing is stored that the agent would refuse: such a task could never be driven to an end.
 fn check_tasking(issue: &Issue, task: &NewTask) -> Result<(), EngineError> {
-    let record = TaskRecord {
-        task: task.clone(),
-        state: TaskState::Queued,
-        version: 1,
-        cancel_requested_at: None,
-        updated_at: task.created_at,
-        usage: Usage::default(),
-        summary: None,
-    };
+    let record = TaskRecord::queued(task.clone());
     if let Some(tasking) = next_tasking(issue, &[record], None, 0, task.created_at) {
         let text = to_yaml(&tasking).map_err(EngineError::Document)?;
         parse_tasking("the task", &text).map_err(EngineError::Document)?;
     }
     Ok(())
+}
+
+/// In Docker the worktree is mounted read only for such tasks, so any CLI will do. Without a sandbox only the CLI's own
+/// read-only mode stands between the task and the files.
+fn check_mode(mode: Mode, manifest: &CliManifest, runtime: RuntimeKind) -> Result<(), CliError> {
+    match (reads_only(mode), runtime, &manifest.plan) {
+        (true, RuntimeKind::Local, None) => Err(CliError::NoReadOnlyMode { name: manifest.name.to_string() }),
+        (true, RuntimeKind::Local, Some(_)) | (true, RuntimeKind::Docker, _) | (false, ..) => Ok(()),
+    }
 }
 
 fn title(text: &str) -> Result<String, EngineError> {

@@ -47,6 +47,8 @@ impl Engine {
             }
             Step::StopContainer { id, reason } => {
                 observer.notice(Notice::Warning(format!("{}, its container is stopped", reason.message())));
+                // Noted first: the next look finds a container that ended, and must know who ended it.
+                self.store.record_stop(&facts.record.task.id, *reason).await?;
                 Ok(self.runtime.stop(&ContainerId::new(id), STOP_GRACE).await?)
             }
             Step::RecordEnded { outcome } => {
@@ -130,7 +132,7 @@ impl Engine {
     async fn keep_report(&self, facts: &Facts) -> Result<(), EngineError> {
         let ReportFact::Task { report, .. } = &facts.report else { return Ok(()) };
         let id = &facts.record.task.id;
-        Ok(self.store.record_report(id, &report.usage, report.summary.as_deref()).await?)
+        Ok(self.store.record_report(id, &report.usage, report.summary.as_deref(), &report.questions).await?)
     }
 
     async fn import(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
