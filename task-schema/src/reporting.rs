@@ -77,6 +77,9 @@ pub struct TaskReport {
     /// Counts from 1; grows when an agent takes up a task that an earlier agent did not end.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub attempt: u32,
+    /// The CLI that ran it. Sessions belong to their CLI.
+    #[serde(default)]
+    pub cli: Option<CliName>,
     /// When this attempt began.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
@@ -115,6 +118,9 @@ pub struct TaskReport {
     /// New commits, oldest first.
     #[serde(default)]
     pub commits: Vec<CommitReport>,
+    /// The commit the worktree stood on when the first attempt began.
+    #[serde(default)]
+    pub base: Option<String>,
     /// The commit the worktree stands on at the end.
     #[serde(default)]
     pub head: Option<String>,

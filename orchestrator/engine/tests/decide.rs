@@ -77,6 +77,8 @@ fn report(status: TaskReportStatus) -> ReportFact {
         started_at: None,
         finished_at: None,
         current_step: None,
+        cli: None,
+        base: None,
         session_id: None,
         conversation: cloud_code_task_schema::Conversation::default(),
         model: None,
