@@ -8,10 +8,12 @@ mod drive;
 mod error;
 mod facts;
 mod follow;
+mod follow_up;
 mod gather;
 mod git;
 mod observe;
 mod open;
+mod packet;
 mod perform;
 mod tasking;
 
@@ -30,9 +32,11 @@ pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step
 pub use error::{EngineError, disk_is_full};
 pub use facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 pub use follow::Follower;
+pub use follow_up::FollowUpRequest;
 pub use git::Repo;
 pub use observe::{Notice, Observer, Silent};
 pub use open::{RunRequest, Uncommitted};
+pub use packet::packet;
 pub use tasking::next_tasking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.

@@ -7,5 +7,6 @@
 mod bad_input;
 mod files;
 mod life_cycle;
+mod read_only;
 mod real_clis;
 mod support;
