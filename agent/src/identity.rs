@@ -46,6 +46,20 @@ pub(crate) struct CliUser {
     pub(crate) name: String,
 }
 
+/// A new UUID: the kernel's own generator.
+pub(crate) fn new_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    let id = id.trim();
+    if id.is_empty() {
+        // Without /proc: unique enough, in the form of a UUID of version 8 (made in a way of one's own).
+        let time = jiff::Timestamp::now().as_nanosecond().unsigned_abs();
+        let (high, low) = (time >> 48 & 0xffff_ffff, time & 0xffff_ffff_ffff);
+        format!("{high:08x}-{:04x}-8000-8000-{low:012x}", std::process::id() & 0xffff)
+    } else {
+        id.to_owned()
+    }
+}
+
 /// Takes the role of a reaper, gives up the way to more privileges, and closes inherited files to children.
 pub(crate) fn take_role() -> Result<(), IdentityError> {
     if getpid().as_raw() != 1 {

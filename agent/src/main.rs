@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod activity;
 mod agent;
 mod capture;
 mod clocks;
 mod command_line;
+mod commit_message;
 mod desired;
 mod drive;
 mod environment;
@@ -11,6 +13,7 @@ mod event_log;
 mod finish;
 mod git;
 mod head;
+mod home;
 mod identity;
 mod journal;
 mod lines;
@@ -21,13 +24,17 @@ mod parse;
 mod probe;
 mod process;
 mod prompt;
+mod prompt_log;
 mod raw_log;
+mod read_only;
 mod reaper;
 mod recovery;
 mod secrets;
 mod session;
 mod shared;
+mod start;
 mod sweep;
+mod turn;
 mod usage;
 mod verdict;
 mod verify;

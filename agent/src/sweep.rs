@@ -54,6 +54,12 @@ pub(crate) async fn sweep(reaper: &Reaper) -> Swept {
     }
 }
 
+/// Everything that descends from `root`; as PID 1, everything else.
+pub(crate) fn family(root: u32) -> Vec<u32> {
+    let alive = if root == 1 { all_but_me() } else { descendants(root) };
+    alive.into_iter().filter_map(|pid| u32::try_from(pid).ok()).collect()
+}
+
 fn all_but_me() -> Vec<i32> {
     processes()
         .into_iter()

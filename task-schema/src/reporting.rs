@@ -169,6 +169,20 @@ impl TaskReportStatus {
             Self::Blocked | Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut => true,
         }
     }
+
+    /// As the files write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::InProgress => "in_progress",
+            Self::Verifying => "verifying",
+            Self::Blocked => "blocked",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+        }
+    }
 }
 
 /// How a task is tied to what was said before.

@@ -9,6 +9,8 @@
     reason = "a test that cannot go on fails here"
 )]
 
+mod commits;
+mod conversation;
 mod files;
 mod footprint;
 mod house;
