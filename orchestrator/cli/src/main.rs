@@ -4,6 +4,7 @@ mod app;
 mod args;
 mod catalog;
 mod commands;
+mod plan;
 mod progress;
 mod settings;
 mod ui;

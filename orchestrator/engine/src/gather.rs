@@ -10,11 +10,12 @@ use cloud_code_task_schema::{
 };
 use cloud_code_workspace::IssuePaths;
 
+use crate::clocks::Elapsed;
 use crate::facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 use crate::{Engine, EngineError, blocking};
 
 impl Engine {
-    /// All facts of a task, as they are now.
+    /// All facts of a task, as they are now. How long they have been so is for a driver to add.
     pub async fn gather(&self, id: &TaskId) -> Result<Facts, EngineError> {
         let record = self.store.task(id).await?.ok_or_else(|| missing("task", id.as_str()))?;
         let asked = &record.task;
@@ -36,8 +37,8 @@ impl Engine {
             Ok((ready, tasking, read_report(&control, &task), workspaces.worktree_head()))
         })
         .await?;
-        let now = self.clock.now();
-        Ok(Facts { record, issue, attempt, workspace, tasking, report, container, worktree_head, now })
+        let elapsed = Elapsed::default();
+        Ok(Facts { record, issue, attempt, workspace, tasking, report, container, worktree_head, elapsed })
     }
 
     async fn container(

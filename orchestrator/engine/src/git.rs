@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use cloud_code_model::{IssueKey, ProjectName, RuntimeKind, TaskRecord};
-use cloud_code_task_schema::BranchName;
+use cloud_code_model::{IssueKey, ProjectName, RuntimeKind, StopReason, TaskRecord};
+use cloud_code_runtime::Labels;
+use cloud_code_store::Store;
+use cloud_code_task_schema::{BranchName, TaskId};
 use cloud_code_workspace::{
     CiChanges, CommitId, DeliverRequest, Expectations, GitView, ImportOutcome, ImportPolicy, ImportRequest,
     IssuePaths, Layout, Lines, Mirror, Owner, PrepareRequest, Prepared, Source, SourceFacts, UncommittedWork,
@@ -228,9 +230,25 @@ impl Engine {
         })
     }
 
+    /// Ends whatever container runs for the task, at once, as a person wants it: the task ends as cancelled. Found by
+    /// its labels, since a container can run before the row says so.
+    pub async fn end_now(&self, id: &TaskId) -> Result<(), EngineError> {
+        self.store.request_cancel(id, self.clock.now()).await?;
+        let selector =
+            Labels { task: Some(id.clone()), ..Labels::of_instance(self.settings.instance.clone()) };
+        for container in self.runtime.find(&selector).await? {
+            if container.state.is_running() {
+                // Noted first: whoever looks next must know who ended it.
+                self.store.record_stop(id, StopReason::Killed).await?;
+                self.runtime.kill(&container.id).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what the runtime still keeps of a task that has ended.
     pub async fn remove_leftovers(&self, record: &TaskRecord) -> Result<(), EngineError> {
-        let selector = cloud_code_runtime::Labels::of_issue(
+        let selector = Labels::of_issue(
             self.settings.instance.clone(),
             record.task.project.clone(),
             record.task.issue.clone(),

@@ -5,7 +5,9 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod conversation;
 mod files;
 mod life_cycle;
+mod read_only;
 mod real_clis;
 mod support;
