@@ -237,6 +237,7 @@ impl<'a> Driver<'a> {
             self.note_complaint(&line);
         }
         self.meter.process_ended();
+        self.dropped_event_bytes += self.parser.passed_over_bytes();
         if self.dropped_event_bytes > 0 {
             let what = "events of this run; the raw log has them".to_owned();
             let kind = EventKind::LogTruncated { dropped_bytes: self.dropped_event_bytes, what };
