@@ -13,6 +13,7 @@ mod files;
 mod footprint;
 mod house;
 mod isolation;
+mod output;
 mod rounds;
 mod stopping;
 mod tasks;
