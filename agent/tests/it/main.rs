@@ -14,6 +14,7 @@ mod footprint;
 mod house;
 mod isolation;
 mod output;
+mod processes;
 mod rounds;
 mod stopping;
 mod tasks;

@@ -126,6 +126,7 @@ fn best_of_rounds(enough: f64, what: &str, mut round: impl FnMut() -> f64) {
 }
 
 /// In each round `cat` is measured before the agent and after it, so that a busy spell slows down both.
+#[expect(clippy::print_stdout, reason = "the figures, for the page that shows them")]
 fn keeps_pace_with_cat(line: &str, format: &str) {
     best_of_rounds(PACE, "the pace of the agent beside that of `cat > file`", || {
         let (mut house, print) = flood(line, GIBIBYTE, format);
