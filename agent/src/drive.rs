@@ -260,6 +260,7 @@ impl<'a> Driver<'a> {
             let _ = self.read_complaint(line);
         }
         self.meter.process_ended();
+        self.dropped_event_bytes += self.parser.passed_over_bytes();
         if self.dropped_event_bytes > 0 {
             let what = "events of this run; the raw log has them".to_owned();
             let kind = EventKind::LogTruncated { dropped_bytes: self.dropped_event_bytes, what };

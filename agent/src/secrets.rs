@@ -103,14 +103,49 @@ impl Secrets {
         }
         // The longest first, so that a secret containing another is masked whole.
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
-        Masker { needles }
+        Masker { needles: needles.into_iter().map(Needle::new).collect() }
     }
 }
 
 /// Replaces secret values by `***`.
 #[derive(Clone, Default)]
 pub(crate) struct Masker {
-    needles: Vec<Vec<u8>>,
+    needles: Vec<Needle>,
+}
+
+/// A value to look for, after Horspool: the byte at a window's end says how far the next one can be. A secret is long,
+/// so most bytes of a flood of output are never looked at.
+#[derive(Clone)]
+struct Needle {
+    bytes: Vec<u8>,
+    steps: [u8; 256],
+}
+
+impl Needle {
+    fn new(bytes: Vec<u8>) -> Self {
+        let step = |distance: usize| u8::try_from(distance).unwrap_or(u8::MAX);
+        let mut steps = [step(bytes.len()); 256];
+        let last = bytes.len().saturating_sub(1);
+        for (at, byte) in bytes.iter().enumerate().take(last) {
+            if let Some(known) = steps.get_mut(usize::from(*byte)) {
+                *known = step(last - at);
+            }
+        }
+        Self { bytes, steps }
+    }
+
+    fn find(&self, text: &[u8]) -> Option<usize> {
+        let last = self.bytes.last()?;
+        let mut at = 0;
+        loop {
+            let window = text.get(at..at + self.bytes.len())?;
+            let end = window.last()?;
+            if end == last && window == self.bytes {
+                return Some(at);
+            }
+            at += usize::from(*self.steps.get(usize::from(*end))?);
+        }
+    }
 }
 
 impl Masker {
@@ -135,14 +170,14 @@ impl Masker {
             out.extend_from_slice(MASK);
             rest = rest.get(at + length..).unwrap_or_default();
         }
-        let held = self.needles.iter().map(|needle| overlap(rest, needle)).max().unwrap_or(0);
+        let held = self.needles.iter().map(|needle| overlap(rest, &needle.bytes)).max().unwrap_or(0);
         let certain = rest.len() - held;
         out.extend_from_slice(rest.get(..certain).unwrap_or_default());
         rest.get(certain..).unwrap_or_default()
     }
 
     fn first_match(&self, text: &[u8]) -> Option<(usize, usize)> {
-        let find = |needle: &Vec<u8>| find(text, needle).map(|at| (at, needle.len()));
+        let find = |needle: &Needle| needle.find(text).map(|at| (at, needle.bytes.len()));
         self.needles.iter().filter_map(find).min_by_key(|(at, length)| (*at, std::cmp::Reverse(*length)))
     }
 }
@@ -151,18 +186,6 @@ impl Masker {
 fn overlap(text: &[u8], needle: &[u8]) -> usize {
     let longest = needle.len().saturating_sub(1).min(text.len());
     (1..=longest).rev().find(|n| needle.get(..*n).is_some_and(|head| text.ends_with(head))).unwrap_or(0)
-}
-
-fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
-    let first = *needle.first()?;
-    let mut from = 0;
-    loop {
-        let at = from + text.get(from..)?.iter().position(|b| *b == first)?;
-        if text.get(at..)?.starts_with(needle) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
 }
 
 /// Masks a stream; a secret that is split between two pieces is masked as well.
@@ -219,6 +242,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_needle_is_found_where_it_first_stands(text in "[ab]{0,60}", needle in "[ab]{1,9}") {
+            prop_assert_eq!(Needle::new(needle.clone().into_bytes()).find(text.as_bytes()), text.find(&needle));
+        }
+
+        #[test]
+        fn a_needle_longer_than_its_steps_is_found(before in "[a-c]{0,600}", needle in "[a-c]{300,400}") {
+            let text = format!("{before}{needle}");
+            prop_assert_eq!(Needle::new(needle.clone().into_bytes()).find(text.as_bytes()), text.find(&needle));
+        }
+
         #[test]
         fn however_a_stream_is_cut_the_secret_never_comes_out(
             before in "[a-s\\-]{0,20}", after in "[a-s\\-]{0,20}", cuts in proptest::collection::vec(1usize..6, 1..40)

@@ -3,6 +3,9 @@
 //! CLIs start their tools in sessions of their own, so killing a pid or a group misses them. As PID 1 the agent kills
 //! everything else in its namespace, at once and without a race. Elsewhere it is a child subreaper: every orphan
 //! becomes its child, and it kills descendants until none is left.
+//!
+//! A process that starts its successor and ends is gone before the list of all processes is read to its end. But its
+//! successor is an orphan, so between two looks the agent goes through its own children, which takes microseconds.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -15,8 +18,11 @@ use crate::reaper::Reaper;
 
 /// How long to look for survivors. A process stuck in the kernel cannot be killed and must not hold the agent.
 const SWEEP_LIMIT: Duration = Duration::from_secs(5);
-/// Between two looks. KILL takes effect in well under a millisecond.
+/// Between two looks at all processes. KILL takes effect in well under a millisecond.
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+
+/// Longest stretch in which only the own children are looked at.
+const HUNT_LIMIT: Duration = Duration::from_millis(50);
 
 /// What a sweep found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,7 +40,7 @@ pub(crate) async fn sweep(reaper: &Reaper) -> Swept {
     let deadline = Instant::now() + SWEEP_LIMIT;
     let mut seen = HashSet::new();
     loop {
-        let alive = if me == 1 { all_but_me() } else { descendants(me) };
+        let alive = if me == 1 { all_but_me() } else { descendants_or_orphans(me) };
         if alive.is_empty() {
             return Swept { killed: seen.len(), left: 0 };
         }
@@ -48,6 +54,7 @@ pub(crate) async fn sweep(reaper: &Reaper) -> Swept {
             for pid in &alive {
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
+            hunt(me, &mut seen);
         }
         sleep(SWEEP_PAUSE).await;
         reaper.reap();
@@ -58,6 +65,35 @@ pub(crate) async fn sweep(reaper: &Reaper) -> Swept {
 pub(crate) fn family(root: u32) -> Vec<u32> {
     let alive = if root == 1 { all_but_me() } else { descendants(root) };
     alive.into_iter().filter_map(|pid| u32::try_from(pid).ok()).collect()
+}
+
+/// Kills own children as they appear, without a rest until none has appeared for a while.
+fn hunt(me: u32, seen: &mut HashSet<i32>) {
+    let began = std::time::Instant::now();
+    let mut last_found = began;
+    while last_found.elapsed() < SWEEP_PAUSE && began.elapsed() < HUNT_LIMIT {
+        for pid in children(me) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            if seen.insert(pid) {
+                last_found = std::time::Instant::now();
+            }
+        }
+    }
+}
+
+/// The children of the agent's first thread: those it started, and every orphan. Dead ones stay until they are reaped.
+/// On a kernel that does not list them only the looks at all processes are left.
+fn children(me: u32) -> Vec<i32> {
+    let list = std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap_or_default();
+    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn descendants_or_orphans(me: u32) -> Vec<i32> {
+    let found = descendants(me);
+    if !found.is_empty() {
+        return found;
+    }
+    children(me).into_iter().filter(|pid| process(*pid).is_some_and(|child| child.lives)).collect()
 }
 
 fn all_but_me() -> Vec<i32> {
@@ -95,12 +131,17 @@ struct Process {
 
 fn processes() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let read = |pid: i32| {
-        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let (parent, lives) = parse_stat(&stat)?;
-        Some(Process { pid, parent, lives })
-    };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(read).collect()
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(process)
+        .collect()
+}
+
+fn process(pid: i32) -> Option<Process> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let (parent, lives) = parse_stat(&stat)?;
+    Some(Process { pid, parent, lives })
 }
 
 /// Parent and life from `/proc/<pid>/stat`. The name in brackets may itself contain brackets and blanks.

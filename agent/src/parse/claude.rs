@@ -47,6 +47,11 @@ impl Reader for ClaudeParser {
     }
 
     fn read(&mut self, line: &str) {
+        // Answers of tools are the bulk of a long run, and nothing but events come of them.
+        if self.record.is_full() && line.starts_with(r#"{"type":"user","#) {
+            self.record.pass_over(line);
+            return;
+        }
         let Some(value) = object(line) else {
             self.record.mutter(line);
             return;

@@ -180,6 +180,11 @@ impl Parser {
         self.reader().wanted()
     }
 
+    /// Bytes of lines that were not read, because only events would have come of them and those are full.
+    pub(crate) fn passed_over_bytes(&self) -> u64 {
+        self.reader().record().passed_over_bytes()
+    }
+
     /// How the CLI itself says it ended; `None` when it never said.
     pub(crate) fn answer(&self) -> Option<Answer> {
         self.reader().answer()

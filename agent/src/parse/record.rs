@@ -11,6 +11,9 @@ use super::{Answer, Signal, UsageReading, clip, clip_to, one_line};
 const MAX_NAME_BYTES: usize = 256;
 /// What is kept of the model's last words. The report keeps half of it.
 const MAX_WORDS_BYTES: usize = 64 * 1024;
+/// What one process may tell in events before lines that are nothing else are passed over: as much as the driver lets
+/// into the event log.
+const MAX_TOLD_BYTES: usize = 16 * 1024 * 1024;
 /// Edits that wait for their tool's answer. More are in flight in no CLI; the oldest is forgotten.
 const MAX_PENDING_EDITS: usize = 64;
 
@@ -34,6 +37,8 @@ pub(super) struct Record {
     model: Option<String>,
     version: Option<String>,
     edits: VecDeque<PendingEdit>,
+    told_bytes: usize,
+    passed_over_bytes: u64,
 }
 
 impl Record {
@@ -89,11 +94,27 @@ impl Record {
     }
 
     pub(super) fn event(&mut self, kind: EventKind) {
+        self.told_bytes = self.told_bytes.saturating_add(told_bytes(&kind));
         self.signals.push(Signal::Event(kind));
     }
 
     pub(super) fn step(&mut self, text: &str) {
         self.signals.push(Signal::Step(one_line(text)));
+    }
+
+    /// Whether further events would not be kept anyway.
+    pub(super) const fn is_full(&self) -> bool {
+        self.told_bytes >= MAX_TOLD_BYTES
+    }
+
+    /// A line is not read, because only events would come of it.
+    pub(super) const fn pass_over(&mut self, line: &str) {
+        self.passed_over_bytes += line.len() as u64;
+    }
+
+    /// Bytes of lines that were not read.
+    pub(super) const fn passed_over_bytes(&self) -> u64 {
+        self.passed_over_bytes
     }
 
     /// The model said something to people.
@@ -219,6 +240,21 @@ impl Record {
     pub(super) fn goes_on(&mut self) {
         self.answer = None;
     }
+}
+
+/// The bulk of an event.
+const fn told_bytes(kind: &EventKind) -> usize {
+    /// Number, time, task and type.
+    const FRAME: usize = 160;
+    FRAME
+        + match kind {
+            EventKind::Message { text } | EventKind::Thinking { text } => text.len(),
+            EventKind::ToolUse { summary, .. } => summary.len(),
+            EventKind::ToolResult { output, .. } => output.len(),
+            EventKind::FileChanged { path, .. } => path.len(),
+            EventKind::Warning { message } => message.len(),
+            _ => 0,
+        }
 }
 
 /// Remembers a name; whether it is one and was another before.

@@ -15,6 +15,8 @@ mod files;
 mod footprint;
 mod house;
 mod isolation;
+mod output;
+mod processes;
 mod rounds;
 mod stopping;
 mod tasks;
