@@ -11,6 +11,7 @@ mod follow;
 mod follow_up;
 mod gather;
 mod git;
+mod installed;
 mod observe;
 mod open;
 mod packet;
@@ -34,6 +35,7 @@ pub use facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact}
 pub use follow::Follower;
 pub use follow_up::FollowUpRequest;
 pub use git::Repo;
+pub use installed::NoVersion;
 pub use observe::{Notice, Observer, Silent};
 pub use open::{RunRequest, Uncommitted};
 pub use packet::packet;

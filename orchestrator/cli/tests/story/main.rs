@@ -5,6 +5,7 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod clis;
 mod conversation;
 mod files;
 mod life_cycle;
