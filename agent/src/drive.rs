@@ -12,7 +12,7 @@ use crate::clocks::{Clock, Clocks, WallClock};
 use crate::command_line::Allowance;
 use crate::journal::Subject;
 use crate::lines::{Line, LineSplitter};
-use crate::parse::{Parser, Settled, Signal, UsageReading, clip};
+use crate::parse::{Parser, Settled, Signal, UsageReading};
 use crate::process::{Child, signal_group};
 use crate::raw_log::RawLog;
 use crate::secrets::StreamMasker;
@@ -279,7 +279,7 @@ impl<'a> Driver<'a> {
         let mut masked = Vec::with_capacity(bytes.len());
         stream.masker.push(bytes, &mut masked);
         let mut lines = Vec::new();
-        stream.lines.push(&masked, |line| lines.push(line));
+        stream.lines.push_wanted(&masked, self.parser.wanted(), |line| lines.push(line));
         self.log_bytes(&masked);
         let mut cause = None;
         for line in lines {
@@ -310,18 +310,17 @@ impl<'a> Driver<'a> {
     }
 
     fn read_line(&mut self, line: Line) -> Option<StopCause> {
-        let text = match line {
-            Line::Whole(text) => text,
-            Line::Cut { head, dropped } => {
-                self.emit(EventKind::Message { text: clip(&head) }, None);
-                let what = "a line of output".to_owned();
-                self.emit(EventKind::LogTruncated { dropped_bytes: dropped, what }, None);
-                return None;
-            }
+        let (text, dropped) = match line {
+            Line::Whole(text) => (text, 0),
+            Line::Cut { head, dropped } => (head, dropped),
         };
         let mut cause = None;
         for signal in self.parser.read(&text) {
             cause = cause.or(self.follow(signal, &text));
+        }
+        if dropped > 0 {
+            let what = "a line of output".to_owned();
+            self.emit(EventKind::LogTruncated { dropped_bytes: dropped, what }, None);
         }
         cause.or_else(|| self.too_many_turns())
     }

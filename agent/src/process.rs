@@ -10,8 +10,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use cloud_code_task_schema::ExitReport;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Gid, Pid, Uid};
+use nix::unistd::{Gid, Pid, Uid, getppid, setsid};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
@@ -60,7 +61,7 @@ impl Child {
             // The standard library drops the supplementary groups along with them.
             command.uid(uid.as_raw()).gid(gid.as_raw());
         }
-        lead_a_session(&mut command);
+        settle_in_child(&mut command);
         let mut child = command.spawn()?;
         let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
         let exit = reaper.expect(pid);
@@ -78,11 +79,23 @@ pub(crate) fn signal_group(pid: Pid, signal: Signal) {
     let _ = killpg(pid, signal);
 }
 
-#[expect(unsafe_code, reason = "the standard library offers setsid only on nightly")]
-fn lead_a_session(command: &mut Command) {
-    // SAFETY: the closure runs in the child between fork and exec; it makes one async-signal-safe system call,
+/// What the child does to itself before the `exec`: it leads a session, and it dies with the agent. As PID 1 the agent
+/// takes everything with it anyway; elsewhere a CLI that survives a kill of the agent would work on beside the one that
+/// the next agent starts.
+#[expect(unsafe_code, reason = "the standard library has no other way to act between fork and exec")]
+fn settle_in_child(command: &mut Command) {
+    let agent = Pid::this();
+    let settle = move || {
+        setsid()?;
+        // After the change of user, which would take it back. The kernel sends it when the thread ends that forked:
+        // the agent's only one that does.
+        set_pdeathsig(Signal::SIGKILL)?;
+        // The agent may have died before that.
+        if getppid() == agent { Ok(()) } else { Err(io::Error::from_raw_os_error(nix::libc::ESRCH)) }
+    };
+    // SAFETY: the closure runs in the child between fork and exec; it makes three async-signal-safe system calls,
     // allocates nothing and touches no memory of the parent.
     unsafe {
-        command.pre_exec(|| nix::unistd::setsid().map(|_| ()).map_err(io::Error::from));
+        command.pre_exec(settle);
     }
 }

@@ -1,8 +1,10 @@
 //! The raw log of one attempt: the CLI's output as it came, capped.
 //!
-//! When the cap is reached the middle is dropped in place: the beginning stays, a marker line says how much is
-//! missing, and the newest quarter follows. A second file for the end was rejected, because the contract names one
-//! file and a person who opens it should find everything that is left.
+//! When the cap is reached the middle is dropped in place: the first quarter stays, a marker line says how much is
+//! missing, and the newest eighth follows and grows again. The file is thus in order at every moment, for whoever
+//! follows it and after a kill of the agent; a ring over the end would need no moving, and neither would hold. A second
+//! file for the end was rejected, because the contract names one file and a person who opens it should find everything
+//! that is left.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,6 +15,11 @@ use nix::fcntl::OFlag;
 
 /// Piece in which the end is moved forward; bounds memory.
 const MOVE_BYTES: usize = 64 * 1024;
+/// Which part of the cap the beginning keeps for good.
+const HEAD_SHARE: u64 = 4;
+/// Which part of the cap is moved forward as the newest. More moves more often, and a flood is held up by it: with
+/// this share a byte in five is written twice. Less can leave too little of the end.
+const TAIL_SHARE: u64 = 8;
 /// Room for the marker line.
 const MARKER_BYTES: u64 = 128;
 
@@ -38,7 +45,7 @@ impl RawLog {
             .custom_flags(flags)
             .mode(0o644)
             .open(path)?;
-        Ok(Self { file, length: 0, cap, head: cap / 2, dropped: 0, lost_to_errors: 0 })
+        Ok(Self { file, length: 0, cap, head: cap / HEAD_SHARE, dropped: 0, lost_to_errors: 0 })
     }
 
     /// Appends. A write that fails (a full disk) is counted, never fatal: the task matters more than its log.
@@ -65,7 +72,7 @@ impl RawLog {
     }
 
     fn drop_middle(&mut self) -> io::Result<()> {
-        let keep = self.cap / 4;
+        let keep = self.cap / TAIL_SHARE;
         let from = self.length - keep;
         let to = self.head + MARKER_BYTES;
         let after_earlier_marker = if self.dropped == 0 { self.head } else { to };

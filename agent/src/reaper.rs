@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use cloud_code_task_schema::ExitReport;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::errno::Errno;
+use nix::libc;
 use nix::unistd::Pid;
 use tokio::sync::oneshot;
 
@@ -28,15 +29,11 @@ impl Reaper {
     /// Collects every child that has ended. Never blocks.
     pub(crate) fn reap(&self) {
         loop {
-            let (pid, exit) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, ExitReport { code: Some(code), signal: None }),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    (pid, ExitReport { code: None, signal: Some(signal as i32) })
-                }
-                Ok(WaitStatus::StillAlive) => return,
-                Ok(_) | Err(nix::errno::Errno::EINTR) => continue,
-                // No children at all.
-                Err(_) => return,
+            let (pid, exit) = match wait_for_any() {
+                Ok(Some(ended)) => ended,
+                Err(Errno::EINTR) => continue,
+                // Nobody has ended, or there are no children at all.
+                Ok(None) | Err(_) => return,
             };
             if let Some(sender) = self.waiting.borrow_mut().remove(&pid) {
                 // Whoever asked may have given up by now; then nobody needs the status.
@@ -44,4 +41,21 @@ impl Reaper {
             }
         }
     }
+}
+
+/// The wrapper of `nix` knows only the classic signals: for a child that a real-time signal ended it returns an error,
+/// with the child already gone and its number lost.
+#[expect(unsafe_code, reason = "the status is needed as the kernel writes it")]
+fn wait_for_any() -> Result<Option<(Pid, ExitReport)>, Errno> {
+    let mut status = 0;
+    // SAFETY: the call writes one integer, to the place that is borrowed for it, and keeps nothing.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    let pid = Errno::result(pid)?;
+    // Without WUNTRACED and WCONTINUED only ends are told.
+    let exit = if libc::WIFSIGNALED(status) {
+        ExitReport { code: None, signal: Some(libc::WTERMSIG(status)) }
+    } else {
+        ExitReport { code: Some(libc::WEXITSTATUS(status)), signal: None }
+    };
+    Ok((pid != 0).then_some((Pid::from_raw(pid), exit)))
 }

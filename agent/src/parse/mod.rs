@@ -27,6 +27,8 @@ use cloud_code_task_schema::{EventKind, Failure, OutputFormat, Usage};
 
 use record::Record;
 
+use crate::lines::Wanted;
+
 /// Longest text in an event. Six times this (the worst JSON escaping) still fits an event line with its frame.
 const MAX_TEXT_BYTES: usize = 8 * 1024;
 /// Longest line for people.
@@ -115,6 +117,11 @@ trait Reader {
         let _ = line;
     }
 
+    /// Which lines of standard output could still mean something.
+    fn wanted(&self) -> Wanted {
+        Wanted::Every
+    }
+
     /// How the CLI itself says it ended.
     fn answer(&self) -> Option<Answer> {
         self.record().answer().cloned()
@@ -166,6 +173,11 @@ impl Parser {
         let reader = self.reader_mut();
         reader.read_stderr(line);
         reader.record_mut().take_signals()
+    }
+
+    /// Which lines of standard output could still mean something: most of a flood need not be read at all.
+    pub(crate) fn wanted(&self) -> Wanted {
+        self.reader().wanted()
     }
 
     /// How the CLI itself says it ended; `None` when it never said.

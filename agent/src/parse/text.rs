@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::Reader;
 use super::record::Record;
+use crate::lines::Wanted;
 
 /// What one process may add to the event log. The raw log has everything; a build that prints a gigabyte would
 /// otherwise fill the disk twice.
@@ -49,6 +50,11 @@ impl Reader for TextParser {
                 "only the first {MAX_EVENT_TEXT_BYTES} bytes of output are events; the raw log has the rest"
             ));
         }
+    }
+
+    /// Once the events are full only the last words are still to come.
+    fn wanted(&self) -> Wanted {
+        if self.sent >= MAX_EVENT_TEXT_BYTES { Wanted::Last(LAST_LINES) } else { Wanted::Every }
     }
 
     fn last_words(&self) -> Option<String> {

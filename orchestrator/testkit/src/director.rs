@@ -186,6 +186,7 @@ impl FaultKind {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Status(_) => "status",
+            Self::BadKey => "bad_key",
             Self::OutOfCredit => "out_of_credit",
             Self::HangHeaders => "hang_headers",
             Self::HangStream => "hang_stream",

@@ -169,6 +169,20 @@ pub(crate) fn error_body(api: Api, error: &HttpError, model: &str, serial: u64) 
     }
 }
 
+/// A key that nobody was given.
+pub(crate) fn bad_key(api: Api) -> HttpError {
+    match api {
+        Api::Anthropic | Api::OpenaiResponses | Api::OpenaiChat => HttpError::plain(401),
+        // 401 is for logins there.
+        Api::Gemini => HttpError::new(
+            400,
+            "INVALID_ARGUMENT",
+            Some("API_KEY_INVALID"),
+            "API key not valid. Please pass a valid API key.",
+        ),
+    }
+}
+
 /// An account without money.
 pub(crate) fn out_of_credit(api: Api) -> HttpError {
     match api {

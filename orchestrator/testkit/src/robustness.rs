@@ -41,6 +41,7 @@ fn turn() -> impl Strategy<Value = Value> {
         Just(json!({ "cut": true })),
         Just(json!({ "hang": "stream" })),
         Just(json!({ "stream_error": true })),
+        Just(json!({ "bad_key": true })),
         Just(json!({ "out_of_credit": true })),
         Just(json!({ "context_too_long": true })),
         Just(json!({ "login_expired": true })),
@@ -252,8 +253,12 @@ fn answer(director: &mut Director, request: &mut ModelRequest) {
             }
             reply::opening(request, 1);
             reply::stream_error(request, 1);
-            for error in [reply::out_of_credit(api), reply::context_too_long(api), reply::login_expired(api)]
-            {
+            for error in [
+                reply::bad_key(api),
+                reply::out_of_credit(api),
+                reply::context_too_long(api),
+                reply::login_expired(api),
+            ] {
                 reply::error_body(api, &error, &request.model, 1);
             }
             let refusal = reply::refusal(&request.model, 1);

@@ -61,6 +61,8 @@ pub(crate) struct Fault {
 pub(crate) enum FaultKind {
     /// An HTTP error with a body in the API's own shape.
     Status(HttpError),
+    /// The key is not one, as each API says it.
+    BadKey,
     /// The account has no money left, as each API says it.
     OutOfCredit,
     /// The prompt exceeds the model's window, as each API says it.

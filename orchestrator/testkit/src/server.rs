@@ -81,7 +81,8 @@ impl Server {
                 scenario: None,
                 turn: None,
                 served: Served::Side,
-                reaction: self.text(request, &text),
+                // It costs nothing, so that a run's tokens are those of its script.
+                reaction: self.text(request, &text, UsageFigures::NONE),
             };
         }
         let pace = if blocks.is_some() { Pace::Run } else { Pace::Turn };
@@ -107,7 +108,7 @@ impl Server {
                 scenario: Some(scenario),
                 turn: None,
                 served: Served::Exhausted,
-                reaction: self.text(request, CLOSING_TEXT),
+                reaction: self.text(request, CLOSING_TEXT, UsageFigures::default()),
             },
             Decision::NoScenario => self.refused(
                 request.api,
@@ -158,13 +159,13 @@ impl Server {
         }
     }
 
-    fn text(&self, request: &ModelRequest, text: &str) -> Reaction {
+    fn text(&self, request: &ModelRequest, text: &str, usage: UsageFigures) -> Reaction {
         let reply = Reply {
             model: request.model.clone(),
             think: None,
             say: Some(text.to_owned()),
             calls: Vec::new(),
-            usage: UsageFigures::default(),
+            usage,
             serial: self.serial(),
             finish: Finish::Whole,
         };
@@ -177,6 +178,7 @@ impl Server {
         let response = match &fault.kind {
             FaultKind::HangHeaders => None,
             FaultKind::Status(status) => error(status),
+            FaultKind::BadKey => error(&reply::bad_key(request.api)),
             FaultKind::OutOfCredit => error(&reply::out_of_credit(request.api)),
             FaultKind::ContextTooLong => error(&reply::context_too_long(request.api)),
             FaultKind::LoginExpired => error(&reply::login_expired(request.api)),

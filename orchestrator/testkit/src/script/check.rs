@@ -156,6 +156,7 @@ fn fault_kind(raw: &RawTurn) -> Result<Option<FaultKind>, TurnProblem> {
     for (key, flag) in [
         ("cut", raw.cut),
         ("stream_error", raw.stream_error),
+        ("bad_key", raw.bad_key),
         ("out_of_credit", raw.out_of_credit),
         ("context_too_long", raw.context_too_long),
         ("login_expired", raw.login_expired),
@@ -194,6 +195,7 @@ fn fault_kind(raw: &RawTurn) -> Result<Option<FaultKind>, TurnProblem> {
                 })
             }),
         ),
+        ("bad_key", raw.bad_key.map(|_| FaultKind::BadKey)),
         ("out_of_credit", raw.out_of_credit.map(|_| FaultKind::OutOfCredit)),
         ("context_too_long", raw.context_too_long.map(|_| FaultKind::ContextTooLong)),
         ("login_expired", raw.login_expired.map(|_| FaultKind::LoginExpired)),

@@ -43,6 +43,7 @@ pub(super) struct RawTurn {
     pub(super) status: Option<u16>,
     pub(super) retry_after: Option<u64>,
     pub(super) error: Option<ErrorText>,
+    pub(super) bad_key: Option<bool>,
     pub(super) out_of_credit: Option<bool>,
     pub(super) context_too_long: Option<bool>,
     pub(super) login_expired: Option<bool>,

@@ -153,6 +153,7 @@ fn errors_have_each_api_s_shape() {
         ("[500]", "status: 500"),
         ("[503]", "status: 503"),
         ("[529]", "status: 529"),
+        ("[key]", "bad_key: true"),
         ("[credit]", "out_of_credit: true"),
         ("[login]", "login_expired: true"),
         ("[long]", "context_too_long: true"),
