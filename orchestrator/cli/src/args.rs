@@ -334,6 +334,9 @@ pub(crate) struct CleanArgs {
     /// Every ended issue.
     #[arg(long, conflicts_with = "issue")]
     pub(crate) all: bool,
+    /// Also where work was never imported; it is lost then.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -60,6 +60,8 @@ impl Engine {
             });
         }
         self.check_startable(&plan, mode).await?;
+        let repo = Repo::new(&self.settings.layout, &issue.project, &plan.repo)?;
+        self.check_prompts(&plan, &repo, &issue.base_sha).await?;
         let reports = self.reports(&issue).await?;
         let (continues, handoff) = match tie(&records, &reports, &plan.cli) {
             Tie::Conversation(task) => (Some(task), None),

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use cloud_code_runtime::{
-    ContainerExit, ContainerId, ContainerSpec, Labels, Limits, NetworkMode, RuntimeError, Secrets,
-    Tmpfs,
+    ContainerExit, ContainerId, ContainerSpec, Labels, Limits, NetworkMode, RuntimeError, Secrets, Tmpfs,
 };
 use cloud_code_task_schema::CliManifest;
 

@@ -16,7 +16,9 @@ mod observe;
 mod open;
 mod packet;
 mod perform;
+mod prompts;
 mod tasking;
+mod unimported;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ pub use installed::NoVersion;
 pub use observe::{Notice, Observer, Silent};
 pub use open::{RunRequest, Uncommitted};
 pub use packet::packet;
+pub use prompts::PromptError;
 pub use tasking::next_tasking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.

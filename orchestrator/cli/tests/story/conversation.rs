@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use cloud_code_task_schema::{Conversation, Reporting, Tasking, parse_reporting, parse_tasking};
+use cloud_code_task_schema::{
+    Conversation, Reporting, TaskReportStatus, Tasking, parse_reporting, parse_tasking,
+};
 use serde_json::Value;
 
 use crate::support::{Ended, House, MODEL_URL, Model, git, wait_for};
@@ -137,8 +139,8 @@ fn what_an_agent_left_open_is_not_taken_up_by_the_next_task() {
     house.run(["continue", "die", "--command", "sh -euc 'echo two >> runs.txt'", "Again"]).expect(0);
     assert_eq!(git(&house.repo(), ["show", "cloud-code/die:runs.txt"]), "one\ntwo\n");
     let (tasking, reporting) = files(&house, "die");
-    let attempts: Vec<u32> = tasking.tasks.iter().map(|task| reporting.tasks[&task.id].attempt).collect();
-    assert_eq!(attempts, [1, 1], "the dead task was run again");
+    let ends: Vec<_> = tasking.tasks.iter().map(|task| reporting.tasks[&task.id].status).collect();
+    assert_eq!(ends, [TaskReportStatus::Cancelled, TaskReportStatus::Completed]);
 }
 
 #[test]

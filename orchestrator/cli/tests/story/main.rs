@@ -11,4 +11,5 @@ mod files;
 mod life_cycle;
 mod read_only;
 mod real_clis;
+mod settings;
 mod support;
