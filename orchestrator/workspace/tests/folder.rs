@@ -1,5 +1,4 @@
 //! A folder of settings, read out of a commit.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[cfg(test)]
 mod common;

@@ -76,6 +76,7 @@ fn a_question_ends_a_task_and_its_answer_is_the_next_one() {
     let house = House::new();
     let model = Model::start("conversation.yaml");
     let ended = started(&house, &model, CLAUDE, "Paint it [ask]").expect(4);
+    assert_eq!(ended.out.matches("Shall it be blue or green?").count(), 1, "{}", ended.out);
     assert!(ended.out.contains("question Shall it be blue or green?"), "{}", ended.out);
     assert!(ended.out.contains("next     cloud-code continue paint-it-ask \"your answer\""), "{}", ended.out);
     let status = house.run(["status"]).expect(0).out;
