@@ -37,13 +37,6 @@ impl Engine {
             .map_err(|error| error.or_disk_full(self.settings.layout.home()))
     }
 
-    /// What a CLI that takes over now would be told.
-    pub async fn handoff_packet(&self, issue: &Issue) -> Result<Handoff, EngineError> {
-        let records = self.store.tasks_of(&issue.project, &issue.key).await?;
-        let reports = self.reports(issue).await?;
-        self.packet_of(issue, &records, &reports).await
-    }
-
     async fn check_and_follow_up(&self, request: FollowUpRequest) -> Result<TaskRecord, EngineError> {
         let FollowUpRequest { issue, plan, text, mode, requested_by } = request;
         let title = title(&text)?;

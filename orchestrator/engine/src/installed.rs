@@ -54,11 +54,24 @@ impl Engine {
         if manifest.version.is_empty() {
             return Err(NoVersion::NotAskable);
         }
+        self.remove_old_questions(manifest).await?;
         let spec = self.question(manifest, image);
         let id = self.runtime.create(&spec).await?;
         let answer = self.answer(&id, &manifest.version.join(" ")).await;
         self.runtime.remove(&id).await?;
         answer
+    }
+
+    /// Of a check that was killed. One that still runs belongs to another process.
+    async fn remove_old_questions(&self, manifest: &CliManifest) -> Result<(), NoVersion> {
+        let instance = self.settings.instance.clone();
+        let selector = Labels { cli: Some(manifest.name.clone()), ..Labels::of_instance(instance) };
+        for container in self.runtime.find(&selector).await? {
+            if container.labels.task.is_none() && container.state.is_ended() {
+                self.runtime.remove(&container.id).await?;
+            }
+        }
+        Ok(())
     }
 
     fn question(&self, manifest: &CliManifest, image: &str) -> ContainerSpec {
@@ -111,7 +124,8 @@ fn owned((name, value): (&String, &String)) -> (String, String) {
 fn version_in(output: &str) -> String {
     let number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.');
     let word = |line: &str| {
-        line.split_whitespace().map(|word| word.trim_start_matches('v')).find(number).map(str::to_owned)
+        let bare = |word| str::trim_end_matches(word, ['.', ',', ';', ')']).trim_start_matches(['v', '(']);
+        line.split_whitespace().map(bare).find(number).map(str::to_owned)
     };
     output
         .lines()
@@ -129,6 +143,7 @@ mod tests {
         assert_eq!(version_in("2.1.329 (Claude Code)"), "2.1.329");
         assert_eq!(version_in("warning: 3.5 MB of cache\ncodex-cli 0.169.0"), "0.169.0");
         assert_eq!(version_in("aider v0.86.2\n"), "0.86.2");
+        assert_eq!(version_in("GitHub Copilot CLI 1.0.102.\nRun 'copilot update'."), "1.0.102");
         assert_eq!(version_in("unreleased"), "unreleased");
         assert_eq!(version_in(""), "");
     }

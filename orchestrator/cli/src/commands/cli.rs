@@ -271,6 +271,11 @@ async fn check(app: &App, args: &CheckArgs) -> Result<ExitCode> {
     };
     let engine = app.engine(RuntimeKind::Docker).await?;
     let base_url = args.base_url.clone().or_else(|| app.settings.defaults.base_url.clone());
+    if let Some(url) = base_url.as_deref().filter(|url| !is_web_address(url)) {
+        bail!(
+            "`{url}` is no address of a provider\n  hint: write it as https://api.anthropic.com, without a path like /v1"
+        );
+    }
     let (mut wrong, mut usable) = (false, false);
     for entry in entries {
         let image = args.image.as_deref().unwrap_or(&entry.image);
@@ -289,6 +294,10 @@ async fn check(app: &App, args: &CheckArgs) -> Result<ExitCode> {
         );
     }
     Ok(if wrong || !usable { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS })
+}
+
+fn is_web_address(url: &str) -> bool {
+    ["https://", "http://"].iter().any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
 }
 
 fn say(entry: &CliEntry, image: &str, version: &Finding, credentials: &Finding, json: bool) {

@@ -89,6 +89,9 @@ fn a_check_fails_when_something_is_wrong() {
     let lines = checked(&house, "http://127.0.0.1:9").expect(0).json();
     assert_eq!(lines[0]["credentials"]["verdict"]["result"], "not_asked", "{lines:#?}");
 
+    let ended = house.run(["cli", "check", "codex", "--base-url", "api.openai.com"]).expect(1);
+    assert!(ended.err.contains("is no address of a provider"), "{}", ended.err);
+
     let missing = house.run(["cli", "check", "codex"]).expect(1);
     assert!(missing.out.contains("set one of CODEX_API_KEY"), "{}", missing.out);
 

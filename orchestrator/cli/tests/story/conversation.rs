@@ -123,6 +123,11 @@ fn work_that_failed_is_continued_and_handed_over_as_one_branch() {
     assert_eq!(git(&house.repo(), ["show", &format!("{branch}:whole.txt")]), "half\n");
     assert_eq!(git(&house.repo(), ["log", "--oneline", &format!("main..{branch}")]).lines().count(), 2);
 
+    let (tasking, reporting) = files(&house, "half-way");
+    assert_eq!(reporting.tasks[&tasking.tasks[1].id].conversation, Conversation::Packet);
+    let status = house.run(["status"]).expect(0).out;
+    assert!(status.contains("was told in short what was said and done"), "{status}");
+
     // And a third, on a branch that is delivered already.
     house.run(["continue", "half-way", "--command", "sh -euc 'echo more > more.txt'", "More"]).expect(0);
     assert_eq!(git(&house.repo(), ["show", &format!("{branch}:more.txt")]), "more\n");
