@@ -9,8 +9,8 @@ use cloud_code_task_schema::{BranchName, TaskId};
 use cloud_code_workspace::{
     CiChanges, CommitId, DeliverRequest, Expectations, GitView, ImportOutcome, ImportPolicy, ImportRequest,
     IssuePaths, Layout, Lines, Mirror, Owner, PrepareRequest, Prepared, Source, SourceFacts, UncommittedWork,
-    WorktreeHead, changed_files, deliver, diff, folder_files, import, inspect, prepare, remove,
-    worktree_head,
+    WorktreeHead, changed_files, check_delivery, deliver, diff, folder_files, import, inspect, prepare,
+    remove, worktree_head,
 };
 
 use crate::open::Uncommitted;
@@ -74,6 +74,21 @@ impl Repo {
                 let mirror = self.layout.mirror(&self.project);
                 format!("in the mirror: git fetch {} {branch}:{branch}", mirror.display())
             }
+        }
+    }
+
+    /// Whether a branch could be handed to the user's repository now. `delivered` is where an earlier task left it there.
+    pub(crate) fn check_delivery(
+        &self,
+        branch: &BranchName,
+        delivered: Option<&str>,
+    ) -> Result<(), EngineError> {
+        match &self.source {
+            Source::Path(_) => {
+                Ok(check_delivery(&self.source, branch, delivered.map(commit).transpose()?.as_ref())?)
+            }
+            // Nothing is pushed to a URL: the branch stays in the mirror.
+            Source::Url(_) => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cloud_code_model::{Attempt, TaskEvent, TaskState};
+use cloud_code_model::{Attempt, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
@@ -184,12 +184,8 @@ impl Engine {
     async fn delivered_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
         let asked = &facts.record.task;
         let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
-        let earlier = tasks.into_iter().take_while(|t| t.task.id != asked.id);
-        let delivered = earlier.filter_map(|t| match t.state {
-            TaskState::Done { head } => head,
-            _ => None,
-        });
-        Ok(delivered.last())
+        let earlier: Vec<_> = tasks.into_iter().take_while(|t| t.task.id != asked.id).collect();
+        Ok(delivered_head(&earlier).map(str::to_owned))
     }
 
     async fn publish(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
@@ -202,6 +198,14 @@ impl Engine {
         }
         self.advance(facts, TaskEvent::Published, observer).await
     }
+}
+
+/// Where these tasks left the branch in the user's repository.
+pub(crate) fn delivered_head(records: &[TaskRecord]) -> Option<&str> {
+    records.iter().rev().find_map(|record| match &record.state {
+        TaskState::Done { head } => head.as_deref(),
+        _ => None,
+    })
 }
 
 /// The manifest in force, beside the two YAML files.

@@ -19,7 +19,7 @@ mod remove;
 mod source;
 mod worktree;
 
-pub use deliver::{DeliverError, DeliverRequest, Delivery, deliver};
+pub use deliver::{DeliverError, DeliverRequest, Delivery, check_delivery, deliver};
 pub use diff::{ChangedFile, DiffError, Lines, changed_files, diff};
 pub use folder::{FolderError, FolderFile, folder_files};
 pub use fsops::ReadError;

@@ -181,6 +181,31 @@ fn a_follow_up_that_cannot_be_is_refused_with_a_way_out() {
 }
 
 #[test]
+fn a_branch_that_a_person_changed_is_told_before_work_is_paid_for() {
+    let house = House::new();
+    house.run(house.shell_task("echo one > one.txt", "Say one")).expect(0);
+    let (repo, branch) = (house.repo(), "cloud-code/say-one");
+    let next = ["continue", "say-one", "--command", "sh -euc 'echo two > two.txt'", "Say two"];
+    let refused = |says: [&str; 2]| {
+        let ended = house.run(next).expect(1);
+        assert!(says.iter().all(|text| ended.err.contains(text)), "{}", ended.err);
+    };
+    git(&repo, ["switch", "--quiet", branch]);
+    refused(["is checked out in", "switch that worktree to another branch first"]);
+    // Reading does not move it.
+    house.run(["continue", "say-one", "--mode", "plan", "--command", "sh -c 'echo fine'", "Look"]).expect(0);
+
+    git(&repo, ["commit", "--quiet", "--allow-empty", "--message", "Mine"]);
+    git(&repo, ["switch", "--quiet", "main"]);
+    refused(["has moved since", "keep what is there under another name"]);
+    git(&repo, ["branch", "--quiet", "--move", branch, "mine"]);
+    refused(["has been removed since", "put it back: git branch cloud-code/say-one"]);
+    git(&repo, ["branch", branch, "mine~1"]);
+    house.run(next).expect(0);
+    assert_eq!(git(&repo, ["show", &format!("{branch}:two.txt")]), "two\n");
+}
+
+#[test]
 fn a_hand_off_there_and_back_tells_each_cli_what_was_done() {
     let house = House::new();
     let model = Model::start("conversation.yaml");
