@@ -1,0 +1,360 @@
+//! What a CLI is put through. Each situation says what was seen: good, a lack of the CLI, or a defect of ours.
+
+use std::fs;
+use std::time::Instant;
+
+use cloud_code_task_schema::{Conversation, FailureKind, TaskReportStatus};
+
+use crate::bench::{Bench, Run};
+use crate::support::wait_for;
+
+/// What a situation showed.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// All that a user expects.
+    Good,
+    /// The CLI does not offer it, and what happens instead is sound.
+    Lacks(String),
+    /// A defect.
+    Wrong(String),
+}
+
+pub(crate) struct Situation {
+    pub(crate) name: &'static str,
+    /// For docs/CLIS.md.
+    pub(crate) try_out: fn(&Bench) -> Seen,
+}
+
+/// In the order of the table. A later one may build on an earlier one's issue, and makes it when it is not there.
+pub(crate) const SITUATIONS: &[Situation] = &[
+    Situation { name: "edit", try_out: edit },
+    Situation { name: "commit", try_out: commit },
+    Situation { name: "resume", try_out: resume },
+    Situation { name: "plan", try_out: plan },
+    Situation { name: "hand-off-out", try_out: hand_off_out },
+    Situation { name: "hand-off-in", try_out: hand_off_in },
+    Situation { name: "401", try_out: bad_key },
+    Situation { name: "429", try_out: rate_limited },
+    Situation { name: "5xx", try_out: server_error },
+    Situation { name: "cut", try_out: cut },
+    Situation { name: "hang", try_out: hang },
+    Situation { name: "sigterm", try_out: sigterm },
+    Situation { name: "oom", try_out: oom },
+    Situation { name: "cancel", try_out: cancel },
+    Situation { name: "budget", try_out: budget },
+    Situation { name: "version", try_out: version },
+];
+
+/// Retries of the CLIs themselves take a while; those that never end are ended by this.
+const PATIENCE: &str = "limits: {timeout: 100s}\n";
+
+fn wrong(what: &str, run: &Run) -> Seen {
+    Seen::Wrong(format!("{what}: {}", run.told()))
+}
+
+/// Whether a run completed with what it says in its last words.
+fn completed(run: &Run, words: &str) -> Result<(), Seen> {
+    let report = run.report();
+    if report.status != TaskReportStatus::Completed || run.ended.code != 0 {
+        return Err(wrong("it did not complete", run));
+    }
+    let summary = report.summary.as_deref().unwrap_or_default();
+    if summary.contains(words) { Ok(()) } else { Err(wrong(&format!("the summary lacks `{words}`"), run)) }
+}
+
+fn held(check: Result<(), Seen>) -> Seen {
+    check.map_or_else(|seen| seen, |()| Seen::Good)
+}
+
+fn edit(bench: &Bench) -> Seen {
+    let run = bench.run("edit", "", &[]);
+    held(completed(&run, "I wrote hello.txt").and_then(|()| {
+        match bench.on_branch("edit", "hello.txt").as_str() {
+            "Hello.\n" if bench.leftovers().is_empty() => Ok(()),
+            other => Err(wrong(&format!("hello.txt holds {other:?}, left {:?}", bench.leftovers()), &run)),
+        }
+    }))
+}
+
+fn commit(bench: &Bench) -> Seen {
+    let run = bench.run("commit", "", &[]);
+    if let Err(seen) = completed(&run, "") {
+        return seen;
+    }
+    match (bench.commits("commit").as_str(), bench.on_branch("commit", "hello.txt").as_str()) {
+        ("docs: say hello\n", "Hello.\n") => Seen::Good,
+        (commits, "Hello.\n") if commits.lines().count() == 1 => {
+            Seen::Lacks("the CLI ran no command; the agent committed its work".to_owned())
+        }
+        (commits, _) => wrong(&format!("commits {commits:?}"), &run),
+    }
+}
+
+fn resume(bench: &Bench) -> Seen {
+    let first = bench.run("resume-first", "", &[]);
+    if let Err(seen) = completed(&first, "I wrote the first file") {
+        return seen;
+    }
+    if !bench.leftovers().is_empty() {
+        return Seen::Wrong("the first container is still there".to_owned());
+    }
+    let issue = bench.full_name("resume-first");
+    let second = bench.go_on("resume-first", &["continue", &issue, "And the second [resume-second]"]);
+    let report = second.report();
+    if report.status != TaskReportStatus::Completed
+        || bench.on_branch("resume-first", "second.txt") != "second\n"
+        || bench.on_branch("resume-first", "first.txt") != "first\n"
+    {
+        return wrong("the follow-up did not complete", &second);
+    }
+    let remembers = report.summary.as_deref().unwrap_or_default().contains("I remember");
+    match (report.conversation, remembers) {
+        (Conversation::Resumed, true) => Seen::Good,
+        (Conversation::Packet, false) => Seen::Lacks("a packet stands in".to_owned()),
+        (conversation, _) => wrong(&format!("{conversation:?}, remembers: {remembers}"), &second),
+    }
+}
+
+fn plan(bench: &Bench) -> Seen {
+    let run = bench.run("plan", "", &["--mode", "plan"]);
+    let tree: Vec<String> = fs::read_dir(bench.tree("plan"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| ![".git", "README.md", "src"].contains(&name.as_str()))
+        .collect();
+    if !tree.is_empty() {
+        return wrong(&format!("{tree:?} was written"), &run);
+    }
+    held(completed(&run, "Mention it in README.md"))
+}
+
+/// Reads its prompt, and says it back as the answer.
+const READER: &str = "sh -euc 'cat > prompt.txt; echo The other CLI has read it.'";
+
+fn hand_off_out(bench: &Bench) -> Seen {
+    let run = bench.run("budget", "", &[]);
+    if let Err(seen) = completed(&run, "") {
+        return seen;
+    }
+    let issue = bench.full_name("budget");
+    let after = bench.go_on("budget", &["handoff", &issue, "--to", "command", "--command", READER]);
+    if let Err(seen) = completed(&after, "The other CLI has read it.") {
+        return seen;
+    }
+    let prompt = bench.on_branch("budget", "prompt.txt");
+    for part in
+        [bench.cli.name, "Say hello [budget]", "I wrote hello.txt with a greeting in it.", "hello.txt"]
+    {
+        if !prompt.contains(part) {
+            return wrong(&format!("the next CLI was not told {part:?}, only:\n{prompt}"), &after);
+        }
+    }
+    Seen::Good
+}
+
+fn hand_off_in(bench: &Bench) -> Seen {
+    let marker = "hand-off";
+    let before = "sh -euc 'cat > /dev/null; echo half > half.txt; echo I stopped half way.'";
+    let mut arguments = bench.arguments(marker, "", &["--command", before]);
+    let place = arguments.iter().position(|word| word == "--cli").unwrap() + 1;
+    "command".clone_into(&mut arguments[place]);
+    if let Some(place) = arguments.iter().position(|word| word == "--model") {
+        arguments.drain(place..place + 2);
+    }
+    let first = bench.files(marker, crate::support::Ended::of(&bench.command(&arguments).output().unwrap()));
+    if let Err(seen) = completed(&first, "I stopped half way.") {
+        return seen;
+    }
+    let issue = bench.full_name(marker);
+    let mut words = vec!["handoff", &issue, "--to", bench.cli.name];
+    words.extend(bench.cli.model.iter().flat_map(|model| ["--model", model]));
+    words.push("Go on [edit]");
+    let after = bench.go_on(marker, &words);
+    if let Err(seen) = completed(&after, "I wrote hello.txt") {
+        return seen;
+    }
+    let task = &after.tasking.tasks.last().unwrap().id;
+    let log = bench.control(marker).join("logs").join(format!("{task}.1.prompt.md"));
+    let prompt = fs::read_to_string(log).unwrap_or_default();
+    for part in ["command", "I stopped half way.", "half.txt", "Go on [edit]"] {
+        if !prompt.contains(part) {
+            return wrong(&format!("it was not told {part:?}, only:\n{prompt}"), &after);
+        }
+    }
+    match bench.on_branch(marker, "hello.txt").as_str() {
+        "Hello.\n" => Seen::Good,
+        other => wrong(&format!("hello.txt holds {other:?}"), &after),
+    }
+}
+
+/// Whether a run failed with this kind.
+fn failed_with(run: &Run, kind: FailureKind) -> Result<(), Seen> {
+    let failure = run.report().failure.as_ref();
+    if failure.is_some_and(|failure| failure.kind == kind) && run.ended.code != 0 {
+        Ok(())
+    } else {
+        Err(wrong(&format!("no failure of kind {kind}"), run))
+    }
+}
+
+/// A failure of this kind; or the CLI tries again for so long that the task's own clock ends it.
+fn failed_or_tried_on(run: &Run, kind: FailureKind) -> Seen {
+    let is_patient = run.report().status == TaskReportStatus::TimedOut;
+    match failed_with(run, kind) {
+        Ok(()) => Seen::Good,
+        Err(_) if is_patient => Seen::Lacks("it tries again until the task's clock ends it".to_owned()),
+        Err(seen) => seen,
+    }
+}
+
+fn bad_key(bench: &Bench) -> Seen {
+    failed_or_tried_on(&bench.run("bad-key", PATIENCE, &[]), FailureKind::Auth)
+}
+
+fn rate_limited(bench: &Bench) -> Seen {
+    let run = bench.run("rate-limited", PATIENCE, &[]);
+    match failed_or_tried_on(&run, FailureKind::RateLimited) {
+        Seen::Good => {
+            let wait = run.report().failure.as_ref().and_then(|failure| failure.retry_after);
+            match wait {
+                // A CLI that adds some of its own is not wrong.
+                Some(wait) if (7..=10).contains(&wait.as_duration().as_secs()) => Seen::Good,
+                None => Seen::Lacks("it does not tell how long to wait".to_owned()),
+                Some(wait) => wrong(&format!("it is to wait {wait}"), &run),
+            }
+        }
+        seen => seen,
+    }
+}
+
+fn server_error(bench: &Bench) -> Seen {
+    failed_or_tried_on(&bench.run("server-error", PATIENCE, &[]), FailureKind::Overloaded)
+}
+
+fn cut(bench: &Bench) -> Seen {
+    failed_or_tried_on(&bench.run("cut", PATIENCE, &[]), FailureKind::Network)
+}
+
+fn hang(bench: &Bench) -> Seen {
+    let run = bench.run("hang", "limits: {idle_timeout: 8s, timeout: 100s}\n", &[]);
+    let report = run.report();
+    let failure = report.failure.as_ref();
+    if report.status != TaskReportStatus::TimedOut || failure.is_none_or(|f| f.kind != FailureKind::Idle) {
+        return wrong("it was not ended as idle", &run);
+    }
+    work_is_kept(bench, "hang", &run)
+}
+
+/// What stood when the CLI was ended is committed, and nothing runs any more.
+fn work_is_kept(bench: &Bench, marker: &str, run: &Run) -> Seen {
+    match (bench.keeps_half(&bench.full_name(marker)), bench.leftovers()) {
+        (Ok(()), left) if left.is_empty() => Seen::Good,
+        (kept, left) => wrong(&format!("kept: {kept:?}, containers left: {left:?}"), run),
+    }
+}
+
+/// Starts the scenario whose command takes five minutes, and waits until that command runs.
+fn started(bench: &Bench, marker: &str) -> crate::support::Running {
+    let running = bench.start(marker, "");
+    let file = bench.tree(marker).join("hello.txt");
+    wait_for("the file that stands before the long command", || file.exists().then_some(()));
+    running
+}
+
+fn sigterm(bench: &Bench) -> Seen {
+    let running = started(bench, "slow");
+    let container = bench.container();
+    let at = Instant::now();
+    Bench::docker(&["kill", "--signal", "TERM", &container]);
+    let ended = running.end();
+    let took = at.elapsed().as_secs();
+    let run = bench.files("slow", ended);
+    if took > 40 {
+        return wrong(&format!("it took {took} s to end"), &run);
+    }
+    work_is_kept(bench, "slow", &run)
+}
+
+fn cancel(bench: &Bench) -> Seen {
+    let arguments = bench.arguments("slow", "", &[]);
+    let again: Vec<String> =
+        arguments.iter().map(|word| word.replace("Say hello [slow]", "Say hello cancel [slow]")).collect();
+    let running = crate::support::Running::of(&mut bench.command(&again));
+    let control = bench.control("slow");
+    let issue = control.parent().unwrap().parent().unwrap().join("say-hello-cancel-slow");
+    let file = issue.join("tree/hello.txt");
+    wait_for("the file that stands before the long command", || file.exists().then_some(()));
+    let at = Instant::now();
+    let name = format!("p-slow-{}#say-hello-cancel-slow", bench.cli.name);
+    bench.house.run(["cancel", name.as_str()]).expect(0);
+    let ended = running.end();
+    let read = |name: &str| fs::read_to_string(issue.join(".cloud-code").join(name)).unwrap();
+    let tasking = cloud_code_task_schema::parse_tasking("tasking.yaml", &read("tasking.yaml")).unwrap();
+    let reporting =
+        cloud_code_task_schema::parse_reporting("reporting.yaml", &read("reporting.yaml")).unwrap();
+    let run = Run { ended, tasking, reporting };
+    let (kept, took) = (bench.keeps_half(&name), at.elapsed().as_secs());
+    let sound = run.report().status == TaskReportStatus::Cancelled
+        && kept.is_ok()
+        && bench.leftovers().is_empty()
+        && took <= 40;
+    if sound {
+        Seen::Good
+    } else {
+        wrong(&format!("kept {kept:?} after {took} s, left {:?}", bench.leftovers()), &run)
+    }
+}
+
+/// The command is killed by the kernel; the CLI is told so and goes on.
+fn oom(bench: &Bench) -> Seen {
+    let run = bench.run("oom", "container: {memory: 1GiB}\nlimits: {timeout: 100s}\n", &[]);
+    let report = run.report();
+    let by_kernel = report.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Oom);
+    if by_kernel {
+        return work_is_kept(bench, "oom", &run);
+    }
+    if let Err(seen) = completed(&run, "") {
+        return seen;
+    }
+    match bench.on_branch("oom", "hello.txt").as_str() {
+        "half\n" if bench.leftovers().is_empty() => Seen::Good,
+        other => wrong(&format!("hello.txt holds {other:?}"), &run),
+    }
+}
+
+fn budget(bench: &Bench) -> Seen {
+    let run = if bench.control("budget").join("reporting.yaml").exists() {
+        bench.files("budget", crate::support::Ended { code: 0, out: String::new(), err: String::new() })
+    } else {
+        bench.run("budget", "", &[])
+    };
+    let report = &run.reporting.tasks[&run.tasking.tasks[0].id];
+    let usage = &report.usage;
+    let tokens = (usage.input_tokens, usage.output_tokens);
+    if !matches!(tokens, (Some(1000), Some(200)) | (None, None)) {
+        return wrong(&format!("the model used 1000 and 200 tokens, the report says {usage:?}"), &run);
+    }
+    let fields = [
+        ("tokens", tokens.0.is_some()),
+        ("turns", usage.turns.is_some()),
+        ("cost", usage.cost_usd.is_some()),
+        ("model", report.model.is_some()),
+        ("session", report.session_id.is_some()),
+    ];
+    let missing: Vec<&str> = fields.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
+    if missing.is_empty() { Seen::Good } else { Seen::Lacks(format!("no {}", missing.join(", no "))) }
+}
+
+fn version(bench: &Bench) -> Seen {
+    let ended = bench.house.run(["cli", "check", bench.cli.name, "--json"]);
+    let Ok(told) = serde_json::from_str::<serde_json::Value>(ended.out.lines().next().unwrap_or_default())
+    else {
+        return Seen::Wrong(format!("cli check said {:?} {:?}", ended.out, ended.err));
+    };
+    let versions = (told["installed"].as_str(), told["pinned"].as_str());
+    if versions.0.is_some() && versions.0 == versions.1 {
+        Seen::Good
+    } else {
+        Seen::Wrong(format!("{versions:?} in {told}"))
+    }
+}
