@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// Build and list the images that CLIs run in.
     #[command(subcommand)]
     Images(ImagesCommand),
+    /// List the coding CLIs, show one, and check whether they would work.
+    #[command(subcommand)]
+    Cli(CliCommand),
     /// Check what this machine lacks, with the command that fixes it.
     Doctor(DoctorArgs),
     /// Print a completion script for a shell.
@@ -331,6 +334,9 @@ pub(crate) struct CleanArgs {
     /// Every ended issue.
     #[arg(long, conflicts_with = "issue")]
     pub(crate) all: bool,
+    /// Also where work was never imported; it is lost then.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -374,6 +380,53 @@ pub(crate) struct SchemaArgs {
     /// Of which file.
     #[arg(value_enum)]
     pub(crate) kind: FileKind,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CliCommand {
+    /// List every CLI: version, image, what it supports, and whether there are credentials.
+    List {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one CLI: its manifest as it is used, and where that comes from.
+    Show {
+        /// Which.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask each CLI in its image for its version, and its provider whether the credentials work.
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+}
+
+const CHECK_HELP: &str = "Examples:
+  cloud-code cli check claude-code
+  cloud-code cli check codex --base-url https://api.openai.com
+  cloud-code cli check claude-code --image acme/shop-claude:3
+
+A key is tried with one request for the provider's list of models, which costs nothing, and only when the provider's
+address is given (--base-url, or `base_url` in `defaults` of cloud-code.yaml). Whether a login works is not known.
+
+Exit codes: 0 all is well, 1 something is wrong. Without names, a CLI that was never set up (no image, no
+credentials) is told and not counted.";
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Which CLIs [default: all].
+    pub(crate) names: Vec<String>,
+    /// Ask in this image, such as a project's; needs exactly one name [default: the CLI's own].
+    #[arg(long, value_name = "IMAGE", requires = "names")]
+    pub(crate) image: Option<String>,
+    /// The provider's address.
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,9 @@ mod catalog;
 mod commands;
 mod plan;
 mod progress;
+mod provider;
 mod settings;
+mod support;
 mod ui;
 
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ use cloud_code_workspace::{
 };
 
 use crate::catalog::CliError;
+use crate::prompts::PromptError;
 
 /// Why the engine could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,9 @@ pub enum EngineError {
     /// The CLI is not known or not fit.
     #[error(transparent)]
     Cli(#[from] CliError),
+    /// The project's own prompts cannot be used.
+    #[error(transparent)]
+    Prompts(#[from] PromptError),
     /// A file of ours does not read or cannot be written as YAML.
     #[error("{0}")]
     Document(Diagnostics),
@@ -228,7 +232,8 @@ impl EngineError {
             }
             Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
             Self::Document(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
-            Self::StillOpen { .. }
+            Self::Prompts(_)
+            | Self::StillOpen { .. }
             | Self::BeingStopped { .. }
             | Self::Cleaned { .. }
             | Self::TooLong { .. } => FailureKind::Internal,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloud_code_model::{Issue, NewTask, ProjectPlan, TaskRecord};
+use cloud_code_model::{Issue, NewTask, ProjectPlan, TaskRecord, reads_only};
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{
     CliName, ControlDir, Handoff, MAX_YAML_BYTES, Mode, TaskId, TaskReport, parse_reporting, read_capped,
@@ -12,6 +12,7 @@ use cloud_code_task_schema::{
 use crate::git::Repo;
 use crate::open::title;
 use crate::packet::packet;
+use crate::perform::delivered_head;
 use crate::{Engine, EngineError, blocking};
 
 /// What a person asks for after an issue's last task has ended.
@@ -37,13 +38,6 @@ impl Engine {
             .map_err(|error| error.or_disk_full(self.settings.layout.home()))
     }
 
-    /// What a CLI that takes over now would be told.
-    pub async fn handoff_packet(&self, issue: &Issue) -> Result<Handoff, EngineError> {
-        let records = self.store.tasks_of(&issue.project, &issue.key).await?;
-        let reports = self.reports(issue).await?;
-        self.packet_of(issue, &records, &reports).await
-    }
-
     async fn check_and_follow_up(&self, request: FollowUpRequest) -> Result<TaskRecord, EngineError> {
         let FollowUpRequest { issue, plan, text, mode, requested_by } = request;
         let title = title(&text)?;
@@ -60,6 +54,12 @@ impl Engine {
             });
         }
         self.check_startable(&plan, mode).await?;
+        let repo = Repo::new(&self.settings.layout, &issue.project, &plan.repo)?;
+        self.check_prompts(&plan, &repo, &issue.base_sha).await?;
+        if !reads_only(mode) {
+            let (branch, delivered) = (issue.branch.clone(), delivered_head(&records).map(str::to_owned));
+            blocking(move || repo.check_delivery(&branch, delivered.as_deref())).await?;
+        }
         let reports = self.reports(&issue).await?;
         let (continues, handoff) = match tie(&records, &reports, &plan.cli) {
             Tie::Conversation(task) => (Some(task), None),

@@ -11,11 +11,14 @@ mod follow;
 mod follow_up;
 mod gather;
 mod git;
+mod installed;
 mod observe;
 mod open;
 mod packet;
 mod perform;
+mod prompts;
 mod tasking;
+mod unimported;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,9 +37,11 @@ pub use facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact}
 pub use follow::Follower;
 pub use follow_up::FollowUpRequest;
 pub use git::Repo;
+pub use installed::NoVersion;
 pub use observe::{Notice, Observer, Silent};
 pub use open::{RunRequest, Uncommitted};
 pub use packet::packet;
+pub use prompts::PromptError;
 pub use tasking::next_tasking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.

@@ -12,7 +12,7 @@ use cloud_code_task_schema::{BranchName, CliManifest, MAX_YAML_BYTES, Mode, pars
 use crate::catalog::CliError;
 use crate::git::Repo;
 use crate::tasking::next_tasking;
-use crate::{Engine, EngineError, blocking};
+use crate::{Engine, EngineError, blocking, prompts};
 
 /// What a person asks for.
 #[derive(Debug, Clone)]
@@ -70,6 +70,7 @@ impl Engine {
             let repo = repo.clone();
             blocking(move || repo.fetch(&inspected)).await?
         };
+        self.check_prompts(plan, &repo, &base_sha).await?;
         let (key, branch) = self.choose_branch(&request, &repo, &title).await?;
         let at = self.clock.now();
         let issue = Issue {
@@ -112,6 +113,19 @@ impl Engine {
             RuntimeKind::Docker => self.check_image(plan).await,
             RuntimeKind::Local => Ok(()),
         }
+    }
+
+    /// Whether the project's own prompts can be used.
+    pub(crate) async fn check_prompts(
+        &self,
+        plan: &ProjectPlan,
+        repo: &Repo,
+        base_sha: &str,
+    ) -> Result<(), EngineError> {
+        let Some(folder) = plan.prompts.clone() else { return Ok(()) };
+        let (repo, base_sha) = (repo.clone(), base_sha.to_owned());
+        blocking(move || prompts::read(&folder, &repo, &base_sha)).await?;
+        Ok(())
     }
 
     fn check_plan(&self, plan: &ProjectPlan, mode: Mode) -> Result<(), EngineError> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cloud_code_model::{Attempt, TaskEvent, TaskState};
+use cloud_code_model::{Attempt, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
@@ -12,9 +12,10 @@ use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
 use crate::follow_up::heard;
 use crate::gather::read_tasking;
+use crate::git::Repo;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
-use crate::{Engine, EngineError, blocking};
+use crate::{Engine, EngineError, blocking, prompts};
 
 /// How long the agent has after TERM to commit and write its last report before the runtime kills it.
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -90,7 +91,17 @@ impl Engine {
         let manifest = self.settings.catalog.manifest_for(&asked.plan)?;
         let control = ControlDir::new(self.paths(&facts.record).control);
         let (issue, now) = (facts.issue.clone(), self.clock.now());
+        // Before the agent starts, and not under its hands.
+        let prompts = match facts.record.state {
+            TaskState::Preparing => Some(asked.plan.prompts.clone()),
+            _ => None,
+        };
+        let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
         blocking(move || {
+            if let Some(folder) = prompts {
+                let own = folder.map(|folder| prompts::read(&folder, &repo, &issue.base_sha)).transpose()?;
+                prompts::write(&control, &own.unwrap_or_default())?;
+            }
             let path = control.tasking();
             let standing = read_tasking(&path);
             // After a damaged file the count goes on from what the agent has seen.
@@ -173,12 +184,8 @@ impl Engine {
     async fn delivered_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
         let asked = &facts.record.task;
         let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
-        let earlier = tasks.into_iter().take_while(|t| t.task.id != asked.id);
-        let delivered = earlier.filter_map(|t| match t.state {
-            TaskState::Done { head } => head,
-            _ => None,
-        });
-        Ok(delivered.last())
+        let earlier: Vec<_> = tasks.into_iter().take_while(|t| t.task.id != asked.id).collect();
+        Ok(delivered_head(&earlier).map(str::to_owned))
     }
 
     async fn publish(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
@@ -193,13 +200,21 @@ impl Engine {
     }
 }
 
+/// Where these tasks left the branch in the user's repository.
+pub(crate) fn delivered_head(records: &[TaskRecord]) -> Option<&str> {
+    records.iter().rev().find_map(|record| match &record.state {
+        TaskState::Done { head } => head.as_deref(),
+        _ => None,
+    })
+}
+
 /// The manifest in force, beside the two YAML files.
 pub(crate) const MANIFEST_FILE: &str = "cli.yaml";
 
 /// Mode of the control directory: nobody but its owner, because logs may hold what a task saw.
 const CONTROL_MODE: u32 = 0o700;
 
-fn make_dir(path: &std::path::Path) -> Result<(), EngineError> {
+pub(crate) fn make_dir(path: &std::path::Path) -> Result<(), EngineError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(CONTROL_MODE).create(path);
     made.map_err(|source| EngineError::Io { path: path.to_owned(), source })

@@ -161,7 +161,7 @@ async fn report(app: &App, engine: &Engine, record: &TaskRecord) -> Result<()> {
         }
         state => ui::out(format!("{}: {}", state.status(), ui::one_line(&task.title))),
     }
-    if let Some(summary) = record.summary.as_deref().filter(|s| !s.trim().is_empty()) {
+    if let Some(summary) = summary(record) {
         ui::out("");
         for line in ui::clean(summary).trim().lines() {
             ui::out(format!("  {line}"));
@@ -194,6 +194,13 @@ async fn report(app: &App, engine: &Engine, record: &TaskRecord) -> Result<()> {
     let next = if record.state.head().is_some() { "diff" } else { "logs" };
     ui::out(format!("next     cloud-code {next} {name}"));
     Ok(())
+}
+
+/// What the agent said for people, unless it is nothing, or the question that is shown anyway.
+pub(crate) fn summary(record: &TaskRecord) -> Option<&str> {
+    let summary = record.summary.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
+    let is_question = record.questions.iter().any(|question| question.trim() == summary);
+    (!is_question).then_some(summary)
 }
 
 /// What a person must answer.

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod clean;
+mod cli;
 mod diff;
 mod doctor;
 mod drive;
@@ -55,6 +56,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Cancel(args) => cancel::run(&app, args).await,
         Command::Clean(args) => clean::run(&app, args).await,
         Command::Inspect(args) => inspect::run(&app, args).await,
+        Command::Cli(command) => cli::run(&app, command).await,
         Command::Images(command) => images::run(&app, command).await,
         Command::Doctor(args) => doctor::run(&app, args).await,
         Command::Completions { shell } => completions(shell),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use cloud_code_engine::Repo;
-use cloud_code_model::{Issue, TaskRecord, TaskState};
+use cloud_code_model::{Issue, TaskRecord, TaskState, reads_only};
 use cloud_code_runtime::ContainerId;
 use cloud_code_store::Store;
 use cloud_code_task_schema::{
@@ -13,10 +13,10 @@ use cloud_code_task_schema::{
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::drive::question_lines;
+use super::drive::{question_lines, summary};
 use crate::app::App;
 use crate::args::StatusArgs;
-use crate::progress::{handoff_lines, usage_line};
+use crate::progress::{handoff_lines, snake, usage_line};
 use crate::ui;
 
 /// `cloud-code status`.
@@ -54,7 +54,13 @@ async fn show(app: &App, issue: &Issue, record: &TaskRecord) -> Result<()> {
         ui::out(format!("why      {}: {}", failure.kind, ui::one_line(&failure.message)));
         ui::out(format!("hint     {}", failure.kind.advice()));
     }
-    ui::out(format!("cli      {} in {}", task.plan.cli, task.plan.runtime));
+    let reading = if reads_only(task.mode) { ", reads only" } else { "" };
+    ui::out(format!(
+        "cli      {} in {}, mode {}{reading}",
+        task.plan.cli,
+        task.plan.runtime,
+        snake(&task.mode)
+    ));
     if let Some(head) = record.state.head() {
         let repo = Repo::new(&app.layout, &task.project, &task.plan.repo)?;
         let delivered = matches!(record.state, TaskState::Done { .. });
@@ -78,7 +84,7 @@ async fn show(app: &App, issue: &Issue, record: &TaskRecord) -> Result<()> {
     if !usage.is_empty() {
         ui::out(format!("used     {usage}"));
     }
-    if let Some(summary) = &record.summary {
+    if let Some(summary) = summary(record) {
         ui::out("");
         for line in ui::clean(summary).trim().lines() {
             ui::out(format!("  {line}"));

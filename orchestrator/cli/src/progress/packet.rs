@@ -27,7 +27,8 @@ pub(crate) fn handoff_lines(handoff: &Handoff) -> Vec<String> {
         lines.push(format!("{heading}:"));
         for item in items {
             for (index, line) in clean(item).trim_end().lines().enumerate() {
-                lines.push(format!("{} {line}", if index == 0 { "  -" } else { "   " }));
+                let line = format!("{} {line}", if index == 0 { "  -" } else { "   " });
+                lines.push(line.trim_end().to_owned());
             }
         }
     }
@@ -53,7 +54,7 @@ mod tests {
                 "taken over from codex",
                 "goal:",
                 "  - Fix the login",
-                "    ",
+                "",
                 "    Now.",
                 "done:",
                 "  - [2Jcommit abc",

@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use cloud_code_task_schema::{Conversation, Reporting, Tasking, parse_reporting, parse_tasking};
+use cloud_code_task_schema::{
+    Conversation, Reporting, TaskReportStatus, Tasking, parse_reporting, parse_tasking,
+};
 use serde_json::Value;
 
 use crate::support::{Ended, House, MODEL_URL, Model, git, wait_for};
@@ -74,6 +76,7 @@ fn a_question_ends_a_task_and_its_answer_is_the_next_one() {
     let house = House::new();
     let model = Model::start("conversation.yaml");
     let ended = started(&house, &model, CLAUDE, "Paint it [ask]").expect(4);
+    assert_eq!(ended.out.matches("Shall it be blue or green?").count(), 1, "{}", ended.out);
     assert!(ended.out.contains("question Shall it be blue or green?"), "{}", ended.out);
     assert!(ended.out.contains("next     cloud-code continue paint-it-ask \"your answer\""), "{}", ended.out);
     let status = house.run(["status"]).expect(0).out;
@@ -120,6 +123,11 @@ fn work_that_failed_is_continued_and_handed_over_as_one_branch() {
     assert_eq!(git(&house.repo(), ["show", &format!("{branch}:whole.txt")]), "half\n");
     assert_eq!(git(&house.repo(), ["log", "--oneline", &format!("main..{branch}")]).lines().count(), 2);
 
+    let (tasking, reporting) = files(&house, "half-way");
+    assert_eq!(reporting.tasks[&tasking.tasks[1].id].conversation, Conversation::Packet);
+    let status = house.run(["status"]).expect(0).out;
+    assert!(status.contains("was told in short what was said and done"), "{status}");
+
     // And a third, on a branch that is delivered already.
     house.run(["continue", "half-way", "--command", "sh -euc 'echo more > more.txt'", "More"]).expect(0);
     assert_eq!(git(&house.repo(), ["show", &format!("{branch}:more.txt")]), "more\n");
@@ -137,8 +145,8 @@ fn what_an_agent_left_open_is_not_taken_up_by_the_next_task() {
     house.run(["continue", "die", "--command", "sh -euc 'echo two >> runs.txt'", "Again"]).expect(0);
     assert_eq!(git(&house.repo(), ["show", "cloud-code/die:runs.txt"]), "one\ntwo\n");
     let (tasking, reporting) = files(&house, "die");
-    let attempts: Vec<u32> = tasking.tasks.iter().map(|task| reporting.tasks[&task.id].attempt).collect();
-    assert_eq!(attempts, [1, 1], "the dead task was run again");
+    let ends: Vec<_> = tasking.tasks.iter().map(|task| reporting.tasks[&task.id].status).collect();
+    assert_eq!(ends, [TaskReportStatus::Cancelled, TaskReportStatus::Completed]);
 }
 
 #[test]
@@ -170,6 +178,31 @@ fn a_follow_up_that_cannot_be_is_refused_with_a_way_out() {
     refused(&["continue", "take-long", ""], &["the task is empty"]);
     house.run(["clean", "take-long"]).expect(0);
     refused(&["continue", "take-long", "Go on"], &["was cleaned", "--base cloud-code/take-long"]);
+}
+
+#[test]
+fn a_branch_that_a_person_changed_is_told_before_work_is_paid_for() {
+    let house = House::new();
+    house.run(house.shell_task("echo one > one.txt", "Say one")).expect(0);
+    let (repo, branch) = (house.repo(), "cloud-code/say-one");
+    let next = ["continue", "say-one", "--command", "sh -euc 'echo two > two.txt'", "Say two"];
+    let refused = |says: [&str; 2]| {
+        let ended = house.run(next).expect(1);
+        assert!(says.iter().all(|text| ended.err.contains(text)), "{}", ended.err);
+    };
+    git(&repo, ["switch", "--quiet", branch]);
+    refused(["is checked out in", "switch that worktree to another branch first"]);
+    // Reading does not move it.
+    house.run(["continue", "say-one", "--mode", "plan", "--command", "sh -c 'echo fine'", "Look"]).expect(0);
+
+    git(&repo, ["commit", "--quiet", "--allow-empty", "--message", "Mine"]);
+    git(&repo, ["switch", "--quiet", "main"]);
+    refused(["has moved since", "keep what is there under another name"]);
+    git(&repo, ["branch", "--quiet", "--move", branch, "mine"]);
+    refused(["has been removed since", "put it back: git branch cloud-code/say-one"]);
+    git(&repo, ["branch", branch, "mine~1"]);
+    house.run(next).expect(0);
+    assert_eq!(git(&repo, ["show", &format!("{branch}:two.txt")]), "two\n");
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        let _ = self.run(["clean", "--all"]);
+        let _ = self.run(["clean", "--all", "--force"]);
         if self.home().join("instance").exists() {
             for container in self.containers() {
                 let _ = Command::new("docker").args(["rm", "--force", &container]).output();
