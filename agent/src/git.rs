@@ -125,10 +125,10 @@ impl<'a> Git<'a> {
 }
 
 impl Git<'_> {
-    /// Stages everything but the control directory, should that lie in the tree, and those leftovers that nobody
-    /// wrote to since.
+    /// Stages everything but those leftovers that nobody wrote to since. What is never committed is ignored by the
+    /// environment (`home.rs`): an excluded path of this command fails it when the path is ignored too.
     pub(crate) async fn stage(&self, leftovers: &[Leftover]) -> Result<(), GitError> {
-        let mut paths = String::from(".\0:(exclude,top).cloud-code\0");
+        let mut paths = String::from(".\0");
         for left in leftovers.iter().filter(|left| left.stamp == stamp(&self.workspace.join(&left.path))) {
             paths.push_str(&format!(":(exclude,top,literal){}\0", left.path));
         }
@@ -169,8 +169,7 @@ impl Git<'_> {
 
     /// How files differ from HEAD, untracked ones included: two letters, a blank and a path, each ended by NUL.
     pub(crate) async fn status(&self) -> Result<String, GitError> {
-        let arguments = ["status", "--porcelain", "-z", "--", ".", ":(exclude,top).cloud-code"];
-        Ok(self.run(&arguments, b"").await?.output)
+        Ok(self.run(&["status", "--porcelain", "-z"], b"").await?.output)
     }
 
     /// Where it stands, when nothing was done.

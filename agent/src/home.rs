@@ -14,8 +14,7 @@ use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 /// Names, below HOME, what the CLI drops into the worktree; git reads it as one more `.gitignore`.
 pub(crate) const NEVER_COMMIT: &str = ".cloud-code-never-commit";
 /// Caches that no project wants and not every project ignores. A file that git tracks already is not concerned.
-const CACHES: [&str; 11] = [
-    ".cloud-code/",
+const CACHES: [&str; 10] = [
     ".cache/",
     ".DS_Store",
     ".gradle/",
@@ -54,7 +53,8 @@ impl Home<'_> {
     }
 
     /// Writes the manifest's defaults, and the list of what is never committed. Says what could not be written.
-    pub(crate) fn furnish(&self, manifest: &CliManifest) -> Vec<String> {
+    /// `inside` are folders of the agent that lie in the worktree, if any, from its top.
+    pub(crate) fn furnish(&self, manifest: &CliManifest, inside: &[String]) -> Vec<String> {
         let mut problems = Vec::new();
         let mut note = |name: &str, result: io::Result<()>| {
             if let Err(error) = result {
@@ -64,8 +64,9 @@ impl Home<'_> {
         for (name, content) in &manifest.home_defaults {
             note(name, self.put_default(name, content));
         }
+        let own = inside.iter().map(|folder| format!("/{folder}/\n"));
         let patterns = CACHES.into_iter().chain(manifest.never_commit.iter().map(String::as_str));
-        let list: String = patterns.flat_map(|pattern| [pattern, "\n"]).collect();
+        let list: String = own.chain(patterns.map(|pattern| format!("{pattern}\n"))).collect();
         if fs::read_to_string(self.path.join(NEVER_COMMIT)).ok().as_ref() != Some(&list) {
             note(NEVER_COMMIT, self.put(NEVER_COMMIT, &list).map(drop));
         }
@@ -122,9 +123,9 @@ mod tests {
     fn defaults_are_written_once_and_the_cli_may_change_them() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home { path: dir.path(), user: None };
-        assert_eq!(home.furnish(&manifest()), Vec::<String>::new());
+        assert_eq!(home.furnish(&manifest(), &[]), Vec::<String>::new());
         fs::write(dir.path().join(".x/settings.json"), "changed").unwrap();
-        home.furnish(&manifest());
+        home.furnish(&manifest(), &[]);
         assert_eq!(fs::read_to_string(dir.path().join(".x/settings.json")).unwrap(), "changed");
         assert!(fs::read_to_string(dir.path().join(NEVER_COMMIT)).unwrap().ends_with("node_modules/\n.x*\n"));
     }
@@ -139,7 +140,7 @@ mod tests {
         nix::unistd::chown(dir.path(), Some(uid), Some(gid)).unwrap();
         symlink(secret.path(), dir.path().join(".x")).unwrap();
         let home = Home { path: dir.path(), user: Some((uid, gid)) };
-        let problems = home.furnish(&manifest());
+        let problems = home.furnish(&manifest(), &[]);
         assert!(problems.len() == 1 && problems[0].contains("Permission denied"), "{problems:?}");
         assert_eq!(fs::read_dir(secret.path()).unwrap().count(), 0);
         assert_eq!(fs::metadata(dir.path().join(NEVER_COMMIT)).unwrap().uid(), 1000);

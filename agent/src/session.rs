@@ -108,7 +108,11 @@ impl Attempt<'_> {
             Guard::None | Guard::Mount => None,
         };
         let prompts = Prompts::load(&ControlDir::new(&self.shared.options.control)).map_err(bad_prompt)?;
-        for problem in self.shared.home().furnish(&self.shared.manifest) {
+        let options = &self.shared.options;
+        let own = [&options.control, &options.home].into_iter();
+        let inside = own.filter_map(|folder| folder.strip_prefix(&options.workspace).ok());
+        let inside: Vec<String> = inside.map(|folder| folder.display().to_string()).collect();
+        for problem in self.shared.home().furnish(&self.shared.manifest, &inside) {
             self.runner.warn_later(problem);
         }
         let mut end = self.converse(&prompts).await?;

@@ -65,6 +65,21 @@ fn droppings_and_caches_are_committed_by_nobody() {
 }
 
 #[test]
+fn a_control_directory_in_the_tree_is_no_work_and_a_projects_own_folder_is() {
+    let house =
+        House::new("mkdir -p .cloud-code/prompts; echo x | tee .cloud-code/prompts/task.md file > /dev/null");
+    std::fs::rename(house.path("control"), house.path("tree/control")).unwrap();
+    std::os::unix::fs::symlink("tree/control", house.path("control")).unwrap();
+    house.assign(1, &[task("one", "")]);
+    let tree = house.path("tree").display().to_string();
+    let mut command = house.command(&["timeout", "60"]);
+    let output = command.args(["--control", &format!("{tree}/control"), "--once"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let paths: Vec<String> = house.report("one").files_modified.into_iter().map(|file| file.path).collect();
+    assert_eq!(paths, [".cloud-code/prompts/task.md", "file"]);
+}
+
+#[test]
 fn what_a_check_leaves_is_no_work_until_the_cli_writes_to_it() {
     let script =
         "case \"$*\" in *resume*) echo fixed > made; echo good > work;; *) echo bad > work;; esac; echo Done";

@@ -92,18 +92,37 @@ impl Director {
     /// The scenario, and where its conversation starts. The newest prompt that holds a marker chooses; the first
     /// prompt with that marker is the start, so a prompt that is repeated in one session goes on with the script.
     fn choose(&self, history: &[Entry]) -> Option<(String, usize)> {
-        let chosen = history.iter().rev().find_map(|entry| match entry {
+        let in_prompt = |entry: &Entry| match entry {
             Entry::User { text } => self.by_marker(text),
             Entry::Assistant { .. } | Entry::ToolResult => None,
-        });
-        let Some((name, marker)) = chosen else {
+        };
+        // Where a CLI has put a summary in the place of its conversation, only the summary knows. What was done before
+        // it nobody knows, so the script begins anew.
+        let in_summary = |entry: &Entry| match entry {
+            Entry::Assistant { text, .. } => self.by_marker(text),
+            Entry::User { .. } | Entry::ToolResult => None,
+        };
+        let Some((name, marker)) = history.iter().rev().find_map(in_prompt) else {
+            if let Some(summary) = history.iter().rposition(|entry| in_summary(entry).is_some()) {
+                let (name, _) = in_summary(&history[summary])?;
+                return Some((name.to_owned(), summary + 1));
+            }
             let default = self.script.scenarios.iter().find(|(_, scenario)| scenario.marker.is_none())?;
             return Some((default.0.clone(), 0));
         };
-        let start = history.iter().position(
-            |entry| matches!(entry, Entry::User { text } if self.by_marker(text).is_some_and(|(_, found)| found == marker)),
-        );
+        let start =
+            history.iter().position(|entry| in_prompt(entry).is_some_and(|(_, found)| found == marker));
         Some((name.to_owned(), start.unwrap_or(0)))
+    }
+
+    /// The marker that a CLI's request for itself is about, to be kept in its summary.
+    pub(crate) fn marker(&self, request: &ModelRequest) -> Option<String> {
+        let said = request.history.iter().rev().filter_map(|entry| match entry {
+            Entry::User { text } | Entry::Assistant { text, .. } => Some(text),
+            Entry::ToolResult => None,
+        });
+        let found = said.chain(&request.surroundings).find_map(|text| self.by_marker(text));
+        found.map(|(_, marker)| marker.to_owned())
     }
 
     /// The longest marker in a text: `login-429` is meant where `login` would match too.

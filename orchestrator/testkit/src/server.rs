@@ -71,10 +71,12 @@ impl Server {
     }
 
     fn model_answer(&self, request: &ModelRequest, aider: Option<&Aider>, headers: &HeaderMap) -> Outcome {
+        let mut director = self.director.lock().unwrap_or_else(PoisonError::into_inner);
+        let about = director.marker(request);
         let (side, blocks) = match aider {
-            Some(Aider::Side) => (Some(side::text()), None),
+            Some(Aider::Side) => (Some(side::text(about)), None),
             Some(Aider::Work(blocks)) => (None, Some(blocks)),
-            None => (side::answer(request, headers), None),
+            None => (side::answer(request, headers, about), None),
         };
         if let Some(text) = side {
             return Outcome {
@@ -86,7 +88,8 @@ impl Server {
             };
         }
         let pace = if blocks.is_some() { Pace::Run } else { Pace::Turn };
-        let decision = self.director.lock().unwrap_or_else(PoisonError::into_inner).decide(request, pace);
+        let decision = director.decide(request, pace);
+        drop(director);
         match decision {
             Decision::Answer { scenario, position, answer, then } => {
                 let turn = answer.turn;

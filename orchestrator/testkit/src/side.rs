@@ -13,21 +13,32 @@ const SIDE_TEXT: &str = "Scripted model";
 /// for itself. Of another client nothing is assumed.
 const CODING_CLIS: &[&str] = &["claude-cli/", "codex", "GeminiCLI", "QwenCode/", "opencode/"];
 
-/// The answer for a request that is not about the task.
-pub(crate) fn answer(request: &ModelRequest, headers: &HeaderMap) -> Option<String> {
-    let without_tools = request.tools.is_empty() && is_coding_cli(headers);
+/// The answer for a request that is not about the task. `about` is the marker in it, which a summary must not lose.
+pub(crate) fn answer(request: &ModelRequest, headers: &HeaderMap, about: Option<String>) -> Option<String> {
+    let without_tools = request.tools.is_empty() && (is_coding_cli(headers) || is_summary(request));
     if request.max_tokens != Some(1) && !without_tools {
         return None;
     }
     Some(match &request.schema {
         Some(schema) => smallest(schema, MAX_DEPTH).to_string(),
-        None => SIDE_TEXT.to_owned(),
+        None => text(about),
     })
 }
 
 /// The text without a schema.
-pub(crate) fn text() -> String {
-    SIDE_TEXT.to_owned()
+pub(crate) fn text(about: Option<String>) -> String {
+    match about {
+        Some(marker) => format!("{SIDE_TEXT} {marker}"),
+        None => SIDE_TEXT.to_owned(),
+    }
+}
+
+/// goose does not name itself.
+const SUMMARY_PROMPTS: &[&str] =
+    &["Please summarize the conversation history provided in the system prompt."];
+
+fn is_summary(request: &ModelRequest) -> bool {
+    request.prompt().is_some_and(|prompt| SUMMARY_PROMPTS.iter().any(|start| prompt.starts_with(start)))
 }
 
 fn is_coding_cli(headers: &HeaderMap) -> bool {

@@ -18,22 +18,56 @@ const fn cli(name: &'static str, key: &'static str) -> Cli {
 
 const NO_WAIT: &str =
     "the failure is `rate_limited`, but the CLI does not tell how long the provider said to wait";
+const NO_MONEY: &str = "names no money; tokens, turns, model and session are there";
+const NO_MONEY_NO_MODEL: &str = "names no money and no model; tokens, turns and session are there";
 
 /// Every CLI with an image.
 pub(crate) const CLIS: [Cli; 9] = [
     cli("claude-code", "ANTHROPIC_API_KEY"),
+    Cli { lacks: &[("429", NO_WAIT), ("budget", NO_MONEY_NO_MODEL)], ..cli("codex", "CODEX_API_KEY") },
+    Cli { lacks: &[("429", NO_WAIT), ("budget", NO_MONEY)], ..cli("gemini", "GEMINI_API_KEY") },
     Cli {
         lacks: &[
             ("429", NO_WAIT),
-            ("budget", "names no money and no model; tokens, turns and session are there"),
+            (
+                "cut",
+                "takes the half answer for a whole one and says it is done; the task ends as `no_changes`",
+            ),
+            ("budget", NO_MONEY),
         ],
-        ..cli("codex", "CODEX_API_KEY")
+        ..cli("qwen-code", "OPENAI_API_KEY")
     },
-    cli("gemini", "GEMINI_API_KEY"),
-    cli("qwen-code", "OPENAI_API_KEY"),
-    cli("opencode", "ANTHROPIC_API_KEY"),
-    cli("aider", "ANTHROPIC_API_KEY"),
-    cli("goose", "ANTHROPIC_API_KEY"),
-    Cli { model: Some("gpt-5"), ..cli("copilot", "COPILOT_PROVIDER_API_KEY") },
-    cli("cline", "OPENAI_API_KEY"),
+    Cli {
+        lacks: &[("budget", "names no model; tokens, turns, money and session are there")],
+        ..cli("opencode", "ANTHROPIC_API_KEY")
+    },
+    Cli {
+        lacks: &[
+            (
+                "commit",
+                "offers the model no commands, and its own commits are switched off; the agent commits",
+            ),
+            ("429", NO_WAIT),
+        ],
+        ..cli("aider", "ANTHROPIC_API_KEY")
+    },
+    Cli { lacks: &[("429", NO_WAIT), ("budget", NO_MONEY_NO_MODEL)], ..cli("goose", "ANTHROPIC_API_KEY") },
+    Cli {
+        model: Some("gpt-5"),
+        lacks: &[
+            ("429", NO_WAIT),
+            ("budget", "names no tokens and no money; turns, model and session are there"),
+        ],
+        ..cli("copilot", "COPILOT_PROVIDER_API_KEY")
+    },
+    Cli {
+        lacks: &[
+            (
+                "resume",
+                "cannot take up a session without a person; a packet of what was said and done stands in",
+            ),
+            ("429", NO_WAIT),
+        ],
+        ..cli("cline", "OPENAI_API_KEY")
+    },
 ];
