@@ -96,17 +96,15 @@ impl Director {
             Entry::User { text } => self.by_marker(text),
             Entry::Assistant { .. } | Entry::ToolResult => None,
         };
-        // Where a CLI has put a summary in the place of its conversation, only the summary knows. What was done before
-        // it nobody knows, so the script begins anew.
+        // Where a CLI has put a summary in the place of its conversation, only the summary knows; it counts as an answer.
+        // To begin anew would make opencode summarise for ever when a prompt is too long.
         let in_summary = |entry: &Entry| match entry {
             Entry::Assistant { text, .. } => self.by_marker(text),
             Entry::User { .. } | Entry::ToolResult => None,
         };
-        let Some((name, marker)) = history.iter().rev().find_map(in_prompt) else {
-            if let Some(summary) = history.iter().rposition(|entry| in_summary(entry).is_some()) {
-                let (name, _) = in_summary(&history[summary])?;
-                return Some((name.to_owned(), summary + 1));
-            }
+        let newest = || history.iter().rev();
+        let Some((name, marker)) = newest().find_map(in_prompt).or_else(|| newest().find_map(in_summary))
+        else {
             let default = self.script.scenarios.iter().find(|(_, scenario)| scenario.marker.is_none())?;
             return Some((default.0.clone(), 0));
         };

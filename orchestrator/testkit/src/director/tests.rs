@@ -92,13 +92,13 @@ fn a_follow_up_goes_on_with_the_scenario_whether_it_repeats_the_marker_or_not() 
 }
 
 #[test]
-fn a_conversation_that_was_summarised_begins_its_scenario_anew() {
-    let director = director();
+fn a_summary_says_whose_conversation_it_was() {
+    let mut director = director();
     let asked = request(vec![user("[login]"), said(), user("Summarise.")]);
     assert_eq!(director.marker(&asked).as_deref(), Some("[login]"));
     let summary = Entry::Assistant { text: "Scripted model [login]".to_owned(), call_ids: Vec::new() };
     let history = vec![user("What did we do?"), summary, user("Go on.")];
-    assert_eq!(director.choose(&history), Some(("login".to_owned(), 2)));
+    assert_eq!(decided(&mut director, history), "login 2");
 }
 
 #[test]
