@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::conversation::{Api, Entry, ModelRequest};
 use crate::mapping;
+use crate::reply::UNFINISHED;
 use crate::script::{Answer, Fault, FaultKind, Script, Step, Times, WithoutTool};
 
 /// Every tool call's id starts so; the number of the position follows. See [`call_id`].
@@ -138,7 +139,7 @@ impl Director {
 /// CLI that writes the calls and results of one answer alternately; an answer without calls counts one.
 fn position(history: &[Entry]) -> usize {
     let mut position = 0;
-    for entry in history {
+    for entry in history.iter().filter(|entry| is_answer(entry)) {
         if let Entry::Assistant { text: _, call_ids } = entry {
             position = call_ids.iter().find_map(|id| position_in(id)).unwrap_or(position).saturating_add(1);
         }
@@ -168,9 +169,17 @@ fn remembering(mut answer: Answer, history: &[Entry]) -> Answer {
     answer
 }
 
+/// Whether the model has answered there. qwen-code keeps what came before a stream broke, and asks for the rest.
+fn is_answer(entry: &Entry) -> bool {
+    match entry {
+        Entry::Assistant { text, call_ids } => !call_ids.is_empty() || !text.starts_with(UNFINISHED),
+        Entry::User { .. } | Entry::ToolResult => false,
+    }
+}
+
 /// How many answers the conversation holds, each of which was a whole run.
 fn answers_in(history: &[Entry]) -> usize {
-    history.iter().filter(|entry| matches!(entry, Entry::Assistant { .. })).count()
+    history.iter().filter(|entry| is_answer(entry)).count()
 }
 
 /// The positions of the run that comes after so many: each ends with an answer that calls no tool.

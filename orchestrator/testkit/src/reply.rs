@@ -66,12 +66,15 @@ impl SseEvent {
     }
 }
 
+/// What an answer says that is sent until the stream breaks: short enough to be in its first piece.
+pub(crate) const UNFINISHED: &str = "This answer will not be finished because the script";
+
 /// An answer without meaning, whose opening is sent before a stream breaks.
 pub(crate) fn unfinished(model: &str, serial: u64) -> Reply {
     Reply {
         model: model.to_owned(),
         think: None,
-        say: Some("This answer will not be finished because the script".to_owned()),
+        say: Some(UNFINISHED.to_owned()),
         calls: Vec::new(),
         usage: UsageFigures::default(),
         serial,

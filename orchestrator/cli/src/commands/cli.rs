@@ -250,11 +250,14 @@ struct Finding {
     /// What the provider said of the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
+    /// The version that the program in the image says it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installed: Option<String>,
 }
 
 impl Finding {
     fn new(mark: Mark, message: impl Into<String>) -> Self {
-        Self { mark, message: message.into(), verdict: None }
+        Self { mark, message: message.into(), verdict: None, installed: None }
     }
 }
 
@@ -303,7 +306,10 @@ fn is_web_address(url: &str) -> bool {
 fn say(entry: &CliEntry, image: &str, version: &Finding, credentials: &Finding, json: bool) {
     let name = &entry.manifest.name;
     if json {
-        let line = json!({"cli": name, "image": image, "version": version, "credentials": credentials});
+        let pinned = &entry.version;
+        let line = json!({
+            "cli": name, "image": image, "pinned": pinned, "version": version, "credentials": credentials
+        });
         ui::out(line.to_string());
         return;
     }
@@ -325,11 +331,15 @@ async fn check_version(app: &App, engine: &Engine, entry: &CliEntry, image: &str
         ImageState::Unknown { why } => return Finding::new(Mark::Wrong, why),
     }
     match (engine.installed_version(&entry.manifest, image).await, &entry.version) {
-        (Ok(found), Some(pinned)) if found != *pinned => Finding::new(
-            Mark::Wrong,
-            format!("{image} holds {found}, not {pinned}: cloud-code images build {}", entry.manifest.name),
-        ),
-        (Ok(found), _) => Finding::new(Mark::Ok, format!("{found} in {image}")),
+        (Ok(found), Some(pinned)) if found != *pinned => {
+            let name = &entry.manifest.name;
+            let message = format!("{image} holds {found}, not {pinned}: cloud-code images build {name}");
+            Finding { installed: Some(found), ..Finding::new(Mark::Wrong, message) }
+        }
+        (Ok(found), _) => {
+            let message = format!("{found} in {image}");
+            Finding { installed: Some(found), ..Finding::new(Mark::Ok, message) }
+        }
         (Err(error @ NoVersion::NotAskable), _) => Finding::new(Mark::Unknown, error.to_string()),
         (Err(error), _) => Finding::new(Mark::Wrong, error.to_string()),
     }

@@ -46,7 +46,7 @@ pub(crate) const SITUATIONS: &[Situation] = &[
 ];
 
 /// Retries of the CLIs themselves take a while; those that never end are ended by this.
-const PATIENCE: &str = "limits: {timeout: 100s}\n";
+const PATIENCE: &str = "limits: {timeout: 5m}\n";
 
 fn wrong(what: &str, run: &Run) -> Seen {
     Seen::Wrong(format!("{what}: {}", run.told()))
@@ -240,7 +240,7 @@ fn cut(bench: &Bench) -> Seen {
 }
 
 fn hang(bench: &Bench) -> Seen {
-    let run = bench.run("hang", "limits: {idle_timeout: 8s, timeout: 100s}\n", &[]);
+    let run = bench.run("hang", "limits: {idle_timeout: 8s, timeout: 5m}\n", &[]);
     let report = run.report();
     let failure = report.failure.as_ref();
     if report.status != TaskReportStatus::TimedOut || failure.is_none_or(|f| f.kind != FailureKind::Idle) {
@@ -311,7 +311,7 @@ fn cancel(bench: &Bench) -> Seen {
 
 /// The command is killed by the kernel; the CLI is told so and goes on.
 fn oom(bench: &Bench) -> Seen {
-    let run = bench.run("oom", "container: {memory: 1GiB}\nlimits: {timeout: 100s}\n", &[]);
+    let run = bench.run("oom", "container: {memory: 1GiB}\nlimits: {timeout: 5m}\n", &[]);
     let report = run.report();
     let by_kernel = report.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Oom);
     if by_kernel {
@@ -355,7 +355,7 @@ fn version(bench: &Bench) -> Seen {
     else {
         return Seen::Wrong(format!("cli check said {:?} {:?}", ended.out, ended.err));
     };
-    let versions = (told["installed"].as_str(), told["pinned"].as_str());
+    let versions = (told["version"]["installed"].as_str(), told["pinned"].as_str());
     if versions.0.is_some() && versions.0 == versions.1 {
         Seen::Good
     } else {

@@ -114,6 +114,13 @@ fn faults_are_counted_and_then_the_answer_comes() {
 }
 
 #[test]
+fn what_came_before_a_stream_broke_is_no_answer() {
+    let broken = Entry::Assistant { text: UNFINISHED.to_owned(), call_ids: Vec::new() };
+    let history = vec![user("go"), called(0), Entry::ToolResult, broken, user("Continue.")];
+    assert_eq!(decided(&mut director(), history), "default 2");
+}
+
+#[test]
 fn each_api_meets_the_faults_anew() {
     let mut director = director();
     let mut other = request(vec![user("[login] limits")]);
