@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cloud_code_task_schema::{CliManifest, CommitSettings};
 
-use crate::home::NEVER_COMMIT;
+use crate::home::{NEVER_COMMIT, TEMP_FOLDER};
 use crate::secrets::Secrets;
 
 /// Used when the image names none.
@@ -57,6 +57,9 @@ pub(crate) fn plain(around: &Surroundings<'_>, identity: &CommitSettings) -> BTr
     set("USER", around.user_name.to_owned());
     set("LOGNAME", around.user_name.to_owned());
     set("SHELL", shell().to_owned());
+    if !crate::preflight::has_temp_folder() {
+        set("TMPDIR", around.home.join(TEMP_FOLDER).display().to_string());
+    }
     for name in PASSED_ON {
         if let Some(value) = own(name) {
             set(name, value);

@@ -13,6 +13,8 @@ use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
 /// Names, below HOME, what the CLI drops into the worktree; git reads it as one more `.gitignore`.
 pub(crate) const NEVER_COMMIT: &str = ".cloud-code-never-commit";
+/// The folder for temporary files, below HOME, where the system has none.
+pub(crate) const TEMP_FOLDER: &str = ".cloud-code-tmp";
 /// Caches that no project wants and not every project ignores. A file that git tracks already is not concerned.
 const CACHES: [&str; 10] = [
     ".cache/",
@@ -61,6 +63,14 @@ impl Home<'_> {
                 problems.push(format!("{} cannot be written: {error}", self.path.join(name).display()));
             }
         };
+        if !crate::preflight::has_temp_folder() {
+            note(
+                TEMP_FOLDER,
+                self.as_owner(|| {
+                    DirBuilder::new().recursive(true).mode(0o700).create(self.path.join(TEMP_FOLDER))
+                }),
+            );
+        }
         for (name, content) in &manifest.home_defaults {
             note(name, self.put_default(name, content));
         }
@@ -71,6 +81,25 @@ impl Home<'_> {
             note(NEVER_COMMIT, self.put(NEVER_COMMIT, &list).map(drop));
         }
         problems
+    }
+
+    /// Whether the owner may make files there. None is left behind, nor seen by anybody.
+    pub(crate) fn try_writing(&self, folder: &Path) -> io::Result<()> {
+        let nameless = nix::libc::O_TMPFILE;
+        let made =
+            self.as_owner(|| OpenOptions::new().write(true).custom_flags(nameless).mode(0o600).open(folder));
+        match made {
+            // A file system without nameless files tells nothing; what cannot be written will say so itself.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(nix::libc::EOPNOTSUPP | nix::libc::EISDIR | nix::libc::EINVAL)
+                ) =>
+            {
+                Ok(())
+            }
+            result => result.map(drop),
+        }
     }
 
     fn put_default(&self, name: &str, content: &str) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -74,7 +75,8 @@ pub(crate) fn take_role() -> Result<(), IdentityError> {
 /// Settles as whom the CLI runs.
 pub(crate) fn cli_user(wanted: Option<(Uid, Gid)>, home: &Path) -> Result<CliUser, IdentityError> {
     let own = geteuid();
-    let passwd = std::fs::read_to_string(PASSWD).unwrap_or_default();
+    // Names in it may be of any encoding; uids are digits.
+    let passwd = String::from_utf8_lossy(&std::fs::read(PASSWD).unwrap_or_default()).into_owned();
     let uid = wanted.map_or(own, |(uid, _)| uid);
     if let Some((wanted, _)) = wanted.filter(|(wanted, _)| !own.is_root() && *wanted != own) {
         return Err(IdentityError::NotRoot { wanted, own });
@@ -103,7 +105,7 @@ fn name_of(passwd: &str, uid: Uid) -> Option<String> {
 
 /// Only as PID 1, that is in a container: on a host the file is not ours.
 fn add_to_passwd(uid: Uid, gid: Gid, home: &Path, passwd: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).open(PASSWD)?;
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o644).open(PASSWD)?;
     let newline = if passwd.is_empty() || passwd.ends_with('\n') { "" } else { "\n" };
     let home = home.display().to_string();
     if home.contains([':', '\n']) {

@@ -21,6 +21,7 @@ mod memory;
 mod oom;
 mod options;
 mod parse;
+mod preflight;
 mod probe;
 mod process;
 mod prompt;
@@ -100,6 +101,8 @@ fn start(options: Options) -> Result<(), StartError> {
         CredentialSource::Stdin => Secrets::read(std::io::stdin().lock())?,
         CredentialSource::Environment => Secrets::from_environment(&manifest.credentials),
     };
+    // Where it cannot be made, HOME serves (`environment.rs`).
+    let _ = preflight::make_temp_folder();
     let user = identity::cli_user(options.user, &options.home)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;

@@ -43,7 +43,8 @@ pub(crate) fn guard(mode: Mode, manifest: &CliManifest, workspace: &Path) -> Res
     }
 }
 
-fn is_read_only(folder: &Path) -> bool {
+/// Whether the file system is mounted so.
+pub(crate) fn is_read_only(folder: &Path) -> bool {
     statvfs(folder).is_ok_and(|file_system| file_system.flags().contains(FsFlags::ST_RDONLY))
 }
 

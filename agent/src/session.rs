@@ -16,6 +16,7 @@ use crate::drive::over_budget;
 use crate::finish::{Finish, Staging, finish};
 use crate::git::{Git, GitError, Leftover};
 use crate::journal::Subject;
+use crate::preflight;
 use crate::prompt::{PromptError, Prompts, Turn};
 use crate::raw_log::RawLog;
 use crate::read_only::{Guard, Snapshot, guard};
@@ -98,11 +99,8 @@ impl Attempt<'_> {
 
     /// Works, and compares where only a promise keeps the CLI from changing files.
     async fn guarded(&mut self) -> Result<RunEnd, Failure> {
-        if !self.shared.options.workspace.is_dir() {
-            let message = format!("the workspace {} is not there", self.shared.options.workspace.display());
-            return Err(Failure::new(FailureKind::Internal, message));
-        }
         let guard = guard(self.task.mode, &self.shared.manifest, &self.shared.options.workspace)?;
+        preflight::look(self.shared, self.task)?;
         let before = match guard {
             Guard::Cli => Some(Snapshot::take(self.git).await.map_err(|error| git_failure(&error))?),
             Guard::None | Guard::Mount => None,

@@ -101,6 +101,21 @@ fn a_kill_from_elsewhere_is_told_as_memory() {
 }
 
 #[test]
+fn what_cannot_end_well_does_not_begin() {
+    assert!(crate::house::is_root(), "this test gives folders to root; run it as root");
+    for folder in ["home", "tree"] {
+        let house = House::new("echo x > file");
+        std::os::unix::fs::chown(house.path(folder), Some(0), Some(0)).unwrap();
+        house.assign(1, &[task("one", "")]);
+        house.run_once();
+        let failure = house.report("one").failure.unwrap();
+        let said = format!("uid 1000 cannot write to {}: ", house.path(folder).display());
+        assert!(failure.kind == FailureKind::Internal && failure.message.starts_with(&said), "{failure:?}");
+        assert_eq!(house.starts(), 0);
+    }
+}
+
+#[test]
 fn a_plan_changes_nothing_and_a_cli_without_plan_refuses() {
     let (house, report) = run(
         "echo \"$@\" > $NOTES/arguments; echo 'First this, then that.'",

@@ -10,13 +10,15 @@ mod place;
 #[expect(dead_code, reason = "shared with the stories, which use all of it")]
 mod support;
 
-use cloud_code_task_schema::{EventKind, FailureKind, TaskReportStatus};
+use std::os::unix::fs::PermissionsExt as _;
+
+use cloud_code_task_schema::{FailureKind, TaskReportStatus};
 
 use crate::place::{Ended, HOME, Place, image};
 use crate::support::{MODEL_URL, Model, top};
 
 /// A CLI that edits a file, adds a program and says what it sees.
-const EDIT: &str = "cat >/dev/null; echo more >>README.md; echo 'echo hi' >hi.sh; chmod 755 hi.sh; pwd; env";
+const EDIT: &str = "cat >/dev/null; echo more >>README.md; echo 'echo hi' >hi.sh; chmod 755 hi.sh; pwd; env; echo \"user $(id -un)\"; rm \"$(mktemp)\"";
 
 fn shell(script: &str) -> Place {
     Place::new(&["sh", "-euc", script])
@@ -84,6 +86,7 @@ fn without_git_the_report_says_so() {
         let message = failed(&ended, FailureKind::CliMissing);
         assert!(message.starts_with("git is not in the image"), "{name}: {message}");
         assert_eq!(ended.task().commits, []);
+        assert_eq!(ended.starts(), 0, "the CLI ran, and cost money");
     }
 }
 
@@ -107,10 +110,9 @@ fn without_a_shell_a_check_is_never_green() {
     let place = Place::new(&["/opt/busybox", "touch", "new"]).with("verify: ['true'], verify_rounds: 0");
     let ended = place.run(&image("shellless"), &[], &[]);
     assert_eq!(ended.task().status, TaskReportStatus::Failed, "{}", ended.told());
-    let checks = &ended.task().verify;
-    assert!(checks.iter().all(|check| check.exit_code.is_none()), "{checks:#?}");
-    assert!(ended.told().contains("sh could not be started"), "{}", ended.told());
-    assert_eq!(place.git(["show", "--format=%s", "--name-status"]), "Edit the heading\n\nA\tnew\n");
+    let message = failed(&ended, FailureKind::CliMissing);
+    assert!(message.starts_with("sh is not in the image, and the verify commands need it"), "{message}");
+    assert_eq!(ended.starts(), 0, "the CLI ran, and cost money");
 }
 
 #[test]
@@ -168,14 +170,17 @@ fn an_empty_path_means_the_usual_one() {
 
 #[test]
 fn a_home_that_cannot_be_written_is_named() {
-    // It keeps its reason to itself, as some CLIs do.
-    let place = shell("{ : >\"$HOME/settings\"; } 2>/dev/null");
-    let ended = place.run(&image("small"), &["--read-only"], &["--home", "/nowhere"]);
-    assert_eq!(ended.task().status, TaskReportStatus::Failed, "{}", ended.told());
-    let warned = ended.events.iter().any(|event| match &event.kind {
-        EventKind::Warning { message } => message.contains("/nowhere"),
-        _ => false,
-    });
-    let message = ended.task().failure.clone().unwrap().message;
-    assert!(warned || message.contains("/nowhere"), "{}", ended.told());
+    let ended = shell(EDIT).run(&image("small"), &["--read-only"], &["--home", "/nowhere"]);
+    let message = failed(&ended, FailureKind::Internal);
+    assert!(message.starts_with("uid 10001 cannot write to /nowhere: "), "{message}");
+    assert_eq!(ended.starts(), 0, "the CLI ran, and cost money");
+}
+
+#[test]
+fn a_worktree_that_cannot_be_written_is_named() {
+    let place = shell(EDIT).everything_belongs_to(12345);
+    std::fs::set_permissions(place.path("home"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let ended = place.run(&image("small"), &[], &[]);
+    let message = failed(&ended, FailureKind::Internal);
+    assert!(message.starts_with("uid 10001 cannot write to /workspace: "), "{message}");
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use cloud_code_task_schema::{Event, Reporting, TaskReport, parse_event, parse_reporting};
+use cloud_code_task_schema::{Event, EventKind, Reporting, TaskReport, parse_event, parse_reporting};
 
 use crate::support::{built, done, git, top};
 
@@ -188,6 +188,11 @@ impl Ended {
         self.report.tasks.iter().find(|(id, _)| id.as_str() == TASK).unwrap().1
     }
     /// Everything there is to read, for a test that fails.
+    /// How often the CLI was started.
+    pub(crate) fn starts(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event.kind, EventKind::CliStarted { .. })).count()
+    }
+
     pub(crate) fn told(&self) -> String {
         format!("{:#?}\n{:#?}\n{}", self.task(), self.events, self.log)
     }

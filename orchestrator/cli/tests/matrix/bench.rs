@@ -58,11 +58,11 @@ impl Bench {
 
     /// Arguments of a run on the scenario of a marker; the issue is named after it.
     pub(crate) fn arguments(&self, marker: &str, settings: &str, more: &[&str]) -> Vec<String> {
-        let project = format!("p-{marker}-{}", self.cli.name);
+        let project = self.project(marker);
         let repo = self.house.repo().display().to_string();
         let file = self.house.home().join("projects").join(format!("{project}.yaml"));
         fs::write(file, format!("repo: {repo}\n{settings}")).unwrap();
-        let (network, task) = (self.model.network(), format!("Say hello [{marker}]"));
+        let (network, task) = (self.model.network(), Self::title(marker));
         let mut arguments: Vec<String> = ["run", "--project", &project, "--cli", self.cli.name, "--network"]
             .into_iter()
             .chain([network.as_str(), "--base-url", MODEL_URL])
@@ -78,18 +78,30 @@ impl Bench {
         format!("cloud-code/{}", Self::issue(marker))
     }
 
+    /// A marker, or `word/marker` where a scenario is met a second time.
+    fn title(marker: &str) -> String {
+        match marker.split_once('/') {
+            Some((word, marker)) => format!("Say hello {word} [{marker}]"),
+            None => format!("Say hello [{marker}]"),
+        }
+    }
+
+    fn slug(marker: &str) -> String {
+        marker.replace('/', "-")
+    }
+
     /// The issue that a run with this marker makes.
-    pub(crate) fn issue(marker: &str) -> String {
-        format!("say-hello-{marker}")
+    fn issue(marker: &str) -> String {
+        format!("say-hello-{}", Self::slug(marker))
     }
 
     fn project(&self, marker: &str) -> String {
-        format!("p-{marker}-{}#{}", self.cli.name, Self::issue(marker))
+        format!("p-{}-{}", Self::slug(marker), self.cli.name)
     }
 
     /// `project#issue`, as commands take it.
     pub(crate) fn full_name(&self, marker: &str) -> String {
-        self.project(marker)
+        format!("{}#{}", self.project(marker), Self::issue(marker))
     }
 
     pub(crate) fn command(&self, arguments: &[String]) -> Command {
@@ -118,8 +130,12 @@ impl Bench {
 
     /// The control directory of a marker's issue.
     pub(crate) fn control(&self, marker: &str) -> std::path::PathBuf {
-        let project = format!("p-{marker}-{}", self.cli.name);
-        self.house.home().join("workspaces").join(project).join(Self::issue(marker)).join(".cloud-code")
+        self.house
+            .home()
+            .join("workspaces")
+            .join(self.project(marker))
+            .join(Self::issue(marker))
+            .join(".cloud-code")
     }
 
     /// The worktree of a marker's issue.

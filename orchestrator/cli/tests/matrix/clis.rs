@@ -8,12 +8,14 @@ pub(crate) struct Cli {
     pub(crate) key: &'static str,
     /// The model to ask for, where its default is of another provider.
     pub(crate) model: Option<&'static str>,
+    /// Whether it offers the model a shell.
+    pub(crate) runs_commands: bool,
     /// Situation and what it does not do there.
     pub(crate) lacks: &'static [(&'static str, &'static str)],
 }
 
 const fn cli(name: &'static str, key: &'static str) -> Cli {
-    Cli { name, key, model: None, lacks: &[] }
+    Cli { name, key, model: None, runs_commands: true, lacks: &[] }
 }
 
 const NO_WAIT: &str =
@@ -42,12 +44,18 @@ pub(crate) const CLIS: [Cli; 9] = [
         ..cli("opencode", "ANTHROPIC_API_KEY")
     },
     Cli {
+        runs_commands: false,
         lacks: &[
             (
                 "commit",
                 "offers the model no commands, and its own commits are switched off; the agent commits",
             ),
             ("429", NO_WAIT),
+            (
+                "hang",
+                "ends as `idle`; it writes its files at the end of a run, so there is nothing to keep before",
+            ),
+            ("oom", "runs no commands that could take memory"),
         ],
         ..cli("aider", "ANTHROPIC_API_KEY")
     },

@@ -35,6 +35,11 @@ pub(crate) const SITUATIONS: &[Situation] = &[
     Situation { name: "hand-off-in", try_out: hand_off_in },
     Situation { name: "401", try_out: bad_key },
     Situation { name: "429", try_out: rate_limited },
+    Situation { name: "usage-limit", try_out: usage_limit },
+    Situation { name: "login-expired", try_out: login_expired },
+    Situation { name: "too-long", try_out: context_too_long },
+    Situation { name: "refused", try_out: refused },
+    Situation { name: "no-model", try_out: model_unknown },
     Situation { name: "5xx", try_out: server_error },
     Situation { name: "cut", try_out: cut },
     Situation { name: "hang", try_out: hang },
@@ -227,6 +232,54 @@ fn rate_limited(bench: &Bench) -> Seen {
     }
 }
 
+/// A failure of this kind; or one of another kind that the words below stand for.
+fn failed_as(bench: &Bench, marker: &str, kind: FailureKind, instead: &[FailureKind]) -> Seen {
+    let run = bench.run(marker, PATIENCE, &[]);
+    let other = instead.iter().find(|other| failed_with(&run, **other).is_ok());
+    match (failed_or_tried_on(&run, kind), other) {
+        (Seen::Wrong(_), Some(other)) => Seen::Lacks(format!("it is told as `{other}`: {}", run.told())),
+        (seen, _) => seen,
+    }
+}
+
+fn usage_limit(bench: &Bench) -> Seen {
+    let run = bench.run("usage-limit", PATIENCE, &[]);
+    match failed_or_tried_on(&run, FailureKind::UsageLimit) {
+        Seen::Good => match run.report().failure.as_ref().and_then(|failure| failure.resets_at) {
+            Some(at) => {
+                let minutes = at.duration_since(jiff::Timestamp::now()).as_mins();
+                if (100..=120).contains(&minutes) {
+                    Seen::Good
+                } else {
+                    wrong(&format!("resets in {minutes} min"), &run)
+                }
+            }
+            None => Seen::Lacks(format!("it does not tell when the window resets: {}", run.told())),
+        },
+        Seen::Wrong(_) if failed_with(&run, FailureKind::RateLimited).is_ok() => {
+            Seen::Lacks(format!("it is told as `rate_limited`: {}", run.told()))
+        }
+        seen => seen,
+    }
+}
+
+fn login_expired(bench: &Bench) -> Seen {
+    failed_as(bench, "login-expired", FailureKind::LoginExpired, &[FailureKind::Auth])
+}
+
+fn context_too_long(bench: &Bench) -> Seen {
+    failed_as(bench, "context-too-long", FailureKind::ContextTooLong, &[FailureKind::Crashed])
+}
+
+fn refused(bench: &Bench) -> Seen {
+    let instead = [FailureKind::Crashed, FailureKind::NoChanges];
+    failed_as(bench, "refused", FailureKind::Refused, &instead)
+}
+
+fn model_unknown(bench: &Bench) -> Seen {
+    failed_as(bench, "model-unknown", FailureKind::ModelUnknown, &[FailureKind::Crashed])
+}
+
 fn server_error(bench: &Bench) -> Seen {
     failed_or_tried_on(&bench.run("server-error", PATIENCE, &[]), FailureKind::Overloaded)
 }
@@ -246,6 +299,9 @@ fn hang(bench: &Bench) -> Seen {
     if report.status != TaskReportStatus::TimedOut || failure.is_none_or(|f| f.kind != FailureKind::Idle) {
         return wrong("it was not ended as idle", &run);
     }
+    if !bench.tree("hang").join("hello.txt").exists() && bench.leftovers().is_empty() {
+        return Seen::Lacks("nothing had been written yet".to_owned());
+    }
     work_is_kept(bench, "hang", &run)
 }
 
@@ -257,60 +313,58 @@ fn work_is_kept(bench: &Bench, marker: &str, run: &Run) -> Seen {
     }
 }
 
-/// Starts the scenario whose command takes five minutes, and waits until that command runs.
-fn started(bench: &Bench, marker: &str) -> crate::support::Running {
-    let running = bench.start(marker, "");
-    let file = bench.tree(marker).join("hello.txt");
-    wait_for("the file that stands before the long command", || file.exists().then_some(()));
-    running
+/// Starts a scenario that takes long, and waits until it is in the middle: a command runs, or, for a CLI that runs none,
+/// the model does not answer.
+fn in_the_middle(bench: &Bench, name: &str) -> (String, crate::support::Running) {
+    let marker = format!("{name}/{}", if bench.cli.runs_commands { "slow" } else { "hang" });
+    let asked = bench.model.requests().len();
+    let running = bench.start(&marker, "");
+    let file = bench.tree(&marker).join("hello.txt");
+    wait_for("the middle of the run", || {
+        let is_there =
+            if bench.cli.runs_commands { file.exists() } else { bench.model.requests().len() > asked };
+        is_there.then_some(())
+    });
+    (marker, running)
+}
+
+/// Whether it ended soon, with what was there; a CLI that writes nothing before its end leaves nothing.
+fn ended_soon(bench: &Bench, marker: &str, run: &Run, since: Instant) -> Seen {
+    let took = since.elapsed().as_secs();
+    if took > 40 {
+        return wrong(&format!("it took {took} s to end"), run);
+    }
+    if bench.cli.runs_commands {
+        return work_is_kept(bench, marker, run);
+    }
+    let left = bench.leftovers();
+    if left.is_empty() { Seen::Good } else { wrong(&format!("containers left: {left:?}"), run) }
 }
 
 fn sigterm(bench: &Bench) -> Seen {
-    let running = started(bench, "slow");
-    let container = bench.container();
-    let at = Instant::now();
+    let (marker, running) = in_the_middle(bench, "term");
+    let (container, at) = (bench.container(), Instant::now());
     Bench::docker(&["kill", "--signal", "TERM", &container]);
     let ended = running.end();
-    let took = at.elapsed().as_secs();
-    let run = bench.files("slow", ended);
-    if took > 40 {
-        return wrong(&format!("it took {took} s to end"), &run);
-    }
-    work_is_kept(bench, "slow", &run)
+    ended_soon(bench, &marker, &bench.files(&marker, ended), at)
 }
 
 fn cancel(bench: &Bench) -> Seen {
-    let arguments = bench.arguments("slow", "", &[]);
-    let again: Vec<String> =
-        arguments.iter().map(|word| word.replace("Say hello [slow]", "Say hello cancel [slow]")).collect();
-    let running = crate::support::Running::of(&mut bench.command(&again));
-    let control = bench.control("slow");
-    let issue = control.parent().unwrap().parent().unwrap().join("say-hello-cancel-slow");
-    let file = issue.join("tree/hello.txt");
-    wait_for("the file that stands before the long command", || file.exists().then_some(()));
-    let at = Instant::now();
-    let name = format!("p-slow-{}#say-hello-cancel-slow", bench.cli.name);
+    let (marker, running) = in_the_middle(bench, "cancel");
+    let (name, at) = (bench.full_name(&marker), Instant::now());
     bench.house.run(["cancel", name.as_str()]).expect(0);
-    let ended = running.end();
-    let read = |name: &str| fs::read_to_string(issue.join(".cloud-code").join(name)).unwrap();
-    let tasking = cloud_code_task_schema::parse_tasking("tasking.yaml", &read("tasking.yaml")).unwrap();
-    let reporting =
-        cloud_code_task_schema::parse_reporting("reporting.yaml", &read("reporting.yaml")).unwrap();
-    let run = Run { ended, tasking, reporting };
-    let (kept, took) = (bench.keeps_half(&name), at.elapsed().as_secs());
-    let sound = run.report().status == TaskReportStatus::Cancelled
-        && kept.is_ok()
-        && bench.leftovers().is_empty()
-        && took <= 40;
-    if sound {
-        Seen::Good
-    } else {
-        wrong(&format!("kept {kept:?} after {took} s, left {:?}", bench.leftovers()), &run)
+    let run = bench.files(&marker, running.end());
+    if run.report().status != TaskReportStatus::Cancelled {
+        return wrong("it is not cancelled", &run);
     }
+    ended_soon(bench, &marker, &run, at)
 }
 
 /// The command is killed by the kernel; the CLI is told so and goes on.
 fn oom(bench: &Bench) -> Seen {
+    if !bench.cli.runs_commands {
+        return Seen::Lacks("it runs no commands".to_owned());
+    }
     let run = bench.run("oom", "container: {memory: 1GiB}\nlimits: {timeout: 5m}\n", &[]);
     let report = run.report();
     let by_kernel = report.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Oom);
