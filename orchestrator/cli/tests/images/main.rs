@@ -180,7 +180,7 @@ fn a_home_that_cannot_be_written_is_named() {
 fn a_worktree_that_cannot_be_written_is_named() {
     let place = shell(EDIT).everything_belongs_to(12345);
     std::fs::set_permissions(place.path("home"), std::fs::Permissions::from_mode(0o777)).unwrap();
-    let ended = place.run(&image("small"), &[], &[]);
+    let ended = place.run(&image("small"), &[], &["--user", "10001:10001"]);
     let message = failed(&ended, FailureKind::Internal);
     assert!(message.starts_with("uid 10001 cannot write to /workspace: "), "{message}");
 }
