@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails here"
 )]
 
+mod alone;
 mod files;
 mod footprint;
 mod house;
