@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails here"
 )]
 
+mod alone;
 mod commits;
 mod conversation;
 mod files;
