@@ -18,5 +18,6 @@ mod output;
 mod processes;
 mod rounds;
 mod stopping;
+mod strangers;
 mod tasks;
 mod verdicts;
