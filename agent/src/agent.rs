@@ -24,11 +24,11 @@ use crate::identity::CliUser;
 use crate::journal::{Journal, Subject};
 use crate::options::{Lifetime, Options};
 use crate::probe;
-use crate::prompt::Occasion;
 use crate::recovery::{bare_report, recover};
 use crate::secrets::Secrets;
-use crate::session::{self, Start};
+use crate::session;
 use crate::shared::{Shared, StopRequest};
+use crate::start::{Aim, Known, Start};
 use crate::sweep::sweep;
 use crate::watch::{Change, Watch};
 
@@ -102,8 +102,7 @@ pub(crate) async fn run(
             () = sleep_until(next_tick) => agent.shared.journal().tick(),
         }
     }
-    agent.end().await;
-    Ok(())
+    agent.end().await
 }
 
 /// Waits for a future that may not be there; then for ever.
@@ -140,7 +139,7 @@ impl Agent {
         let (log, found) = EventLog::open(&control.events()).map_err(failed(control.events()))?;
         let now = Timestamp::now();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let instance = instance_id();
+        let instance = crate::identity::new_id();
         let cli = manifest.name.clone();
         let agent = AgentInfo {
             version: version.clone(),
@@ -252,66 +251,32 @@ impl Agent {
     }
 
     fn prepare(&mut self, task: Task) -> Start {
+        let id = task.id.clone();
+        let aim = if task.status == Assignment::Cancelled { Aim::Cancel } else { Aim::Work };
         let journal = self.shared.journal();
-        let tasks = &journal.reporting().tasks;
-        let known = tasks.get(&task.id);
-        let was_interrupted = self.interrupted.contains(&task.id);
-        let mut start = Start {
-            attempt: known.map_or(1, |report| report.attempt.max(1)),
-            occasion: Occasion::New,
-            resume: None,
-            known_usage: known.map(|report| report.usage.clone()).unwrap_or_default(),
-            first_commit: known.and_then(|report| report.commits.first()).map(|commit| commit.sha.clone()),
-            warnings: Vec::new(),
-            task,
+        let known = Known {
+            control: &ControlDir::new(&self.shared.options.control),
+            cli: &self.shared.manifest.name,
+            can_resume: self.shared.manifest.resume.is_some(),
+            tasks: self.desired.tasks(),
+            reports: &journal.reporting().tasks,
+            was_interrupted: self.interrupted.contains(&id),
         };
-        let control = ControlDir::new(&self.shared.options.control);
-        let mut earlier_session = None;
-        if was_interrupted {
-            start.warnings.push(format!(
-                "attempt {} was not ended by the agent before; this is a new one",
-                start.attempt
-            ));
-            start.attempt += 1;
-            start.occasion = Occasion::Interrupted;
-            earlier_session = known.and_then(|report| report.session_id.clone());
-        }
-        // A log without a report: the agent died between the CLI's start and its first report.
-        while control.log(&start.task.id, start.attempt).symlink_metadata().is_ok() {
-            start
-                .warnings
-                .push(format!("attempt {} has a log but no report; this is a new one", start.attempt));
-            start.attempt += 1;
-            start.occasion = Occasion::Interrupted;
-        }
-        if earlier_session.is_none()
-            && let Some(continued) = &start.task.continues
-        {
-            earlier_session = tasks.get(continued).and_then(|report| report.session_id.clone());
-            if earlier_session.is_none() {
-                start
-                    .warnings
-                    .push(format!("the session of task {continued} is not known; a new one begins"));
-            }
-        }
-        match (earlier_session, &self.shared.manifest.resume) {
-            (Some(_), None) => {
-                start.warnings.push("this CLI cannot resume a session; a new one begins".to_owned())
-            }
-            (session, _) => start.resume = session,
-        }
+        let start = known.start(task, aim);
         drop(journal);
-        self.interrupted.retain(|id| *id != start.task.id);
+        self.interrupted.retain(|interrupted| *interrupted != id);
         start
     }
 
-    /// Ends what was cancelled before it ran.
+    /// Ends what was cancelled before it ran. What an earlier agent began has work to be committed; that takes an
+    /// attempt.
     fn cancel_waiting(&mut self) {
         let unwanted: Vec<Subject> = {
             let journal = self.shared.journal();
             let tasks = &journal.reporting().tasks;
             let open = |task: &&Task| {
                 task.status == Assignment::Cancelled
+                    && !self.interrupted.contains(&task.id)
                     && tasks.get(&task.id).is_none_or(|report| !report.status.is_ended())
             };
             let attempt = |id: &TaskId| tasks.get(id).map_or(1, |report| report.attempt.max(1));
@@ -320,7 +285,6 @@ impl Agent {
         };
         for subject in unwanted {
             cancel_unstarted(&self.shared, &subject);
-            self.interrupted.retain(|id| *id != subject.task);
         }
     }
 
@@ -393,21 +357,12 @@ impl Agent {
         }
     }
 
-    async fn end(&self) {
+    async fn end(&self) -> Result<(), AgentError> {
         // The version's probe may still run.
         sweep(&self.shared.reaper).await;
-        // The last chance: what cannot be written now was said on stderr.
-        let _ = self.shared.journal().write_through();
-    }
-}
-
-/// New at each start; the kernel's own generator.
-fn instance_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
-    let id = id.trim();
-    if id.is_empty() {
-        format!("{}-{}", std::process::id(), Timestamp::now().as_nanosecond())
-    } else {
-        id.to_owned()
+        // The last chance: an exit that claims success must not hide that nobody can read how it went.
+        let file = ControlDir::new(&self.shared.options.control).reporting().display().to_string();
+        let written = self.shared.journal().write_through();
+        written.map_err(|source| AgentError::Control { file, source })
     }
 }

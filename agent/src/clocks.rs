@@ -13,7 +13,7 @@ pub(crate) enum Clock {
     Wall,
     /// Nothing was printed at all.
     Start,
-    /// Nothing was printed for too long.
+    /// Nothing was printed for too long, no file changed and the processor rested.
     Idle,
 }
 
@@ -25,7 +25,10 @@ impl Clock {
             Self::Start => {
                 (FailureKind::StartTimeout, "the CLI printed nothing within", limits.start_timeout)
             }
-            Self::Idle => (FailureKind::Idle, "the CLI printed nothing for", limits.idle_timeout),
+            Self::Idle => {
+                let told = "the CLI printed nothing, changed no file and did not use the processor for";
+                (FailureKind::Idle, told, limits.idle_timeout)
+            }
         };
         Failure::new(kind, format!("{told} {limit}"))
     }
@@ -54,7 +57,8 @@ impl WallClock {
 pub(crate) struct Clocks {
     wall: WallClock,
     started_at: Instant,
-    last_output_at: Option<Instant>,
+    /// The last output, or work without output after the first one.
+    active_at: Option<Instant>,
     start_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -65,7 +69,7 @@ impl Clocks {
         Self {
             wall,
             started_at: Instant::now(),
-            last_output_at: None,
+            active_at: None,
             start_timeout: limits.start_timeout.as_duration(),
             idle_timeout: limits.idle_timeout.as_duration(),
         }
@@ -73,12 +77,26 @@ impl Clocks {
 
     /// Something was printed.
     pub(crate) fn note_output(&mut self) {
-        self.last_output_at = Some(Instant::now());
+        self.active_at = Some(Instant::now());
+    }
+
+    /// It worked in silence. Returns whether that is news.
+    pub(crate) fn note_work(&mut self, at: Instant) -> bool {
+        let is_news = self.active_at.is_some_and(|before| before < at);
+        if is_news {
+            self.active_at = Some(at);
+        }
+        is_news
+    }
+
+    /// Whether the idle clock runs: after the first output.
+    pub(crate) const fn idle_clock_runs(&self) -> bool {
+        self.active_at.is_some()
     }
 
     /// Which clock runs out next, and when.
     pub(crate) fn next(&self) -> (Instant, Clock) {
-        let silence = match self.last_output_at {
+        let silence = match self.active_at {
             None => (self.started_at + self.start_timeout, Clock::Start),
             Some(at) => (at + self.idle_timeout, Clock::Idle),
         };

@@ -7,7 +7,9 @@ use nix::sys::signal::Signal as Kill;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until};
 
-use crate::clocks::{Clocks, WallClock};
+use crate::activity::Activity;
+use crate::clocks::{Clock, Clocks, WallClock};
+use crate::command_line::Allowance;
 use crate::journal::Subject;
 use crate::lines::{Line, LineSplitter};
 use crate::parse::{Parser, Settled, Signal, UsageReading};
@@ -58,6 +60,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) parser: &'a mut Parser,
     pub(crate) meter: &'a mut UsageMeter,
     pub(crate) log: &'a mut Option<RawLog>,
+    allowance: Allowance,
     out: Stream,
     err: Stream,
     complaint: String,
@@ -97,6 +100,7 @@ impl<'a> Driver<'a> {
         parser: &'a mut Parser,
         meter: &'a mut UsageMeter,
         log: &'a mut Option<RawLog>,
+        allowance: Allowance,
     ) -> Self {
         let stream = || Stream { masker: shared.masker.stream(), lines: LineSplitter::default() };
         Self {
@@ -106,6 +110,7 @@ impl<'a> Driver<'a> {
             parser,
             meter,
             log,
+            allowance,
             out: stream(),
             err: stream(),
             complaint: String::new(),
@@ -119,6 +124,8 @@ impl<'a> Driver<'a> {
     pub(crate) async fn run(mut self, mut child: Child, prompt: &[u8], wall: WallClock) -> Driven {
         let kills_before = self.shared.oom.read();
         let mut clocks = Clocks::start(wall, self.limits);
+        let idle_timeout = self.limits.idle_timeout.as_duration();
+        let mut activity = Activity::watch(&self.shared.options.workspace, idle_timeout);
         let (mut out, mut err) = (vec![0; READ_BYTES], vec![0; READ_BYTES]);
         let (mut out_open, mut err_open) = (true, true);
         let mut unwritten = prompt;
@@ -134,8 +141,9 @@ impl<'a> Driver<'a> {
             }
             let deadline = match &phase {
                 Phase::Running => {
-                    let linger = linger_deadline(settled_at);
-                    linger.map_or(clocks.next().0, |linger| linger.min(clocks.next().0))
+                    let look = clocks.idle_clock_runs().then(|| activity.next_look());
+                    let others = [linger_deadline(settled_at), look].into_iter().flatten();
+                    others.fold(clocks.next().0, Instant::min)
                 }
                 Phase::Stopping { kill_at } => *kill_at,
                 Phase::Killed { give_up_at } => *give_up_at,
@@ -148,6 +156,7 @@ impl<'a> Driver<'a> {
                     out_open = !bytes.is_empty();
                     if out_open {
                         clocks.note_output();
+                        activity.note_output();
                         cause = self.take(bytes, Source::Out);
                     }
                 }
@@ -156,6 +165,7 @@ impl<'a> Driver<'a> {
                     err_open = !bytes.is_empty();
                     if err_open {
                         clocks.note_output();
+                        activity.note_output();
                         cause = self.take(bytes, Source::Err);
                     }
                 }
@@ -186,7 +196,18 @@ impl<'a> Driver<'a> {
                     Phase::Running if linger_deadline(settled_at).is_some_and(|at| at <= Instant::now()) => {
                         cause = Some(StopCause::Lingered);
                     }
-                    Phase::Running => cause = Some(StopCause::Clock(clocks.next().1)),
+                    Phase::Running if clocks.next().0 <= Instant::now() => {
+                        let clock = clocks.next().1;
+                        let change = (clock == Clock::Idle).then(|| activity.last_change(idle_timeout)).flatten();
+                        if !change.is_some_and(|at| clocks.note_work(at)) {
+                            cause = Some(StopCause::Clock(clock));
+                        }
+                    }
+                    Phase::Running => {
+                        if activity.used_the_processor() {
+                            clocks.note_work(Instant::now());
+                        }
+                    }
                     Phase::Stopping { .. } => {
                         signal_group(child.pid, Kill::SIGKILL);
                         phase = Phase::Killed { give_up_at: Instant::now() + KILL_LIMIT };
@@ -232,9 +253,11 @@ impl<'a> Driver<'a> {
         rest.clear();
         self.err.masker.finish(&mut rest);
         self.log_bytes(&rest);
-        self.err.lines.push(&rest, |_| {});
-        if let Some(Line::Whole(line) | Line::Cut { head: line, .. }) = self.err.lines.finish() {
-            self.note_complaint(&line);
+        lines = Vec::new();
+        self.err.lines.push(&rest, |line| lines.push(line));
+        lines.extend(self.err.lines.finish());
+        for line in lines {
+            let _ = self.read_complaint(line);
         }
         self.meter.process_ended();
         self.dropped_event_bytes += self.parser.passed_over_bytes();
@@ -263,10 +286,7 @@ impl<'a> Driver<'a> {
         for line in lines {
             match source {
                 Source::Out => cause = cause.or(self.read_line(line)),
-                Source::Err => {
-                    let (Line::Whole(line) | Line::Cut { head: line, .. }) = line;
-                    self.note_complaint(&line);
-                }
+                Source::Err => cause = cause.or(self.read_complaint(line)),
             }
         }
         cause
@@ -278,10 +298,16 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn note_complaint(&mut self, line: &str) {
+    fn read_complaint(&mut self, line: Line) -> Option<StopCause> {
+        let (Line::Whole(line) | Line::Cut { head: line, .. }) = line;
         if !line.trim().is_empty() {
-            self.complaint = crate::parse::clip_to(line, COMPLAINT_BYTES);
+            self.complaint = crate::parse::clip_to(&line, COMPLAINT_BYTES);
         }
+        let mut cause = None;
+        for signal in self.parser.read_stderr(&line) {
+            cause = cause.or(self.follow(signal, &line));
+        }
+        cause
     }
 
     fn read_line(&mut self, line: Line) -> Option<StopCause> {
@@ -297,7 +323,7 @@ impl<'a> Driver<'a> {
             let what = "a line of output".to_owned();
             self.emit(EventKind::LogTruncated { dropped_bytes: dropped, what }, None);
         }
-        cause
+        cause.or_else(|| self.too_many_turns())
     }
 
     fn follow(&mut self, signal: Signal, line: &str) -> Option<StopCause> {
@@ -337,7 +363,15 @@ impl<'a> Driver<'a> {
         self.shared.journal().update_task(&self.subject.task, |report| report.usage = usage);
         let over = over_budget(spent, self.limits)?;
         // With the answer in hand a cut would only lose it.
-        (self.parser.settled() != Settled::Yes).then_some(StopCause::Budget(over))
+        (self.parser.settled() != Settled::Yes).then_some(StopCause::LimitReached(over))
+    }
+
+    /// The CLI's own limit comes first where it has one; this one holds for the others.
+    fn too_many_turns(&self) -> Option<StopCause> {
+        let (allowed, limit) = (self.allowance.turns?, self.limits.max_turns?);
+        let is_over = self.parser.turns()? > allowed && self.parser.settled() == Settled::No;
+        let message = || format!("the model answered more often than limits.max_turns allows ({limit})");
+        is_over.then(|| StopCause::LimitReached(Failure::new(FailureKind::MaxTurns, message())))
     }
 
     fn emit(&mut self, kind: EventKind, raw: Option<String>) {
@@ -355,7 +389,7 @@ impl<'a> Driver<'a> {
 pub(crate) fn over_budget(spent: Option<Usd>, limits: &Limits) -> Option<Failure> {
     let (spent, limit) = (spent?, limits.max_cost_usd?);
     let message = || format!("the task has cost {spent}, and limits.max_cost_usd is {limit}");
-    (spent > limit).then(|| Failure::new(FailureKind::Budget, message()))
+    (spent >= limit).then(|| Failure::new(FailureKind::Budget, message()))
 }
 
 fn linger_deadline(settled: Option<(Settled, Instant)>) -> Option<Instant> {
@@ -371,7 +405,7 @@ const fn stop_step(cause: &StopCause) -> &'static str {
         StopCause::Cancelled => "Stopping: cancelled",
         StopCause::AgentStops => "Stopping: the agent ends",
         StopCause::Clock(_) => "Stopping: a clock ran out",
-        StopCause::Budget(_) => "Stopping: the budget is used up",
+        StopCause::LimitReached(_) => "Stopping: a limit is reached",
         StopCause::Refused(_) => "Stopping: the provider refused the credentials",
         StopCause::Lingered => "Stopping: it answered and did not exit",
     }

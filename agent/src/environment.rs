@@ -5,6 +5,7 @@ use std::path::Path;
 
 use cloud_code_task_schema::{CliManifest, CommitSettings};
 
+use crate::home::{NEVER_COMMIT, TEMP_FOLDER};
 use crate::secrets::Secrets;
 
 /// Used when the image names none.
@@ -56,6 +57,9 @@ pub(crate) fn plain(around: &Surroundings<'_>, identity: &CommitSettings) -> BTr
     set("USER", around.user_name.to_owned());
     set("LOGNAME", around.user_name.to_owned());
     set("SHELL", shell().to_owned());
+    if !crate::preflight::has_temp_folder() {
+        set("TMPDIR", around.home.join(TEMP_FOLDER).display().to_string());
+    }
     for name in PASSED_ON {
         if let Some(value) = own(name) {
             set(name, value);
@@ -65,6 +69,10 @@ pub(crate) fn plain(around: &Surroundings<'_>, identity: &CommitSettings) -> BTr
         set(&format!("GIT_{role}_NAME"), identity.author_name.clone());
         set(&format!("GIT_{role}_EMAIL"), identity.author_email.clone());
     }
+    // For the CLI's own commits too. In the environment nothing of the repository or of HOME is changed for it.
+    set("GIT_CONFIG_COUNT", "1".to_owned());
+    set("GIT_CONFIG_KEY_0", "core.excludesFile".to_owned());
+    set("GIT_CONFIG_VALUE_0", around.home.join(NEVER_COMMIT).display().to_string());
     env
 }
 
@@ -72,13 +80,45 @@ pub(crate) fn plain(around: &Surroundings<'_>, identity: &CommitSettings) -> BTr
 pub(crate) fn of_cli(
     around: &Surroundings<'_>,
     identity: &CommitSettings,
+    model: Option<&str>,
     secrets: &Secrets,
 ) -> BTreeMap<String, String> {
     let mut env = plain(around, identity);
-    env.extend(around.manifest.env.clone());
+    for (name, value) in &around.manifest.env {
+        if let Some(value) = fill(value, around.base_url, model) {
+            env.insert(name.clone(), value);
+        }
+    }
     if let (Some(name), Some(url)) = (&around.manifest.base_url_env, around.base_url) {
         env.insert(name.clone(), url.to_owned());
     }
     env.extend(secrets.variables().clone());
     env
+}
+
+/// A variable's value; `None` when it speaks of an address or a model and there is none.
+fn fill(value: &str, base_url: Option<&str>, model: Option<&str>) -> Option<String> {
+    let mut filled = value.to_owned();
+    for (placeholder, known) in [("{base_url}", base_url), ("{model}", model)] {
+        if filled.contains(placeholder) {
+            filled = filled.replace(placeholder, known?);
+        }
+    }
+    Some(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_set_only_when_its_value_is_known() {
+        assert_eq!(
+            fill("{base_url}/v1 {\"a\": {}}", Some("http://h"), None).as_deref(),
+            Some("http://h/v1 {\"a\": {}}")
+        );
+        assert_eq!(fill("{base_url}/v1", None, Some("m")), None);
+        assert_eq!(fill("{model}", Some("http://h"), None), None);
+        assert_eq!(fill("plain", None, None).as_deref(), Some("plain"));
+    }
 }

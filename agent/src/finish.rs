@@ -3,7 +3,8 @@
 use cloud_code_task_schema::{EventKind, ExitReport, Failure, Mode, Task, TaskReport, TaskReportStatus};
 use jiff::Timestamp;
 
-use crate::git::{Git, GitError, Work};
+use crate::commit_message::with_trailers;
+use crate::git::{Git, GitError, Leftover, Work};
 use crate::journal::Subject;
 use crate::parse::clip_to;
 use crate::session::git_failure;
@@ -12,12 +13,6 @@ use crate::verdict::{Changed, Outcome, RunEnd, weigh};
 
 /// Cap of a summary: the body of a pull request has room for twice this.
 const MAX_SUMMARY_BYTES: usize = 32 * 1024;
-/// Longest first line of a commit message, by git's own custom.
-const MAX_SUBJECT_CHARS: usize = 72;
-/// Words that begin a conventional commit message.
-const COMMIT_TYPES: [&str; 11] =
-    ["feat", "fix", "docs", "style", "refactor", "perf", "test", "build", "ci", "chore", "revert"];
-
 /// What the end is made from.
 pub(crate) struct Finish<'a> {
     pub(crate) subject: &'a Subject,
@@ -26,10 +21,12 @@ pub(crate) struct Finish<'a> {
     pub(crate) base: Option<String>,
     pub(crate) end: RunEnd,
     pub(crate) last_words: Option<String>,
+    /// Of the agent's own commit, without trailers.
+    pub(crate) message: String,
     pub(crate) exit: Option<ExitReport>,
     pub(crate) staging: Staging,
     /// What verify commands left in the tree.
-    pub(crate) leftovers: Vec<String>,
+    pub(crate) leftovers: Vec<Leftover>,
 }
 
 /// Whether the CLI's work is in the index already.
@@ -43,10 +40,11 @@ pub(crate) enum Staging {
 
 /// Ends the attempt.
 pub(crate) async fn finish(shared: &Shared, finish: Finish<'_>) {
-    let message = commit_message(finish.last_words.as_deref(), &finish.task.title);
+    let message = with_trailers(&finish.message, &finish.task.commit);
     let committed = match finish.task.mode {
         Mode::Edit => commit(&finish, &message).await,
-        Mode::Plan | Mode::Review => warn_of_changes(shared, &finish).await,
+        // Nothing to commit, and nothing changed; else it ended as `not_read_only`.
+        Mode::Plan | Mode::Review => Ok((OwnCommit::None, finish.git.standing())),
     };
     let (own_commit, work) = match committed {
         Ok((own_commit, work)) => (own_commit, Ok(work)),
@@ -80,16 +78,6 @@ async fn commit(finish: &Finish<'_>, message: &str) -> Result<(OwnCommit, Work),
     let made = finish.git.commit(message).await?;
     let work = finish.git.work_since(finish.base.as_deref()).await?;
     Ok((if made { OwnCommit::Made } else { OwnCommit::None }, work))
-}
-
-async fn warn_of_changes(shared: &Shared, finish: &Finish<'_>) -> Result<(OwnCommit, Work), GitError> {
-    let work = finish.git.work_since(finish.base.as_deref()).await?;
-    if finish.git.is_dirty().await? || !work.commits.is_empty() {
-        let text =
-            "the task may only read, but the worktree changed; nothing was committed and nothing taken back";
-        shared.journal().warn(Some(finish.subject), text);
-    }
-    Ok((OwnCommit::None, work))
 }
 
 /// The status and what goes with it.
@@ -168,30 +156,6 @@ fn tell(shared: &Shared, finish: &Finish<'_>, end: &End, work: &Work, commit_mes
     }
 }
 
-/// The CLI's first line if it is written as a commit message, else the task's title.
-fn commit_message(last_words: Option<&str>, title: &str) -> String {
-    let first = last_words.unwrap_or_default().lines().next().unwrap_or_default().trim();
-    if is_conventional(first) {
-        return first.to_owned();
-    }
-    let title = crate::parse::one_line(title);
-    if title.is_empty() {
-        return "Work of the coding CLI".to_owned();
-    }
-    if title.chars().count() <= MAX_SUBJECT_CHARS {
-        return title;
-    }
-    title.chars().take(MAX_SUBJECT_CHARS - 1).chain(['…']).collect()
-}
-
-fn is_conventional(line: &str) -> bool {
-    let Some((head, text)) = line.split_once(": ") else { return false };
-    let head = head.strip_suffix('!').unwrap_or(head);
-    let kind =
-        head.split_once('(').map_or(head, |(kind, scope)| if scope.ends_with(')') { kind } else { "" });
-    COMMIT_TYPES.contains(&kind) && !text.trim().is_empty() && line.chars().count() <= MAX_SUBJECT_CHARS
-}
-
 /// The end of a task that was cancelled before it ran.
 pub(crate) fn cancel_unstarted(shared: &Shared, subject: &Subject) {
     let mut journal = shared.journal();
@@ -209,22 +173,4 @@ pub(crate) fn cancel_unstarted(shared: &Shared, subject: &Subject) {
     let _ = journal.write_through();
     let kind = EventKind::TaskEnded { status: TaskReportStatus::Cancelled, failure: None };
     journal.event(Some(subject), kind);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_commit_message_is_taken_only_when_it_is_one() {
-        let of = |words: &str| commit_message(Some(words), "Login fails on empty password");
-        assert_eq!(
-            of("fix(login): reject an empty password\n\nDetails"),
-            "fix(login): reject an empty password"
-        );
-        assert_eq!(of("I have fixed it: done"), "Login fails on empty password");
-        assert_eq!(of("Note: something"), "Login fails on empty password");
-        assert_eq!(of(""), "Login fails on empty password");
-        assert_eq!(commit_message(None, &"x".repeat(100)).chars().count(), MAX_SUBJECT_CHARS);
-    }
 }

@@ -8,6 +8,7 @@ mod output;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::capture::{Captured, Completeness, Keep, capture};
 use crate::process::{Input, Launch};
 use crate::reaper::Reaper;
 use crate::secrets::Masker;
+use crate::shared::Shared;
 
 /// Longest single git command. Adding a large tree on a cold disk takes a minute; a hang must not hold the container.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
@@ -30,8 +32,9 @@ const MAX_FILES: usize = 1_000;
 /// The tree without files, from which the first commit of an empty repository differs.
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 /// Before every command.
-const NEUTRAL: [&str; 15] = [
+const NEUTRAL: [&str; 16] = [
     "git",
+    "--no-optional-locks",
     "-c",
     "core.hooksPath=/dev/null",
     "-c",
@@ -83,6 +86,21 @@ pub(crate) struct Work {
     pub(crate) left_out: usize,
 }
 
+/// A file that verify commands left in the tree, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leftover {
+    path: String,
+    stamp: Option<Stamp>,
+}
+
+/// What changes when a file is written anew.
+type Stamp = (u64, u64, i64, i64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = std::fs::symlink_metadata(path).ok()?;
+    Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+}
+
 /// Git in one worktree.
 pub(crate) struct Git<'a> {
     pub(crate) workspace: &'a Path,
@@ -92,12 +110,27 @@ pub(crate) struct Git<'a> {
     pub(crate) masker: &'a Masker,
 }
 
+impl<'a> Git<'a> {
+    /// In the workspace, as the CLI's user.
+    pub(crate) fn of(shared: &'a Shared, env: &'a BTreeMap<String, String>) -> Self {
+        let user = shared.user.switch_to;
+        Git {
+            workspace: &shared.options.workspace,
+            env,
+            user,
+            reaper: &shared.reaper,
+            masker: &shared.masker,
+        }
+    }
+}
+
 impl Git<'_> {
-    /// Stages everything but `leftovers` and the control directory, should that lie in the tree.
-    pub(crate) async fn stage(&self, leftovers: &[String]) -> Result<(), GitError> {
-        let mut paths = String::from(".\0:(exclude,top).cloud-code\0");
-        for path in leftovers {
-            paths.push_str(&format!(":(exclude,top,literal){path}\0"));
+    /// Stages everything but those leftovers that nobody wrote to since. What is never committed is ignored by the
+    /// environment (`home.rs`): an excluded path of this command fails it when the path is ignored too.
+    pub(crate) async fn stage(&self, leftovers: &[Leftover]) -> Result<(), GitError> {
+        let mut paths = String::from(".\0");
+        for left in leftovers.iter().filter(|left| left.stamp == stamp(&self.workspace.join(&left.path))) {
+            paths.push_str(&format!(":(exclude,top,literal){}\0", left.path));
         }
         let arguments = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"];
         match self.run(&arguments, paths.as_bytes()).await {
@@ -110,17 +143,23 @@ impl Git<'_> {
     }
 
     /// Files that are neither tracked nor ignored, at most `MAX_FILES`.
-    pub(crate) async fn untracked(&self) -> Result<Vec<String>, GitError> {
+    pub(crate) async fn untracked(&self) -> Result<Vec<Leftover>, GitError> {
         let listed =
             self.run(&["ls-files", "--others", "--exclude-standard", "-z", "--full-name"], b"").await?;
-        let paths = listed.output.split('\0').filter(|path| !path.is_empty());
-        Ok(paths.take(MAX_FILES).map(str::to_owned).collect())
+        let paths = listed.output.split('\0').filter(|path| !path.is_empty()).take(MAX_FILES);
+        let left = |path: &str| Leftover { path: path.to_owned(), stamp: stamp(&self.workspace.join(path)) };
+        Ok(paths.map(left).collect())
+    }
+
+    /// Whether anything is staged.
+    pub(crate) async fn has_staged(&self) -> Result<bool, GitError> {
+        let staged = self.raw(&["diff", "--cached", "--quiet", "--no-ext-diff"], b"").await?;
+        Ok(!staged.succeeded())
     }
 
     /// Commits what is staged; `false` when that is nothing.
     pub(crate) async fn commit(&self, message: &str) -> Result<bool, GitError> {
-        let staged = self.raw(&["diff", "--cached", "--quiet", "--no-ext-diff"], b"").await?;
-        if staged.succeeded() {
+        if !self.has_staged().await? {
             return Ok(false);
         }
         self.run(&["commit", "--quiet", "--no-verify", "--no-gpg-sign", "--file=-"], message.as_bytes())
@@ -128,10 +167,14 @@ impl Git<'_> {
         Ok(true)
     }
 
-    /// Whether files differ from HEAD, untracked ones included.
-    pub(crate) async fn is_dirty(&self) -> Result<bool, GitError> {
-        let arguments = ["status", "--porcelain", "--", ".", ":(exclude,top).cloud-code"];
-        Ok(!self.run(&arguments, b"").await?.output.is_empty())
+    /// How files differ from HEAD, untracked ones included: two letters, a blank and a path, each ended by NUL.
+    pub(crate) async fn status(&self) -> Result<String, GitError> {
+        Ok(self.run(&["status", "--porcelain", "-z"], b"").await?.output)
+    }
+
+    /// Where it stands, when nothing was done.
+    pub(crate) fn standing(&self) -> Work {
+        Work { head: crate::head::read(self.workspace), ..Work::default() }
     }
 
     /// Describes what was done since `base`.

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -46,6 +47,20 @@ pub(crate) struct CliUser {
     pub(crate) name: String,
 }
 
+/// A new UUID: the kernel's own generator.
+pub(crate) fn new_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    let id = id.trim();
+    if id.is_empty() {
+        // Without /proc: unique enough, in the form of a UUID of version 8 (made in a way of one's own).
+        let time = jiff::Timestamp::now().as_nanosecond().unsigned_abs();
+        let (high, low) = (time >> 48 & 0xffff_ffff, time & 0xffff_ffff_ffff);
+        format!("{high:08x}-{:04x}-8000-8000-{low:012x}", std::process::id() & 0xffff)
+    } else {
+        id.to_owned()
+    }
+}
+
 /// Takes the role of a reaper, gives up the way to more privileges, and closes inherited files to children.
 pub(crate) fn take_role() -> Result<(), IdentityError> {
     if getpid().as_raw() != 1 {
@@ -60,7 +75,8 @@ pub(crate) fn take_role() -> Result<(), IdentityError> {
 /// Settles as whom the CLI runs.
 pub(crate) fn cli_user(wanted: Option<(Uid, Gid)>, home: &Path) -> Result<CliUser, IdentityError> {
     let own = geteuid();
-    let passwd = std::fs::read_to_string(PASSWD).unwrap_or_default();
+    // Names in it may be of any encoding; uids are digits.
+    let passwd = String::from_utf8_lossy(&std::fs::read(PASSWD).unwrap_or_default()).into_owned();
     let uid = wanted.map_or(own, |(uid, _)| uid);
     if let Some((wanted, _)) = wanted.filter(|(wanted, _)| !own.is_root() && *wanted != own) {
         return Err(IdentityError::NotRoot { wanted, own });
@@ -89,7 +105,7 @@ fn name_of(passwd: &str, uid: Uid) -> Option<String> {
 
 /// Only as PID 1, that is in a container: on a host the file is not ours.
 fn add_to_passwd(uid: Uid, gid: Gid, home: &Path, passwd: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).open(PASSWD)?;
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o644).open(PASSWD)?;
     let newline = if passwd.is_empty() || passwd.ends_with('\n') { "" } else { "\n" };
     let home = home.display().to_string();
     if home.contains([':', '\n']) {

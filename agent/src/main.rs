@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod activity;
 mod agent;
 mod capture;
 mod clocks;
 mod command_line;
+mod commit_message;
 mod desired;
 mod drive;
 mod environment;
@@ -11,6 +13,7 @@ mod event_log;
 mod finish;
 mod git;
 mod head;
+mod home;
 mod identity;
 mod journal;
 mod lines;
@@ -18,16 +21,21 @@ mod memory;
 mod oom;
 mod options;
 mod parse;
+mod preflight;
 mod probe;
 mod process;
 mod prompt;
+mod prompt_log;
 mod raw_log;
+mod read_only;
 mod reaper;
 mod recovery;
 mod secrets;
 mod session;
 mod shared;
+mod start;
 mod sweep;
+mod turn;
 mod usage;
 mod verdict;
 mod verify;
@@ -93,6 +101,8 @@ fn start(options: Options) -> Result<(), StartError> {
         CredentialSource::Stdin => Secrets::read(std::io::stdin().lock())?,
         CredentialSource::Environment => Secrets::from_environment(&manifest.credentials),
     };
+    // Where it cannot be made, HOME serves (`environment.rs`).
+    let _ = preflight::make_temp_folder();
     let user = identity::cli_user(options.user, &options.home)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;

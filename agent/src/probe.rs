@@ -39,8 +39,10 @@ pub(crate) async fn ask(shared: Rc<Shared>) -> Option<String> {
 fn version_in(text: &str) -> Option<String> {
     let line = one_line(text);
     let number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.');
-    let word = line.split_whitespace().map(|word| word.trim_start_matches('v')).find(number);
-    word.map(str::to_owned).or(Some(line)).filter(|version| !version.is_empty())
+    // Copilot's ends a sentence.
+    let bare = |word: &'_ str| word.trim_start_matches('v').trim_end_matches(['.', ',']).to_owned();
+    let word = line.split_whitespace().map(bare).find(|word| number(&word.as_str()));
+    word.or(Some(line)).filter(|version| !version.is_empty())
 }
 
 #[cfg(test)]
@@ -51,6 +53,7 @@ mod tests {
     fn the_number_is_found_in_what_clis_print() {
         assert_eq!(version_in("2.1.329 (Claude Code)\n").as_deref(), Some("2.1.329"));
         assert_eq!(version_in("codex-cli 0.169.0\n").as_deref(), Some("0.169.0"));
+        assert_eq!(version_in("GitHub Copilot CLI 1.0.102.\n").as_deref(), Some("1.0.102"));
         assert_eq!(version_in("tool v1.2\n").as_deref(), Some("1.2"));
         assert_eq!(version_in("unreleased\n").as_deref(), Some("unreleased"));
         assert_eq!(version_in(""), None);

@@ -21,6 +21,7 @@ pub(crate) fn bare_report(status: TaskReportStatus, attempt: u32) -> TaskReport 
     TaskReport {
         status,
         attempt,
+        cli: None,
         started_at: None,
         finished_at: None,
         current_step: None,
@@ -33,6 +34,7 @@ pub(crate) fn bare_report(status: TaskReportStatus, attempt: u32) -> TaskReport 
         summary: None,
         commit_message: None,
         commits: Vec::new(),
+        base: None,
         head: None,
         files_modified: Vec::new(),
         verify: Vec::new(),

@@ -9,6 +9,7 @@ use cloud_code_task_schema::{CliManifest, CommitSettings};
 use tokio::sync::Notify;
 
 use crate::environment::{self, Surroundings};
+use crate::home::Home;
 use crate::identity::CliUser;
 use crate::journal::Journal;
 use crate::oom::OomCounter;
@@ -57,13 +58,18 @@ impl Shared {
     }
 
     /// The environment of the CLI, credentials included.
-    pub(crate) fn cli_env(&self, identity: &CommitSettings) -> BTreeMap<String, String> {
-        environment::of_cli(&self.surroundings(), identity, &self.secrets)
+    pub(crate) fn cli_env(&self, identity: &CommitSettings, model: Option<&str>) -> BTreeMap<String, String> {
+        environment::of_cli(&self.surroundings(), identity, model, &self.secrets)
     }
 
     /// The environment of helpers, without credentials.
     pub(crate) fn plain_env(&self, identity: &CommitSettings) -> BTreeMap<String, String> {
         environment::plain(&self.surroundings(), identity)
+    }
+
+    /// The CLI's HOME.
+    pub(crate) fn home(&self) -> Home<'_> {
+        Home { path: &self.options.home, user: self.user.switch_to }
     }
 
     fn surroundings(&self) -> Surroundings<'_> {

@@ -61,6 +61,12 @@ pub(crate) async fn sweep(reaper: &Reaper) -> Swept {
     }
 }
 
+/// Everything that descends from `root`; as PID 1, everything else.
+pub(crate) fn family(root: u32) -> Vec<u32> {
+    let alive = if root == 1 { all_but_me() } else { descendants(root) };
+    alive.into_iter().filter_map(|pid| u32::try_from(pid).ok()).collect()
+}
+
 /// Kills own children as they appear, without a rest until none has appeared for a while.
 fn hunt(me: u32, seen: &mut HashSet<i32>) {
     let began = std::time::Instant::now();

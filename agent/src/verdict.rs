@@ -16,8 +16,8 @@ pub(crate) enum StopCause {
     AgentStops,
     /// A clock ran out.
     Clock(Clock),
-    /// The money ran out.
-    Budget(Failure),
+    /// The money or the turns ran out.
+    LimitReached(Failure),
     /// The provider refused for good.
     Refused(Failure),
     /// It had answered and did not exit.
@@ -31,6 +31,15 @@ pub(crate) enum MemoryKill {
     None,
     /// Something in the container was killed for memory.
     Counted,
+}
+
+/// Whether there is room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// As far as is known.
+    HasRoom,
+    /// None left.
+    Full,
 }
 
 /// Everything that counts.
@@ -47,6 +56,10 @@ pub(crate) struct Evidence<'a> {
     pub(crate) trouble: Option<&'a Failure>,
     /// The last line of its standard error.
     pub(crate) complaint: &'a str,
+    /// What its exit code means, where it means more than badly.
+    pub(crate) of_exit: Option<&'a Failure>,
+    /// Whether the worktree's or HOME's disk is full now.
+    pub(crate) disk: Disk,
 }
 
 /// How one run of the CLI ended.
@@ -71,7 +84,9 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> RunEnd {
         Some(StopCause::Clock(clock)) => {
             return RunEnd::Badly(TaskReportStatus::TimedOut, clock.failure(evidence.limits));
         }
-        Some(StopCause::Budget(failure) | StopCause::Refused(failure)) => return failed(failure.clone()),
+        Some(StopCause::LimitReached(failure) | StopCause::Refused(failure)) => {
+            return failed(failure.clone());
+        }
         Some(StopCause::Lingered) | None => {}
     }
     let ended_by_us = evidence.stopped.is_some();
@@ -107,11 +122,16 @@ fn unexplained(evidence: &Evidence<'_>) -> Failure {
     let why = match (evidence.trouble, one_line(evidence.complaint)) {
         (Some(trouble), _) if !trouble.message.is_empty() => format!(" after: {}", trouble.message),
         (_, complaint) if !complaint.is_empty() => format!(": {complaint}"),
-        _ => String::new(),
+        _ => evidence.of_exit.map(|failure| format!(": {}", failure.message)).unwrap_or_default(),
     };
-    let kind = evidence.trouble.map_or(FailureKind::Crashed, |trouble| trouble.kind);
-    let retry_after = evidence.trouble.and_then(|trouble| trouble.retry_after);
-    let resets_at = evidence.trouble.and_then(|trouble| trouble.resets_at);
+    let told = evidence.trouble.or(evidence.of_exit);
+    let kind = match (told, evidence.disk) {
+        (Some(told), _) => told.kind,
+        (None, Disk::Full) => FailureKind::DiskFull,
+        (None, Disk::HasRoom) => FailureKind::Crashed,
+    };
+    let retry_after = told.and_then(|told| told.retry_after);
+    let resets_at = told.and_then(|told| told.resets_at);
     Failure { kind, message: format!("{how}{why}"), retry_after, resets_at }
 }
 

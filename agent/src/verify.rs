@@ -50,8 +50,9 @@ pub(crate) async fn verify(
         let launch =
             Launch { argv: &argv, env: &env, directory, user: shared.user.switch_to, input: Input::Nothing };
         let started_at = Instant::now();
+        let (left, own) = (wall.left(), task.limits.verify_timeout.as_duration());
         let captured = tokio::select! {
-            captured = capture(&launch, b"", Keep::TailOfBoth(TAIL_BYTES), wall.left(), &shared.reaper, &shared.masker) => captured,
+            captured = capture(&launch, b"", Keep::TailOfBoth(TAIL_BYTES), left.min(own), &shared.reaper, &shared.masker) => captured,
             request = shared.stop.requested() => {
                 end = VerifyEnd::Stopped(request);
                 break;
@@ -73,7 +74,7 @@ pub(crate) async fn verify(
             task.verify.drain(..surplus);
         });
         drop(journal);
-        if !ended {
+        if !ended && left <= own {
             end = VerifyEnd::OutOfTime;
             break;
         }

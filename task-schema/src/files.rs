@@ -24,6 +24,23 @@ pub const REPORTING_FILE: &str = "reporting.yaml";
 pub const EVENTS_FILE: &str = "events.jsonl";
 /// The folder of raw logs in the control directory.
 pub const LOGS_DIR: &str = "logs";
+/// The folder of the project's own prompts in the control directory.
+pub const PROMPTS_DIR: &str = "prompts";
+/// The prompts that a project may replace, each by `<name>.md`.
+pub const PROMPT_NAMES: [&str; 10] = [
+    "body",
+    "task",
+    "plan",
+    "review",
+    "follow-up",
+    "interrupted",
+    "packet",
+    "hand-off",
+    "verify-failed",
+    "commit-message",
+];
+/// Cap of one prompt file.
+pub const MAX_PROMPT_BYTES: u64 = 64 * 1024;
 /// Cap of each YAML file. Higher and a hostile report costs the host memory; lower and long histories do not fit.
 pub const MAX_YAML_BYTES: u64 = 1024 * 1024;
 /// Cap of one event line.
@@ -225,5 +242,17 @@ impl ControlDir {
     /// The raw log of one attempt.
     pub fn log(&self, task: &crate::TaskId, attempt: u32) -> PathBuf {
         self.logs().join(format!("{task}.{attempt}.log"))
+    }
+    /// What the CLI was told in one attempt.
+    pub fn prompt_log(&self, task: &crate::TaskId, attempt: u32) -> PathBuf {
+        self.logs().join(format!("{task}.{attempt}.prompt.md"))
+    }
+    /// `prompts/`, the project's own prompts.
+    pub fn prompts(&self) -> PathBuf {
+        self.root.join(PROMPTS_DIR)
+    }
+    /// The project's own prompt of one name, out of [`PROMPT_NAMES`].
+    pub fn prompt(&self, name: &str) -> PathBuf {
+        self.prompts().join(format!("{name}.md"))
     }
 }

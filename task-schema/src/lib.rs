@@ -31,8 +31,8 @@ pub use event_line::parse_event;
 pub use event_reader::{EventItem, EventReader, MAX_EVENT_LOG_BYTES};
 pub use failure::{Failure, FailureKind};
 pub use files::{
-    ControlDir, EVENTS_FILE, LOGS_DIR, MAX_EVENT_BYTES, MAX_YAML_BYTES, REPORTING_FILE, ReadError,
-    TASKING_FILE, read_capped, write_atomic,
+    ControlDir, EVENTS_FILE, LOGS_DIR, MAX_EVENT_BYTES, MAX_PROMPT_BYTES, MAX_YAML_BYTES, PROMPT_NAMES,
+    PROMPTS_DIR, REPORTING_FILE, ReadError, TASKING_FILE, read_capped, write_atomic,
 };
 pub use manifest::{CliManifest, OutputFormat, PromptChannel};
 pub use problem::{Diagnostic, Diagnostics};

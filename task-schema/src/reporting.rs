@@ -77,6 +77,9 @@ pub struct TaskReport {
     /// Counts from 1; grows when an agent takes up a task that an earlier agent did not end.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub attempt: u32,
+    /// The CLI that ran it. Sessions belong to their CLI.
+    #[serde(default)]
+    pub cli: Option<CliName>,
     /// When this attempt began.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
@@ -115,6 +118,9 @@ pub struct TaskReport {
     /// New commits, oldest first.
     #[serde(default)]
     pub commits: Vec<CommitReport>,
+    /// The commit the worktree stood on when the first attempt began.
+    #[serde(default)]
+    pub base: Option<String>,
     /// The commit the worktree stands on at the end.
     #[serde(default)]
     pub head: Option<String>,
@@ -161,6 +167,20 @@ impl TaskReportStatus {
         match self {
             Self::Received | Self::InProgress | Self::Verifying => false,
             Self::Blocked | Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut => true,
+        }
+    }
+
+    /// As the files write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::InProgress => "in_progress",
+            Self::Verifying => "verifying",
+            Self::Blocked => "blocked",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
         }
     }
 }

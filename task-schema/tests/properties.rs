@@ -231,6 +231,7 @@ prop_compose! {
     fn task_report()(
         (status, attempt, started_at, finished_at) in (status(), 1..u32::MAX, option::of(time()), option::of(time())),
         (current_step, session_id, model, usage) in (option::of(text()), option::of(text()), option::of(text()), usage()),
+        (cli, base) in (option::of(any::<u8>()), option::of(text())),
         conversation in select(vec![Conversation::New, Conversation::Resumed, Conversation::Packet]),
         (exit, failure, summary, commit_message) in
             (option::of(exit()), option::of(failure()), option::of(text()), option::of(text())),
@@ -246,7 +247,8 @@ prop_compose! {
         let files_modified = files.into_iter().map(file).collect();
         let verify = verify.into_iter().map(ran).collect();
         let progress = progress.into_iter().map(|(at, message)| Progress { at, message }).collect();
-        TaskReport { status, attempt, started_at, finished_at, current_step, session_id, conversation, model, usage, exit, failure,
+        let cli = cli.and_then(|number| format!("cli-{number}").parse().ok());
+        TaskReport { status, attempt, cli, base, started_at, finished_at, current_step, session_id, conversation, model, usage, exit, failure,
                      summary, commit_message, commits, head, files_modified, verify, questions, progress }
     }
 }

@@ -15,6 +15,8 @@ use super::{Reader, UsageReading, trouble};
 
 /// How goose tells of an error.
 const ERROR_MARK: &str = "Ran into this error";
+/// How its word begins when the provider cannot be reached.
+const NETWORK_MARK: &str = "Network error:";
 /// What goose adds to it.
 const ERROR_TAIL: &str = "\n\nPlease retry if you think this is a transient or recoverable error.";
 /// How goose tells that the turns are used up.
@@ -69,7 +71,8 @@ impl GooseParser {
     }
 
     fn read_message(&mut self, message: &Value) {
-        let is_model = text_at(message, "role") == "assistant" && !is_absent(message, "id");
+        let is_assistant = text_at(message, "role") == "assistant";
+        let is_model = is_assistant && !is_absent(message, "id");
         if is_model && self.message != clip_id(text_at(message, "id")) {
             self.record.finish_pieces();
             clip_id(text_at(message, "id")).clone_into(&mut self.message);
@@ -80,6 +83,11 @@ impl GooseParser {
         }
         for part in items(message, "content") {
             match text_at(part, "type") {
+                // Goose's own word in the place of an answer that did not come.
+                "text" if is_assistant && !is_model && text_at(part, "text").starts_with(NETWORK_MARK) => {
+                    let told = text_at(part, "text").lines().next().unwrap_or_default();
+                    self.note_failure(trouble::told_by(FailureKind::Network, told));
+                }
                 "text" => self.read_text(text_at(part, "text"), is_model),
                 "thinking" => self.record.think(text_at(part, "thinking")),
                 "toolRequest" => self.read_tool_use(part),

@@ -7,7 +7,7 @@ use cloud_code_task_schema::{ExitReport, Limits, Usage};
 
 use super::*;
 use crate::usage::UsageMeter;
-use crate::verdict::{Evidence, MemoryKill, RunEnd, judge};
+use crate::verdict::{Disk, Evidence, MemoryKill, RunEnd, judge};
 
 /// A format, and the folder of its recorded runs.
 const FORMATS: [(OutputFormat, &str); 9] = [
@@ -151,9 +151,7 @@ fn end(run: &Run, parser: &Parser) -> String {
         let trouble = trouble.as_ref().map_or_else(|| "no trouble".to_owned(), failure_line);
         return format!("killed while at it, with {trouble}");
     }
-    if let (None, Some(failure)) = (&answer, exit.code.and_then(|code| parser.of_exit(code))) {
-        return format!("exit {} means {}", run.exit, failure_line(&failure));
-    }
+    let of_exit = exit.code.filter(|code| *code != 0).and_then(|code| parser.of_exit(code));
     let evidence = Evidence {
         limits: &Limits::default(),
         stopped: None,
@@ -163,6 +161,8 @@ fn end(run: &Run, parser: &Parser) -> String {
         ends_with_an_answer: parser.ends_with_an_answer(),
         trouble: trouble.as_ref(),
         complaint: &complaint,
+        of_exit: of_exit.as_ref(),
+        disk: Disk::HasRoom,
     };
     match judge(&evidence) {
         RunEnd::Well => format!("well: {}", one_line(&parser.last_words().unwrap_or_default())),

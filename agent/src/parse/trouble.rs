@@ -136,6 +136,7 @@ const PHRASES: [(FailureKind, &[&str]); 10] = [
             "no capacity available",
             "overloaded",
             "server error",
+            "server had an error",
             "servers are down",
             "service unavailable",
         ],

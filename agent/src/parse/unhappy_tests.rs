@@ -353,6 +353,22 @@ fn turns_used_up_are_told_by_goose_as_if_the_model_asked() {
 }
 
 #[test]
+fn goose_answers_itself_when_the_provider_cannot_be_reached() {
+    let said = |id: &str| {
+        let part = r#"[{"type":"text","text":"Network error: Could not connect to 127.0.0.1:9.\n\nPlease resend your message to try again."}]"#;
+        format!(r#"{{"type":"message","message":{{"id":{id},"role":"assistant","content":{part}}}}}"#)
+    };
+    let end = r#"{"type":"complete","total_tokens":null,"input_tokens":null,"output_tokens":null}"#;
+    let text = "Network error: Could not connect to 127.0.0.1:9.";
+    assert_eq!(
+        after(OutputFormat::GooseStreamJson, &[&said("null"), end]).0,
+        failed(FailureKind::Network, text)
+    );
+    let by_the_model = after(OutputFormat::GooseStreamJson, &[&said("\"m-1\""), end]).0;
+    assert!(matches!(by_the_model, Some(Answer::Done { .. })), "{by_the_model:?}");
+}
+
+#[test]
 fn copilot_has_words_of_its_own_for_its_limits() {
     let cases = [
         (r#""errorType":"quota""#, FailureKind::UsageLimit),

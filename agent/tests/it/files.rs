@@ -142,7 +142,7 @@ fn a_full_disk_delays_what_is_told_and_never_the_work() {
     });
 }
 
-struct Unmount(std::path::PathBuf);
+pub(crate) struct Unmount(pub(crate) std::path::PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {

@@ -209,6 +209,13 @@ impl House {
         Some(parse_reporting("reporting.yaml", &text).unwrap())
     }
 
+    /// What stands in HOME beside the list of what is never committed.
+    pub(crate) fn home_files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("home")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != ".cloud-code-never-commit").collect()
+    }
+
     pub(crate) fn report(&self, id: &str) -> TaskReport {
         let reporting = self.reporting().expect("no reporting.yaml");
         reporting.tasks.get(&id.parse().unwrap()).cloned().unwrap_or_else(|| panic!("no report of {id}"))

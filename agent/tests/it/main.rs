@@ -10,6 +10,8 @@
 )]
 
 mod alone;
+mod commits;
+mod conversation;
 mod files;
 mod footprint;
 mod house;

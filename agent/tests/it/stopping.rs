@@ -120,6 +120,19 @@ fn clock(script: &str, limits: &str) -> cloud_code_task_schema::TaskReport {
 }
 
 #[test]
+fn silent_work_is_not_idle() {
+    let file = "for i in 1 2 3 4 5 6 7 8; do sleep 0.3; echo $i > build; done";
+    let processor = "end=$(($(date +%s) + 3)); while [ $(date +%s) -lt $end ]; do :; done";
+    for work in [file, processor] {
+        let house = House::new(&format!("echo kept > work; echo tick; {work}"));
+        house.assign(1, &[task("one", "limits: {idle_timeout: 1s}")]);
+        house.run_once();
+        let report = house.report("one");
+        assert_eq!(report.status, TaskReportStatus::Completed, "{work}: {:?}", report.failure);
+    }
+}
+
+#[test]
 fn every_clock_stops_the_cli_and_keeps_the_work() {
     let cases = [
         ("echo kept > work; while :; do echo tick; sleep 0.1; done", "timeout: 700ms", FailureKind::Timeout),

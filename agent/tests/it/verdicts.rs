@@ -101,6 +101,21 @@ fn a_kill_from_elsewhere_is_told_as_memory() {
 }
 
 #[test]
+fn what_cannot_end_well_does_not_begin() {
+    assert!(crate::house::is_root(), "this test gives folders to root; run it as root");
+    for folder in ["home", "tree"] {
+        let house = House::new("echo x > file");
+        std::os::unix::fs::chown(house.path(folder), Some(0), Some(0)).unwrap();
+        house.assign(1, &[task("one", "")]);
+        house.run_once();
+        let failure = house.report("one").failure.unwrap();
+        let said = format!("uid 1000 cannot write to {}: ", house.path(folder).display());
+        assert!(failure.kind == FailureKind::Internal && failure.message.starts_with(&said), "{failure:?}");
+        assert_eq!(house.starts(), 0);
+    }
+}
+
+#[test]
 fn a_plan_changes_nothing_and_a_cli_without_plan_refuses() {
     let (house, report) = run(
         "echo \"$@\" > $NOTES/arguments; echo 'First this, then that.'",
@@ -112,9 +127,12 @@ fn a_plan_changes_nothing_and_a_cli_without_plan_refuses() {
     assert_eq!(house.note("arguments").unwrap(), "--plan\n");
 
     let (house, report) = run("echo x > file; echo planned", "plan: [--plan]\n", "mode: review");
-    assert_eq!((kind(&report), report.commits.len()), ((TaskReportStatus::Completed, None), 0));
+    let ended = (TaskReportStatus::Failed, Some(FailureKind::NotReadOnly));
+    assert_eq!((kind(&report), report.commits.len()), (ended, 0));
     assert_eq!(house.read("tree/file"), "x\n");
-    assert!(house.has_warning("the task may only read, but the worktree changed"));
+    assert!(report.failure.unwrap().message.contains("the worktree changed: file;"));
+    let (_, report) = run("git commit --allow-empty -qm sly; echo planned", "plan: [--plan]\n", "mode: plan");
+    assert_eq!(kind(&report), (TaskReportStatus::Failed, Some(FailureKind::NotReadOnly)));
 
     let (house, report) = run("echo x > file", "", "mode: plan");
     assert_eq!(kind(&report), (TaskReportStatus::Failed, Some(FailureKind::InvalidTasking)));
@@ -127,5 +145,5 @@ fn a_stale_index_lock_and_a_hostile_configuration_do_not_stop_the_commit() {
                   mkdir .hooks; printf '#!/bin/sh\\ntouch $HOME/hooked; exit 1\\n' > .hooks/pre-commit; chmod +x .hooks/pre-commit; touch .git/index.lock";
     let (house, report) = run(script, "", "");
     assert_eq!(kind(&report), (TaskReportStatus::Completed, None), "{:?}", report.failure);
-    assert_eq!(std::fs::read_dir(house.path("home")).unwrap().count(), 0);
+    assert_eq!(house.home_files(), Vec::<String>::new());
 }

@@ -13,6 +13,11 @@ store=/etc/ssl/certs/ca-certificates.crt
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
+# The smallest images leave out what every CLI counts on: a place for temporary files, and a list of users for the agent
+# to add its own to (Node and ssh ask for the user's name).
+[ -d /tmp ] || mkdir -m 1777 /tmp
+[ -e /etc/passwd ] || echo 'root:x:0:0:root:/root:/bin/sh' >/etc/passwd
+
 missing=
 has git || missing="$missing git"
 # Several CLIs run every command in it, and fall silent without it.

@@ -170,6 +170,7 @@ impl App {
                 anyhow!("there is no issue yet\n  hint: cloud-code run --repo . \"Fix the login check\"")
             });
         };
+        let known: Vec<String> = issues.iter().map(full_name).collect();
         let matches: Vec<Issue> = issues
             .into_iter()
             .filter(|issue| match named.split_once('#') {
@@ -180,13 +181,26 @@ impl App {
         match <[Issue; 1]>::try_from(matches) {
             Ok([issue]) => Ok(issue),
             Err(none) if none.is_empty() => {
-                bail!("there is no issue `{named}`\n  hint: `cloud-code list` shows them all")
+                let hint = match near_names(named, &known).as_slice() {
+                    [] => String::new(),
+                    near => format!(", did you mean `{}`?", near.join("` or `")),
+                };
+                bail!("there is no issue `{named}`{hint}\n  hint: `cloud-code list` shows them all")
             }
             Err(several) => {
-                let names: Vec<String> = several.iter().map(|i| format!("{}#{}", i.project, i.key)).collect();
+                let names: Vec<String> = several.iter().map(full_name).collect();
                 bail!("`{named}` is the key of several issues\n  hint: name one of {}", names.join(", "))
             }
         }
+    }
+
+    /// The shortest name by which a person finds the issue again: its key, when no other project has it too.
+    pub(crate) async fn shortest_name(&self, store: &SqliteStore, issue: &Issue) -> Result<String> {
+        let issues = store.issues(None, MAX_SEARCH).await?;
+        Ok(match issues.iter().filter(|other| other.key == issue.key).count() {
+            0 | 1 => issue.key.to_string(),
+            _ => full_name(issue),
+        })
     }
 
     /// The newest task of an issue.
@@ -194,6 +208,28 @@ impl App {
         let mut tasks = store.tasks_of(&issue.project, &issue.key).await?;
         tasks.pop().ok_or_else(|| anyhow!("the issue {}#{} has no task", issue.project, issue.key))
     }
+}
+
+/// The name that every command finds, whatever other projects have.
+pub(crate) fn full_name(issue: &Issue) -> String {
+    format!("{}#{}", issue.project, issue.key)
+}
+
+/// Least similarity (0 to 1) of a name that is proposed: a swapped or missing letter passes, another word does not.
+const NEAR: f64 = 0.8;
+/// How many names are proposed.
+const MAX_NEAR: usize = 3;
+
+/// The known names that are most like the one that was given, the key alone counting as well.
+fn near_names(given: &str, known: &[String]) -> Vec<String> {
+    let score = |name: &String| {
+        let key = name.split_once('#').map_or(name.as_str(), |(_, key)| key);
+        strsim::jaro_winkler(name, given).max(strsim::jaro_winkler(key, given))
+    };
+    let mut scored: Vec<(f64, &String)> = known.iter().map(|name| (score(name), name)).collect();
+    scored.retain(|(score, _)| *score >= NEAR);
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().take(MAX_NEAR).map(|(_, name)| name.clone()).collect()
 }
 
 /// Makes the home folder. Others may look through it to the worktrees, but not list or change it.

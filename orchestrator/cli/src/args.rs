@@ -47,6 +47,12 @@ pub(crate) enum Command {
     /// Do a task: worktree, container, CLI, and its commits back on a branch.
     #[command(after_help = RUN_HELP)]
     Run(Box<RunArgs>),
+    /// Say what comes next on an issue, or answer its question: same worktree, branch and conversation.
+    #[command(visible_alias = "answer", after_help = CONTINUE_HELP)]
+    Continue(Box<ContinueArgs>),
+    /// Let another CLI take an issue over: same worktree and branch, with a packet of what was done.
+    #[command(after_help = HANDOFF_HELP)]
+    Handoff(Box<HandoffArgs>),
     /// Show one issue: state, branch, cost, and what the agent said.
     Status(StatusArgs),
     /// List issues, newest first.
@@ -73,6 +79,9 @@ pub(crate) enum Command {
     /// Build and list the images that CLIs run in.
     #[command(subcommand)]
     Images(ImagesCommand),
+    /// List the coding CLIs, show one, and check whether they would work.
+    #[command(subcommand)]
+    Cli(CliCommand),
     /// Check what this machine lacks, with the command that fixes it.
     Doctor(DoctorArgs),
     /// Print a completion script for a shell.
@@ -94,7 +103,28 @@ The work stands on a branch cloud-code/<slug>: in your repository when it is a f
 else in the mirror; `status` says where.
 Ctrl-C stops the task and keeps its work; a second Ctrl-C ends a running container at once.
 
-Exit codes: 0 done, 1 could not be run, 2 wrong usage, 3 the task failed, 4 it needs an answer, 5 cancelled.";
+A task of mode plan or review cannot write: in Docker its worktree is mounted read only.
+Ctrl-C a third time leaves everything as it is; `resume` goes on.
+
+Exit codes: 0 done, 1 could not be run, 2 wrong usage, 3 the task failed, 4 it needs an answer, 5 cancelled,
+6 this command could not go on and the task has not ended.";
+
+const CONTINUE_HELP: &str = "Examples:
+  cloud-code continue fix-the-login-check \"Add a test for it\"
+  cloud-code continue fix-the-login-check \"Now do what you planned\"     after run --mode plan
+  cloud-code answer fix-the-login-check \"Yes, both tables\"
+
+The CLI goes on in its own session, also when the container is gone. Where a session cannot go on, it is told in
+short what was said and done; `status` says which of the two it was. Options that are left out stay as they were
+for the issue's last task. Exit codes are those of `run`.";
+
+const HANDOFF_HELP: &str = "Examples:
+  cloud-code handoff fix-the-login-check --to codex
+  cloud-code handoff fix-the-login-check --to claude-code \"Codex is stuck at the last test, find out why\"
+
+The packet stands in the issue's tasking.yaml: the goal, the plan, what was done and what failed, red checks, open
+questions, and which files changed. `status` shows it. Model and image of the old CLI do not go along: name them with
+--model and --image. Exit codes are those of `run`.";
 
 /// What to do, where, and with which CLI.
 #[derive(Debug, Args)]
@@ -110,24 +140,34 @@ pub(crate) struct RunArgs {
     /// The coding CLI.
     #[arg(long, value_name = "NAME")]
     pub(crate) cli: Option<String>,
-    /// The program of `--cli command`, split at spaces; quotes group words.
-    #[arg(long, value_name = "PROGRAM")]
-    pub(crate) command: Option<String>,
-    /// The model's name.
-    #[arg(long)]
-    pub(crate) model: Option<String>,
     /// The branch to start from [default: the repository's current one].
     #[arg(long, value_name = "BRANCH")]
     pub(crate) base: Option<BranchName>,
     /// The branch to leave the work on; refused if it exists [default: cloud-code/ and the title as a slug].
     #[arg(long, value_name = "BRANCH")]
     pub(crate) branch: Option<BranchName>,
-    /// Let it change files, or only read.
-    #[arg(long, value_enum, default_value_t = ModeArg::Edit)]
-    pub(crate) mode: ModeArg,
     /// How the agent is started. `local` has no sandbox: the CLI runs with the rights of its user.
     #[arg(long, value_enum)]
     pub(crate) runtime: Option<RuntimeArg>,
+    /// Start although the repository has uncommitted changes; they are not part of the task.
+    #[arg(long)]
+    pub(crate) allow_dirty: bool,
+    #[command(flatten)]
+    pub(crate) options: TaskOptions,
+}
+
+/// Options of every command that makes a task.
+#[derive(Debug, Args)]
+pub(crate) struct TaskOptions {
+    /// The program of `--cli command`, split at spaces; quotes group words.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) command: Option<String>,
+    /// The model's name.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Let it change files, or only read.
+    #[arg(long, value_enum, default_value_t = ModeArg::Edit)]
+    pub(crate) mode: ModeArg,
     /// The image to run in [default: the CLI's own].
     #[arg(long)]
     pub(crate) image: Option<String>,
@@ -152,12 +192,32 @@ pub(crate) struct RunArgs {
     /// Take changes to CI workflow files, which run with the repository's secrets.
     #[arg(long)]
     pub(crate) allow_workflow_changes: bool,
-    /// Start although the repository has uncommitted changes; they are not part of the task.
-    #[arg(long)]
-    pub(crate) allow_dirty: bool,
     /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContinueArgs {
+    /// The issue as `list` shows it: `fix-the-login-check`, or `project#key` where the key alone is not enough.
+    pub(crate) issue: String,
+    /// What to do next, or the answer to its question. Without it the text is read from standard input.
+    pub(crate) task: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: TaskOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HandoffArgs {
+    /// The issue as `list` shows it: `fix-the-login-check`, or `project#key` where the key alone is not enough.
+    pub(crate) issue: String,
+    /// The coding CLI that takes over.
+    #[arg(long, value_name = "CLI")]
+    pub(crate) to: String,
+    /// What to do there [default: go on until the goal is reached].
+    pub(crate) task: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: TaskOptions,
 }
 
 fn usd(text: &str) -> Result<Usd, String> {
@@ -274,6 +334,9 @@ pub(crate) struct CleanArgs {
     /// Every ended issue.
     #[arg(long, conflicts_with = "issue")]
     pub(crate) all: bool,
+    /// Also where work was never imported; it is lost then.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -317,6 +380,53 @@ pub(crate) struct SchemaArgs {
     /// Of which file.
     #[arg(value_enum)]
     pub(crate) kind: FileKind,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CliCommand {
+    /// List every CLI: version, image, what it supports, and whether there are credentials.
+    List {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one CLI: its manifest as it is used, and where that comes from.
+    Show {
+        /// Which.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask each CLI in its image for its version, and its provider whether the credentials work.
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArgs),
+}
+
+const CHECK_HELP: &str = "Examples:
+  cloud-code cli check claude-code
+  cloud-code cli check codex --base-url https://api.openai.com
+  cloud-code cli check claude-code --image acme/shop-claude:3
+
+A key is tried with one request for the provider's list of models, which costs nothing, and only when the provider's
+address is given (--base-url, or `base_url` in `defaults` of cloud-code.yaml). Whether a login works is not known.
+
+Exit codes: 0 all is well, 1 something is wrong. Without names, a CLI that was never set up (no image, no
+credentials) is told and not counted.";
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Which CLIs [default: all].
+    pub(crate) names: Vec<String>,
+    /// Ask in this image, such as a project's; needs exactly one name [default: the CLI's own].
+    #[arg(long, value_name = "IMAGE", requires = "names")]
+    pub(crate) image: Option<String>,
+    /// The provider's address.
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -162,7 +162,9 @@ mod tests {
         for entry in catalog.iter() {
             let name = entry.manifest.name.as_str();
             match is_buildable(entry) {
-                true => assert_eq!(entry.image, format!("cloud-code/{name}:{}", entry.version.as_ref().unwrap())),
+                true => {
+                    assert_eq!(entry.image, format!("cloud-code/{name}:{}", entry.version.as_ref().unwrap()))
+                }
                 false => assert_eq!((name, entry.image.as_str()), ("command", "cloud-code/base:latest")),
             }
         }

@@ -4,8 +4,11 @@ mod app;
 mod args;
 mod catalog;
 mod commands;
+mod plan;
 mod progress;
+mod provider;
 mod settings;
+mod support;
 mod ui;
 
 use std::process::ExitCode;

@@ -55,8 +55,10 @@ pub enum CliError {
         "the CLI `command` needs a program\n  hint: set `command: [program, argument]` in the project's file, or pass `--command 'program argument'`"
     )]
     NoCommand,
-    /// It can only edit.
-    #[error("the CLI `{name}` has no read-only mode\n  hint: run it with --mode edit, or choose another CLI")]
+    /// It can only edit, and no read-only mount would hold it back.
+    #[error(
+        "the CLI `{name}` has no read-only mode, and the runtime `local` cannot keep it from writing\n  hint: use --runtime docker, where the worktree is mounted read only, or choose another CLI"
+    )]
     NoReadOnlyMode {
         /// Which.
         name: String,

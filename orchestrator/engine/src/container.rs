@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cloud_code_model::{Network, RuntimeKind};
+use cloud_code_model::{Network, RuntimeKind, reads_only};
 use cloud_code_runtime::{
     AGENT_PATH, CONTROL_DIR_TARGET, ContainerSpec, Labels, Limits, Mount, NetworkMode, Stdin, control_mounts,
 };
@@ -60,7 +60,9 @@ pub(crate) fn container_spec(
             spec.tmpfs.push(tmpfs);
             spec.mounts.extend(control);
             spec.mounts.push(Mount::read_write(&paths.home, HOME_TARGET));
-            spec.mounts.extend(prepared.mounts.iter().map(|mount| match mount.read_only {
+            // A task that may only read cannot write to the tree, whatever its CLI is told: the kernel says no.
+            let reads_only = reads_only(asked.mode);
+            spec.mounts.extend(prepared.mounts.iter().map(|mount| match mount.read_only || reads_only {
                 true => Mount::read_only(&mount.source, &mount.target),
                 false => Mount::read_write(&mount.source, &mount.target),
             }));

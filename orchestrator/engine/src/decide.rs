@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use cloud_code_model::{Outcome, OutcomeStatus, TaskState};
+use cloud_code_model::{Outcome, OutcomeStatus, StopReason, TaskState, reads_only};
 use cloud_code_task_schema::{Assignment, Failure, FailureKind, TaskReportStatus};
-use jiff::{SignedDuration, Timestamp};
 
 use crate::facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 
 /// How long an agent that was told to cancel may take (its own grace, a last commit) before the host stops its
 /// container. Lower loses work in large trees; higher keeps a person waiting for a hung agent.
-pub const CANCEL_PATIENCE: SignedDuration = SignedDuration::from_secs(45);
+pub const CANCEL_PATIENCE: Duration = Duration::from_secs(45);
 /// How long past the task's own wall clock the host waits for the agent to end it. The agent needs its grace time and a
 /// commit; past that the agent itself hangs.
-pub const OVERTIME: SignedDuration = SignedDuration::from_secs(120);
+pub const OVERTIME: Duration = Duration::from_secs(120);
 /// Oldest heartbeat of a working agent. It writes one every 10 s; a loaded machine may miss a few.
-pub const HEARTBEAT_PATIENCE: SignedDuration = SignedDuration::from_secs(120);
+pub const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(120);
 /// How long to sleep when nothing announces itself. File changes and container exits wake earlier.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -91,28 +90,6 @@ impl Step {
     }
 }
 
-/// Why the host ends a container itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopReason {
-    /// The agent was told to cancel and did not.
-    CancelIgnored,
-    /// The agent let the task run past its wall clock.
-    Overtime,
-    /// The agent stopped giving signs of life.
-    HeartbeatLost,
-}
-
-impl StopReason {
-    /// For people, without a trailing period.
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::CancelIgnored => "the agent did not end after it was told to cancel",
-            Self::Overtime => "the agent let the task run past its time limit",
-            Self::HeartbeatLost => "the agent gave no sign of life",
-        }
-    }
-}
-
 /// What to do next.
 pub fn decide(facts: &Facts) -> Step {
     let cancelled = facts.record.cancel_requested_at.is_some();
@@ -120,7 +97,7 @@ pub fn decide(facts: &Facts) -> Step {
         TaskState::Queued if cancelled => Step::Withdraw,
         TaskState::Queued => Step::Take,
         TaskState::Preparing => preparing(facts, cancelled),
-        TaskState::Running { started_at, .. } => running(facts, *started_at),
+        TaskState::Running { .. } => running(facts),
         TaskState::Importing { .. } => Step::Import,
         TaskState::Publishing { .. } => Step::Publish,
         TaskState::Done { .. } | TaskState::NeedsInput { .. } => ended(facts),
@@ -149,48 +126,35 @@ fn preparing(facts: &Facts, cancelled: bool) -> Step {
     }
 }
 
-fn running(facts: &Facts, started_at: Timestamp) -> Step {
+fn running(facts: &Facts) -> Step {
     if let Some(outcome) = reported_end(facts) {
         return Step::RecordEnded { outcome };
     }
     let id = match &facts.container {
         Some(ContainerFact { id, phase: ContainerPhase::Running }) => id.clone(),
         Some(ContainerFact { phase: ContainerPhase::Exited { code, oom }, .. }) => {
-            return Step::RecordEnded { outcome: died(facts, started_at, *code, *oom) };
+            return Step::RecordEnded { outcome: died(facts, Death::Exited { code: *code, oom: *oom }) };
         }
         Some(ContainerFact { phase: ContainerPhase::Created, .. }) | None => {
-            return Step::RecordEnded { outcome: died(facts, started_at, None, false) };
+            return Step::RecordEnded { outcome: died(facts, Death::Gone) };
         }
     };
-    if let Some(asked_at) = facts.record.cancel_requested_at {
+    if facts.record.cancel_requested_at.is_some() {
         if facts.tasking != Some(Assignment::Cancelled) {
             return Step::WriteTasking;
         }
-        if facts.now.duration_since(asked_at) > CANCEL_PATIENCE {
+        if facts.elapsed.cancelling > CANCEL_PATIENCE {
             return Step::StopContainer { id, reason: StopReason::CancelIgnored };
         }
     }
-    if is_overtime(facts, started_at) {
+    let limit = facts.record.task.plan.limits.timeout.as_duration();
+    if facts.elapsed.running > limit.saturating_add(OVERTIME) {
         return Step::StopContainer { id, reason: StopReason::Overtime };
     }
-    let last_sign = match &facts.report {
-        ReportFact::Task { heartbeat_at, .. } | ReportFact::NotYet { heartbeat_at: Some(heartbeat_at) } => {
-            // A report of an earlier container is older than this start: the start is the later sign of life.
-            (*heartbeat_at).max(started_at)
-        }
-        ReportFact::NotYet { heartbeat_at: None } | ReportFact::Unreadable { .. } => started_at,
-    };
-    if facts.now.duration_since(last_sign) > HEARTBEAT_PATIENCE {
+    if facts.elapsed.silent > HEARTBEAT_PATIENCE {
         return Step::StopContainer { id, reason: StopReason::HeartbeatLost };
     }
     Step::Wait
-}
-
-/// Whether the task ran so long past its wall clock that the agent itself must hang.
-fn is_overtime(facts: &Facts, started_at: Timestamp) -> bool {
-    let limit = SignedDuration::try_from(facts.record.task.plan.limits.timeout.as_duration());
-    let limit = limit.unwrap_or(SignedDuration::MAX).saturating_add(OVERTIME);
-    facts.now.duration_since(started_at) > limit
 }
 
 /// The agent's own word on the end, as far as it goes.
@@ -209,33 +173,64 @@ fn reported_end(facts: &Facts) -> Option<Outcome> {
             Some(Failure::new(kind, "the agent reported a failure without saying why"))
         }
     };
-    Some(Outcome { status, failure, head: report.head.clone() })
+    Some(Outcome { status, failure, head: work(facts, report.head.as_ref()) })
+}
+
+/// The commit to import: none of a task that was only to read, whatever its CLI left.
+fn work(facts: &Facts, head: Option<&String>) -> Option<String> {
+    head.filter(|_| !reads_only(facts.record.task.mode)).cloned()
+}
+
+/// How a container ended whose agent had not said how the task ended.
+#[derive(Clone, Copy)]
+enum Death {
+    Exited {
+        code: Option<i64>,
+        oom: bool,
+    },
+    /// Removed, or never started.
+    Gone,
 }
 
 /// The container ended, or is gone, and the agent had not said how the task ended.
-fn died(facts: &Facts, started_at: Timestamp, code: Option<i64>, oom: bool) -> Outcome {
-    if facts.record.cancel_requested_at.is_some() {
-        return Outcome {
-            status: OutcomeStatus::Cancelled,
-            failure: None,
-            head: facts.worktree_head.clone(),
-        };
-    }
-    let (kind, message) = if oom {
-        (FailureKind::Oom, "the kernel killed the container for memory".to_owned())
-    } else if is_overtime(facts, started_at) {
-        (FailureKind::Timeout, format!("{}, so the host ended it", StopReason::Overtime.message()))
-    } else if let ReportFact::Unreadable { reason } = &facts.report {
-        (FailureKind::Internal, format!("the agent's report cannot be read: {reason}"))
-    } else {
-        let how = match code {
-            Some(code) => format!("the container ended with code {code}"),
-            None => "the container is gone".to_owned(),
-        };
-        (FailureKind::Crashed, format!("{how} before the agent reported the task's end"))
+fn died(facts: &Facts, death: Death) -> Outcome {
+    let head = work(facts, facts.worktree_head.as_ref());
+    let failed = |kind, message: String| Outcome {
+        status: OutcomeStatus::Failed,
+        failure: Some(Failure::new(kind, message)),
+        head: head.clone(),
     };
-    let failure = Failure::new(kind, message);
-    Outcome { status: OutcomeStatus::Failed, failure: Some(failure), head: facts.worktree_head.clone() }
+    let cancelled = Outcome { status: OutcomeStatus::Cancelled, failure: None, head: head.clone() };
+    let ended_by_host = |reason: StopReason| format!("{}, so the host ended it", reason.message());
+    match (facts.record.stop_reason, death) {
+        (Some(StopReason::CancelIgnored | StopReason::Killed), _) => return cancelled,
+        (Some(reason @ StopReason::Overtime), _) => {
+            return failed(FailureKind::Timeout, ended_by_host(reason));
+        }
+        (Some(reason @ StopReason::HeartbeatLost), _) => {
+            return failed(FailureKind::Internal, ended_by_host(reason));
+        }
+        (None, Death::Exited { oom: true, .. }) => {
+            let message = "the kernel killed the container for memory".to_owned();
+            return failed(FailureKind::Oom, message);
+        }
+        (None, Death::Exited { oom: false, .. } | Death::Gone) => {}
+    }
+    // A crash after a cancel request is still a crash; an end in good order, or a container that a person took away,
+    // is what was asked for.
+    let in_order = matches!(death, Death::Exited { code: Some(0), .. } | Death::Gone);
+    if facts.record.cancel_requested_at.is_some() && in_order {
+        return cancelled;
+    }
+    if let ReportFact::Unreadable { reason } = &facts.report {
+        return failed(FailureKind::Internal, format!("the agent's report cannot be read: {reason}"));
+    }
+    let how = match death {
+        Death::Exited { code: Some(code), .. } => format!("the container ended with code {code}"),
+        Death::Exited { code: None, .. } => "the container ended, nobody saw how,".to_owned(),
+        Death::Gone => "the container is gone, it ended".to_owned(),
+    };
+    failed(FailureKind::Crashed, format!("{how} before the agent reported the task's end"))
 }
 
 fn ended(facts: &Facts) -> Step {

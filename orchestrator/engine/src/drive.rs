@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloud_code_model::{TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::ContainerId;
@@ -11,6 +11,7 @@ use cloud_code_task_schema::{ControlDir, Failure, FailureKind, TaskId};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 
+use crate::clocks::Clocks;
 use crate::decide::{LOOK_AGAIN, Step, decide};
 use crate::facts::Facts;
 use crate::follow::Follower;
@@ -37,10 +38,11 @@ impl Engine {
         let _lock = self.lock_driver(id)?;
         let mut session = None;
         loop {
-            let facts = self.gather(id).await?;
+            let mut facts = self.gather(id).await?;
             let control = ControlDir::new(self.paths(&facts.record).control);
             let session = session.get_or_insert_with(|| Session::new(&control, id));
             session.watch(&control);
+            facts.elapsed = session.clocks.look(&facts, Instant::now());
             session.follower.pump(&facts, observer);
             let step = decide(&facts);
             tracing::debug!(task.id = %id, step = step.name(), "next step");
@@ -131,9 +133,10 @@ impl Engine {
     }
 }
 
-/// What a driver keeps between looks. All of it is a convenience: a fresh one sees the same facts.
+/// What a driver keeps between looks. All of it is a convenience: a fresh one sees the same facts, and counts time anew.
 struct Session {
     follower: Follower,
+    clocks: Clocks,
     watch: Option<Watch>,
 }
 
@@ -145,7 +148,7 @@ struct Watch {
 
 impl Session {
     fn new(control: &ControlDir, id: &TaskId) -> Self {
-        Self { follower: Follower::new(control.clone(), id.clone()), watch: None }
+        Self { follower: Follower::new(control.clone(), id.clone()), clocks: Clocks::default(), watch: None }
     }
 
     /// Watches the folder as soon as it is there; it is made in the middle of a task's life.

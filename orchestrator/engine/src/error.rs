@@ -3,15 +3,17 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use cloud_code_model::TaskStatus;
 use cloud_code_runtime::RuntimeError;
 use cloud_code_store::StoreError;
-use cloud_code_task_schema::{Diagnostics, FailureKind, TaskId};
+use cloud_code_task_schema::{BranchName, Diagnostics, FailureKind, TaskId};
 use cloud_code_workspace::{
     DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, PrepareError,
     RemoveError, SourceError,
 };
 
 use crate::catalog::CliError;
+use crate::prompts::PromptError;
 
 /// Why the engine could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,9 @@ pub enum EngineError {
     /// The CLI is not known or not fit.
     #[error(transparent)]
     Cli(#[from] CliError),
+    /// The project's own prompts cannot be used.
+    #[error(transparent)]
+    Prompts(#[from] PromptError),
     /// A file of ours does not read or cannot be written as YAML.
     #[error("{0}")]
     Document(Diagnostics),
@@ -116,6 +121,42 @@ pub enum EngineError {
         "the task is empty\n  hint: say what to do, as in `cloud-code run --repo . \"Fix the login check\"`"
     )]
     EmptyTask,
+    /// The issue has a task that has not ended.
+    #[error(
+        "{issue} is still {status}\n  hint: wait for its end (`cloud-code logs --follow {issue}`), go on driving it (`cloud-code resume {issue}`), or stop it (`cloud-code cancel {issue}`)"
+    )]
+    StillOpen {
+        /// As `project#key`.
+        issue: String,
+        /// Where its task is.
+        status: TaskStatus,
+    },
+    /// The issue's task was told to stop and has not ended yet.
+    #[error("{issue} is being stopped\n  hint: `cloud-code cancel {issue}` waits for its end")]
+    BeingStopped {
+        /// As `project#key`.
+        issue: String,
+    },
+    /// The issue's workspace was removed.
+    #[error(
+        "{issue} was cleaned, so its worktree and its conversation are gone\n  hint: start anew from its branch: `cloud-code run --repo {repo} --base {branch} \"…\"`"
+    )]
+    Cleaned {
+        /// As `project#key`.
+        issue: String,
+        /// The project's repository.
+        repo: String,
+        /// The branch that stayed.
+        branch: BranchName,
+    },
+    /// All tasks of the issue together do not fit into the file they are written to.
+    #[error(
+        "the texts of all tasks of the issue are larger than {limit_kib} KiB together\n  hint: say it shorter, or put long texts into files of the repository and name them"
+    )]
+    TooLong {
+        /// The limit in KiB.
+        limit_kib: u64,
+    },
     /// The disk is full, and something failed of it.
     #[error(
         "the disk that holds {path} is full\n  hint: free some space there; `cloud-code clean --all` removes workspaces of ended issues"
@@ -191,6 +232,11 @@ impl EngineError {
             }
             Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
             Self::Document(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
+            Self::Prompts(_)
+            | Self::StillOpen { .. }
+            | Self::BeingStopped { .. }
+            | Self::Cleaned { .. }
+            | Self::TooLong { .. } => FailureKind::Internal,
             Self::BranchExists { .. } | Self::BranchUnfit { .. } | Self::EmptyTask | Self::Job(_) => {
                 FailureKind::Internal
             }

@@ -4,6 +4,8 @@ use cloud_code_model::{Issue, TaskRecord};
 use cloud_code_task_schema::{Assignment, TaskReport};
 use jiff::Timestamp;
 
+use crate::clocks::Elapsed;
+
 /// Everything `decide` looks at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -23,8 +25,8 @@ pub struct Facts {
     pub container: Option<ContainerFact>,
     /// The commit the worktree stands on, read by the host without git. Used when the agent died.
     pub worktree_head: Option<String>,
-    /// When the facts were read.
-    pub now: Timestamp,
+    /// How long things have lasted, as far as the driver has seen.
+    pub elapsed: Elapsed,
 }
 
 /// The worktree and its folders.

@@ -29,8 +29,10 @@ impl Follower {
             for item in items {
                 match item {
                     EventItem::Event(event) => {
-                        // Events without a task are the agent's own, and concern whoever watches.
-                        if event.task.as_ref().is_none_or(|task| *task == self.task) {
+                        // Events without a task are the agent's own, and concern whoever watches; those of agents
+                        // that came for earlier tasks of the issue do not.
+                        let since = facts.record.task.created_at;
+                        if event.task.as_ref().map_or(event.at >= since, |task| *task == self.task) {
                             observer.notice(Notice::Event(&event));
                         }
                     }

@@ -10,19 +10,26 @@ use cloud_code_task_schema::{
 };
 use cloud_code_workspace::IssuePaths;
 
+use crate::clocks::Elapsed;
 use crate::facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 use crate::{Engine, EngineError, blocking};
 
 impl Engine {
-    /// All facts of a task, as they are now.
+    /// All facts of a task, as they are now. How long they have been so is for a driver to add.
     pub async fn gather(&self, id: &TaskId) -> Result<Facts, EngineError> {
-        let record = self.store.task(id).await?.ok_or_else(|| missing("task", id.as_str()))?;
-        let asked = &record.task;
+        let mut record = self.row(id).await?;
+        let asked = record.task.clone();
         let issue = self.store.issue(&asked.project, &asked.issue).await?;
         let issue = issue.ok_or_else(|| missing("issue", asked.issue.as_str()))?;
         let attempts = self.store.attempts(id).await?;
         let attempt = attempts.last().map_or(1, |a| a.number);
         let container = self.container(&record, attempt).await?;
+        let has_ended = |container: &ContainerFact| matches!(container.phase, ContainerPhase::Exited { .. });
+        if container.as_ref().is_none_or(has_ended) {
+            // Whoever ended it noted so first, maybe after the row was read above: without this second look it would
+            // pass for a crash.
+            record = self.row(id).await?;
+        }
         let workspaces = self.workspaces_of(&record, &issue)?;
         let control = ControlDir::new(self.paths(&record).control);
         let task = id.clone();
@@ -36,8 +43,12 @@ impl Engine {
             Ok((ready, tasking, read_report(&control, &task), workspaces.worktree_head()))
         })
         .await?;
-        let now = self.clock.now();
-        Ok(Facts { record, issue, attempt, workspace, tasking, report, container, worktree_head, now })
+        let elapsed = Elapsed::default();
+        Ok(Facts { record, issue, attempt, workspace, tasking, report, container, worktree_head, elapsed })
+    }
+
+    async fn row(&self, id: &TaskId) -> Result<TaskRecord, EngineError> {
+        self.store.task(id).await?.ok_or_else(|| missing("task", id.as_str()))
     }
 
     async fn container(

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use cloud_code_model::{IssueKey, ProjectName, RuntimeKind, TaskRecord};
-use cloud_code_task_schema::BranchName;
+use cloud_code_model::{IssueKey, ProjectName, RuntimeKind, StopReason, TaskRecord};
+use cloud_code_runtime::Labels;
+use cloud_code_store::Store;
+use cloud_code_task_schema::{BranchName, TaskId};
 use cloud_code_workspace::{
     CiChanges, CommitId, DeliverRequest, Expectations, GitView, ImportOutcome, ImportPolicy, ImportRequest,
     IssuePaths, Layout, Lines, Mirror, Owner, PrepareRequest, Prepared, Source, SourceFacts, UncommittedWork,
-    WorktreeHead, branch_in_source, changed_files, deliver, diff, import, inspect, prepare, remove,
-    worktree_head,
+    WorktreeHead, changed_files, check_delivery, deliver, diff, folder_files, import, inspect, prepare,
+    remove, worktree_head,
 };
 
 use crate::open::Uncommitted;
@@ -48,12 +50,13 @@ impl Repo {
         Ok((facts.base.clone(), base.to_string()))
     }
 
-    /// Where a branch of that name stands already, if it does.
+    /// Where a branch of that name stands already, if it does. Of the source as it was at the last fetch: asking it once
+    /// more for each name would cost a connection each, and the push is guarded anyway.
     pub(crate) fn place_of(&self, branch: &BranchName) -> Result<Option<String>, EngineError> {
-        if branch_in_source(&self.source, branch)?.is_some() {
+        let mirror = self.mirror()?;
+        if mirror.base(branch)?.is_some() {
             return Ok(Some(self.source.to_string()));
         }
-        let mirror = self.mirror()?;
         Ok(mirror.branch(branch)?.map(|_| format!("the mirror {}", mirror.path().display())))
     }
 
@@ -71,6 +74,21 @@ impl Repo {
                 let mirror = self.layout.mirror(&self.project);
                 format!("in the mirror: git fetch {} {branch}:{branch}", mirror.display())
             }
+        }
+    }
+
+    /// Whether a branch could be handed to the user's repository now. `delivered` is where an earlier task left it there.
+    pub(crate) fn check_delivery(
+        &self,
+        branch: &BranchName,
+        delivered: Option<&str>,
+    ) -> Result<(), EngineError> {
+        match &self.source {
+            Source::Path(_) => {
+                Ok(check_delivery(&self.source, branch, delivered.map(commit).transpose()?.as_ref())?)
+            }
+            // Nothing is pushed to a URL: the branch stays in the mirror.
+            Source::Url(_) => Ok(()),
         }
     }
 
@@ -98,9 +116,36 @@ impl Repo {
         Ok(text)
     }
 
+    /// The plain files of a folder at a commit: name and content.
+    pub(crate) fn folder_files(
+        &self,
+        sha: &str,
+        folder: &str,
+        max_bytes: u64,
+    ) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        let files = folder_files(&self.mirror()?, &commit(sha)?, folder, max_bytes);
+        let files = files.map_err(crate::PromptError::InRepository)?;
+        Ok(files.into_iter().map(|file| (file.name, file.content)).collect())
+    }
+
     /// The patch between two commits, as bytes: files need not be UTF-8.
     pub fn diff_patch(&self, base: &str, head: &str) -> Result<Vec<u8>, EngineError> {
         Ok(diff(&self.mirror()?, &commit(base)?, &commit(head)?)?)
+    }
+
+    /// The commit that an issue's worktree stands on and that never came into the mirror; an error text where its HEAD
+    /// cannot be read.
+    pub(crate) fn unimported_head(&self, issue: &IssueKey) -> Result<Option<String>, EngineError> {
+        let paths = self.layout.issue(&self.project, issue);
+        if !paths.is_prepared() {
+            return Ok(None);
+        }
+        Ok(match worktree_head(&paths) {
+            Ok(WorktreeHead::Commit(id)) if self.mirror()?.has(&id)? => None,
+            Ok(WorktreeHead::Commit(id)) => Some(format!("its last commit {id} was not imported")),
+            Ok(WorktreeHead::Attached(name)) => Some(format!("its worktree was moved to {name}")),
+            Err(error) => Some(format!("its worktree cannot be read: {error}")),
+        })
     }
 
     /// Removes an issue's workspace. Its branch stays.
@@ -228,9 +273,25 @@ impl Engine {
         })
     }
 
+    /// Ends whatever container runs for the task, at once, as a person wants it: the task ends as cancelled. Found by
+    /// its labels, since a container can run before the row says so.
+    pub async fn end_now(&self, id: &TaskId) -> Result<(), EngineError> {
+        self.store.request_cancel(id, self.clock.now()).await?;
+        let selector =
+            Labels { task: Some(id.clone()), ..Labels::of_instance(self.settings.instance.clone()) };
+        for container in self.runtime.find(&selector).await? {
+            if container.state.is_running() {
+                // Noted first: whoever looks next must know who ended it.
+                self.store.record_stop(id, StopReason::Killed).await?;
+                self.runtime.kill(&container.id).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what the runtime still keeps of a task that has ended.
     pub async fn remove_leftovers(&self, record: &TaskRecord) -> Result<(), EngineError> {
-        let selector = cloud_code_runtime::Labels::of_issue(
+        let selector = Labels::of_issue(
             self.settings.instance.clone(),
             record.task.project.clone(),
             record.task.issue.clone(),

@@ -1,18 +1,24 @@
 #![doc = include_str!("../README.md")]
 
 mod catalog;
+mod clocks;
 mod container;
 mod decide;
 mod drive;
 mod error;
 mod facts;
 mod follow;
+mod follow_up;
 mod gather;
 mod git;
+mod installed;
 mod observe;
 mod open;
+mod packet;
 mod perform;
+mod prompts;
 mod tasking;
+mod unimported;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,13 +30,18 @@ use cloud_code_workspace::Layout;
 use secrecy::SecretString;
 
 pub use catalog::{COMMAND_CLI, CliCatalog, CliEntry, CliError, CliOrigin};
-pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step, StopReason, decide};
+pub use clocks::Elapsed;
+pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step, decide};
 pub use error::{EngineError, disk_is_full};
 pub use facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 pub use follow::Follower;
+pub use follow_up::FollowUpRequest;
 pub use git::Repo;
+pub use installed::NoVersion;
 pub use observe::{Notice, Observer, Silent};
 pub use open::{RunRequest, Uncommitted};
+pub use packet::packet;
+pub use prompts::PromptError;
 pub use tasking::next_tasking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.

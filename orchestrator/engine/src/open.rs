@@ -1,16 +1,18 @@
 //! Checks a request and makes the issue and its first task. Until the row is written nothing exists that would have to
 //! be undone, apart from the mirror, which is a cache; so every refusal here leaves nothing half-made.
 
+use std::collections::BTreeSet;
+
 use cloud_code_model::{
-    Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, TaskState, slug,
+    Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, reads_only, slug,
 };
 use cloud_code_store::{Store, StoreError};
-use cloud_code_task_schema::{BranchName, CliManifest, Mode, Usage, parse_tasking, to_yaml};
+use cloud_code_task_schema::{BranchName, CliManifest, MAX_YAML_BYTES, Mode, parse_tasking, to_yaml};
 
 use crate::catalog::CliError;
 use crate::git::Repo;
 use crate::tasking::next_tasking;
-use crate::{Engine, EngineError, blocking};
+use crate::{Engine, EngineError, blocking, prompts};
 
 /// What a person asks for.
 #[derive(Debug, Clone)]
@@ -54,14 +56,7 @@ impl Engine {
     async fn check_and_open(&self, request: RunRequest) -> Result<TaskRecord, EngineError> {
         let title = title(&request.text)?;
         let plan = &request.plan;
-        let manifest = self.settings.catalog.manifest_for(plan)?;
-        if request.mode != Mode::Edit && manifest.plan.is_none() {
-            return Err(CliError::NoReadOnlyMode { name: manifest.name.to_string() }.into());
-        }
-        self.check_credentials(&manifest, plan)?;
-        if !self.settings.agent_binary.is_file() {
-            return Err(EngineError::AgentMissing { path: self.settings.agent_binary.clone() });
-        }
+        self.check_plan(plan, request.mode)?;
         let repo = Repo::new(&self.settings.layout, &request.project, &plan.repo)?;
         let (wanted_base, uncommitted) = (plan.base.clone(), request.uncommitted);
         let inspected = {
@@ -75,6 +70,7 @@ impl Engine {
             let repo = repo.clone();
             blocking(move || repo.fetch(&inspected)).await?
         };
+        self.check_prompts(plan, &repo, &base_sha).await?;
         let (key, branch) = self.choose_branch(&request, &repo, &title).await?;
         let at = self.clock.now();
         let issue = Issue {
@@ -94,11 +90,13 @@ impl Engine {
             title,
             description: request.text.trim().to_owned(),
             mode: request.mode,
+            continues: None,
+            handoff: None,
             plan: request.plan,
             requested_by: request.requested_by,
             created_at: at,
         };
-        check_tasking(&issue, &task)?;
+        check_tasking(&issue, &[TaskRecord::queued(task.clone())])?;
         let project = Project { name: request.project, repo: task.plan.repo.clone(), created_at: at };
         self.store.put_project(&project).await?;
         self.store.open_issue(&issue, &task).await?;
@@ -106,6 +104,38 @@ impl Engine {
             .task(&task.id)
             .await?
             .ok_or_else(|| EngineError::Store(StoreError::Missing { what: "task", id: task.id.to_string() }))
+    }
+
+    /// Whether a task could be started now, as far as can be seen without its repository.
+    pub(crate) async fn check_startable(&self, plan: &ProjectPlan, mode: Mode) -> Result<(), EngineError> {
+        self.check_plan(plan, mode)?;
+        match plan.runtime {
+            RuntimeKind::Docker => self.check_image(plan).await,
+            RuntimeKind::Local => Ok(()),
+        }
+    }
+
+    /// Whether the project's own prompts can be used.
+    pub(crate) async fn check_prompts(
+        &self,
+        plan: &ProjectPlan,
+        repo: &Repo,
+        base_sha: &str,
+    ) -> Result<(), EngineError> {
+        let Some(folder) = plan.prompts.clone() else { return Ok(()) };
+        let (repo, base_sha) = (repo.clone(), base_sha.to_owned());
+        blocking(move || prompts::read(&folder, &repo, &base_sha)).await?;
+        Ok(())
+    }
+
+    fn check_plan(&self, plan: &ProjectPlan, mode: Mode) -> Result<(), EngineError> {
+        let manifest = self.settings.catalog.manifest_for(plan)?;
+        check_mode(mode, &manifest, plan.runtime)?;
+        self.check_credentials(&manifest, plan)?;
+        match self.settings.agent_binary.is_file() {
+            true => Ok(()),
+            false => Err(EngineError::AgentMissing { path: self.settings.agent_binary.clone() }),
+        }
     }
 
     pub(crate) fn check_credentials(
@@ -187,24 +217,28 @@ impl Engine {
 }
 
 /// Nothing is stored that the agent would refuse: such a task could never be driven to an end.
-fn check_tasking(issue: &Issue, task: &NewTask) -> Result<(), EngineError> {
-    let record = TaskRecord {
-        task: task.clone(),
-        state: TaskState::Queued,
-        version: 1,
-        cancel_requested_at: None,
-        updated_at: task.created_at,
-        usage: Usage::default(),
-        summary: None,
-    };
-    if let Some(tasking) = next_tasking(issue, &[record], None, 0, task.created_at) {
+pub(crate) fn check_tasking(issue: &Issue, records: &[TaskRecord]) -> Result<(), EngineError> {
+    let at = issue.created_at;
+    if let Some(tasking) = next_tasking(issue, records, None, 0, &BTreeSet::new(), at) {
         let text = to_yaml(&tasking).map_err(EngineError::Document)?;
+        if text.len() as u64 > MAX_YAML_BYTES {
+            return Err(EngineError::TooLong { limit_kib: MAX_YAML_BYTES / 1024 });
+        }
         parse_tasking("the task", &text).map_err(EngineError::Document)?;
     }
     Ok(())
 }
 
-fn title(text: &str) -> Result<String, EngineError> {
+/// In Docker the worktree is mounted read only for such tasks, so any CLI will do. Without a sandbox only the CLI's own
+/// read-only mode stands between the task and the files.
+fn check_mode(mode: Mode, manifest: &CliManifest, runtime: RuntimeKind) -> Result<(), CliError> {
+    match (reads_only(mode), runtime, &manifest.plan) {
+        (true, RuntimeKind::Local, None) => Err(CliError::NoReadOnlyMode { name: manifest.name.to_string() }),
+        (true, RuntimeKind::Local, Some(_)) | (true, RuntimeKind::Docker, _) | (false, ..) => Ok(()),
+    }
+}
+
+pub(crate) fn title(text: &str) -> Result<String, EngineError> {
     let line =
         text.trim().lines().next().map(str::trim).filter(|l| !l.is_empty()).ok_or(EngineError::EmptyTask)?;
     let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

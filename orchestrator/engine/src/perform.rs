@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
-use cloud_code_model::{Attempt, TaskEvent, TaskState};
+use cloud_code_model::{Attempt, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_store::Store;
-use cloud_code_task_schema::{
-    ControlDir, MAX_YAML_BYTES, parse_reporting, read_capped, to_yaml, write_atomic,
-};
+use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
 
 use crate::container::container_spec;
 use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
+use crate::follow_up::heard;
 use crate::gather::read_tasking;
+use crate::git::Repo;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
-use crate::{Engine, EngineError, blocking};
+use crate::{Engine, EngineError, blocking, prompts};
 
 /// How long the agent has after TERM to commit and write its last report before the runtime kills it.
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -47,6 +47,8 @@ impl Engine {
             }
             Step::StopContainer { id, reason } => {
                 observer.notice(Notice::Warning(format!("{}, its container is stopped", reason.message())));
+                // Noted first: the next look finds a container that ended, and must know who ended it.
+                self.store.record_stop(&facts.record.task.id, *reason).await?;
                 Ok(self.runtime.stop(&ContainerId::new(id), STOP_GRACE).await?)
             }
             Step::RecordEnded { outcome } => {
@@ -89,18 +91,25 @@ impl Engine {
         let manifest = self.settings.catalog.manifest_for(&asked.plan)?;
         let control = ControlDir::new(self.paths(&facts.record).control);
         let (issue, now) = (facts.issue.clone(), self.clock.now());
+        // Before the agent starts, and not under its hands.
+        let prompts = match facts.record.state {
+            TaskState::Preparing => Some(asked.plan.prompts.clone()),
+            _ => None,
+        };
+        let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
         blocking(move || {
+            if let Some(folder) = prompts {
+                let own = folder.map(|folder| prompts::read(&folder, &repo, &issue.base_sha)).transpose()?;
+                prompts::write(&control, &own.unwrap_or_default())?;
+            }
             let path = control.tasking();
             let standing = read_tasking(&path);
             // After a damaged file the count goes on from what the agent has seen.
-            let seen = read_capped(&control.reporting(), MAX_YAML_BYTES)
-                .ok()
-                .and_then(|text| parse_reporting("reporting.yaml", &text).ok())
-                .map_or(0, |report| report.observed_generation);
+            let heard = heard(&control);
             // The manifest first: the agent reads it when it starts, and the tasking tells it to start working.
             let manifest = to_yaml(&manifest).map_err(EngineError::Document)?;
             put(control.path().join(MANIFEST_FILE), manifest.as_bytes())?;
-            match next_tasking(&issue, &records, standing.as_ref(), seen, now) {
+            match next_tasking(&issue, &records, standing.as_ref(), heard.generation, &heard.ended(), now) {
                 Some(next) => put(path, to_yaml(&next).map_err(EngineError::Document)?.as_bytes()),
                 None => Ok(()),
             }
@@ -130,7 +139,7 @@ impl Engine {
     async fn keep_report(&self, facts: &Facts) -> Result<(), EngineError> {
         let ReportFact::Task { report, .. } = &facts.report else { return Ok(()) };
         let id = &facts.record.task.id;
-        Ok(self.store.record_report(id, &report.usage, report.summary.as_deref()).await?)
+        Ok(self.store.record_report(id, &report.usage, report.summary.as_deref(), &report.questions).await?)
     }
 
     async fn import(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
@@ -170,10 +179,19 @@ impl Engine {
         Ok(earlier.filter_map(|t| t.state.head().map(str::to_owned)).last())
     }
 
+    /// Where an earlier task of the issue left the branch in the user's repository. Work of a task that ended otherwise
+    /// stays in the mirror.
+    async fn delivered_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
+        let asked = &facts.record.task;
+        let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
+        let earlier: Vec<_> = tasks.into_iter().take_while(|t| t.task.id != asked.id).collect();
+        Ok(delivered_head(&earlier).map(str::to_owned))
+    }
+
     async fn publish(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
         let TaskState::Publishing { head, .. } = &facts.record.state else { return Ok(()) };
         let (workspaces, head) = (self.workspaces(facts)?, head.clone());
-        let earlier = self.earlier_head(facts).await?;
+        let earlier = self.delivered_head(facts).await?;
         let delivered = blocking(move || workspaces.deliver(&head, earlier.as_deref())).await?;
         if let Some(repository) = delivered {
             observer.notice(Notice::Delivered { repository });
@@ -182,13 +200,21 @@ impl Engine {
     }
 }
 
+/// Where these tasks left the branch in the user's repository.
+pub(crate) fn delivered_head(records: &[TaskRecord]) -> Option<&str> {
+    records.iter().rev().find_map(|record| match &record.state {
+        TaskState::Done { head } => head.as_deref(),
+        _ => None,
+    })
+}
+
 /// The manifest in force, beside the two YAML files.
 pub(crate) const MANIFEST_FILE: &str = "cli.yaml";
 
 /// Mode of the control directory: nobody but its owner, because logs may hold what a task saw.
 const CONTROL_MODE: u32 = 0o700;
 
-fn make_dir(path: &std::path::Path) -> Result<(), EngineError> {
+pub(crate) fn make_dir(path: &std::path::Path) -> Result<(), EngineError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(CONTROL_MODE).create(path);
     made.map_err(|source| EngineError::Io { path: path.to_owned(), source })

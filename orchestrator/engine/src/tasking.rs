@@ -1,21 +1,24 @@
 //! What stands in `tasking.yaml`, computed from the rows. The file is never edited: it is derived, compared, and
 //! rewritten with the next generation when it differs.
 
+use std::collections::BTreeSet;
+
 use cloud_code_model::{Issue, TaskRecord};
-use cloud_code_task_schema::{Assignment, PROTOCOL_VERSION, Priority, Task, TaskContext, Tasking};
+use cloud_code_task_schema::{Assignment, PROTOCOL_VERSION, Priority, Task, TaskContext, TaskId, Tasking};
 use jiff::Timestamp;
 
 /// The next version of the file, or `None` when the one that stands says all of it already. `seen` is the highest
-/// generation that the agent reported, 0 before the first.
+/// generation that the agent reported, 0 before the first; `ended` are the tasks that it reported as ended.
 pub fn next_tasking(
     issue: &Issue,
     records: &[TaskRecord],
     standing: Option<&Tasking>,
     seen: u64,
+    ended: &BTreeSet<TaskId>,
     now: Timestamp,
 ) -> Option<Tasking> {
     let last = records.last()?;
-    let tasks: Vec<Task> = records.iter().map(|record| task(issue, record)).collect();
+    let tasks: Vec<Task> = records.iter().map(|record| task(issue, record, ended)).collect();
     let cli = last.cli();
     if standing.is_some_and(|s| s.tasks == tasks && s.cli == *cli) {
         return None;
@@ -30,11 +33,14 @@ pub fn next_tasking(
     })
 }
 
-fn task(issue: &Issue, record: &TaskRecord) -> Task {
+fn task(issue: &Issue, record: &TaskRecord, ended: &BTreeSet<TaskId>) -> Task {
     let asked = &record.task;
     let plan = &asked.plan;
+    // What has ended here and not there must not be taken up again by the agent that comes for a later task.
+    let is_over = record.state.status().is_terminal() && !ended.contains(&asked.id);
     let status = match record.cancel_requested_at {
         Some(_) => Assignment::Cancelled,
+        None if is_over => Assignment::Cancelled,
         None => Assignment::Assigned,
     };
     Task {
@@ -45,8 +51,8 @@ fn task(issue: &Issue, record: &TaskRecord) -> Task {
         description: asked.description.clone(),
         acceptance_criteria: Vec::new(),
         context: TaskContext::default(),
-        continues: None,
-        handoff: None,
+        continues: asked.continues.clone(),
+        handoff: asked.handoff.clone(),
         requested_by: asked.requested_by.clone(),
         priority: Priority::default(),
         branch: issue.branch.clone(),

@@ -1,20 +1,23 @@
 //! Every case of the reconciler's decision, as a table: what is so, and the one step that follows.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use cloud_code_engine::{
-    CANCEL_PATIENCE, ContainerFact, ContainerPhase, Facts, HEARTBEAT_PATIENCE, OVERTIME, ReportFact, Step,
-    StopReason, WorkspaceFact, decide,
+    CANCEL_PATIENCE, ContainerFact, ContainerPhase, Elapsed, Facts, HEARTBEAT_PATIENCE, OVERTIME, ReportFact,
+    Step, WorkspaceFact, decide,
 };
 use cloud_code_model::{
-    DEFAULT_CLI, Issue, NewTask, Outcome, OutcomeStatus, ProjectSettings, TaskRecord, TaskState,
+    DEFAULT_CLI, Issue, NewTask, Outcome, OutcomeStatus, ProjectSettings, StopReason, TaskRecord, TaskState,
 };
 use cloud_code_task_schema::{Assignment, Failure, FailureKind, Mode, TaskReport, TaskReportStatus, Usage};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 const START: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn after(time: SignedDuration) -> Timestamp {
-    START.checked_add(time).unwrap()
+/// Just longer than that.
+fn past(time: Duration) -> Duration {
+    time + Duration::from_millis(1)
 }
 
 fn facts(state: TaskState) -> Facts {
@@ -25,19 +28,13 @@ fn facts(state: TaskState) -> Facts {
         title: "Fix".into(),
         description: "Fix".into(),
         mode: Mode::Edit,
+        continues: None,
+        handoff: None,
         plan: ProjectSettings::default().plan("/srv/shop".into(), DEFAULT_CLI.parse().unwrap()),
         requested_by: None,
         created_at: START,
     };
-    let record = TaskRecord {
-        task,
-        state,
-        version: 1,
-        cancel_requested_at: None,
-        updated_at: START,
-        usage: Usage::default(),
-        summary: None,
-    };
+    let record = TaskRecord { state, ..TaskRecord::queued(task) };
     let issue = Issue {
         project: "shop".parse().unwrap(),
         key: "login".parse().unwrap(),
@@ -57,7 +54,7 @@ fn facts(state: TaskState) -> Facts {
         report: ReportFact::NotYet { heartbeat_at: None },
         container: None,
         worktree_head: None,
-        now: START,
+        elapsed: Elapsed::default(),
     }
 }
 
@@ -80,6 +77,8 @@ fn report(status: TaskReportStatus) -> ReportFact {
         started_at: None,
         finished_at: None,
         current_step: None,
+        cli: None,
+        base: None,
         session_id: None,
         conversation: cloud_code_task_schema::Conversation::default(),
         model: None,
@@ -201,35 +200,72 @@ fn a_cancel_is_written_then_waited_for_then_enforced() {
     assert_eq!(decide(&now), Step::WriteTasking);
     now.tasking = Some(Assignment::Cancelled);
     assert_eq!(decide(&now), Step::Wait);
-    now.now = after(CANCEL_PATIENCE + SignedDuration::from_secs(1));
+    now.elapsed.cancelling = past(CANCEL_PATIENCE);
     assert_eq!(decide(&now), Step::StopContainer { id: "c1".into(), reason: StopReason::CancelIgnored });
-    now.container = container(ContainerPhase::Exited { code: Some(143), oom: false });
+    now.record.stop_reason = Some(StopReason::CancelIgnored);
+    now.container = container(ContainerPhase::Exited { code: Some(137), oom: false });
     assert_eq!(ended(decide(&now)).status, OutcomeStatus::Cancelled);
+}
+
+#[test]
+fn a_cancel_does_not_hide_what_went_wrong_by_itself() {
+    let mut now = running();
+    now.record.cancel_requested_at = Some(START);
+    now.tasking = Some(Assignment::Cancelled);
+    let mut end = |phase: Option<ContainerPhase>| {
+        now.container = phase.and_then(container);
+        let outcome = ended(decide(&now));
+        (outcome.status, outcome.failure.map(|f| f.kind))
+    };
+    let exited = |code, oom| Some(ContainerPhase::Exited { code, oom });
+    assert_eq!(end(exited(Some(137), true)), (OutcomeStatus::Failed, Some(FailureKind::Oom)));
+    assert_eq!(end(exited(Some(139), false)), (OutcomeStatus::Failed, Some(FailureKind::Crashed)));
+    assert_eq!(end(exited(Some(0), false)), (OutcomeStatus::Cancelled, None));
+    assert_eq!(end(None), (OutcomeStatus::Cancelled, None));
+}
+
+#[test]
+fn a_container_that_the_host_ended_is_no_crash() {
+    for (reason, kind) in [
+        (StopReason::Killed, None),
+        (StopReason::CancelIgnored, None),
+        (StopReason::Overtime, Some(FailureKind::Timeout)),
+        (StopReason::HeartbeatLost, Some(FailureKind::Internal)),
+    ] {
+        let mut now = running();
+        now.record.stop_reason = Some(reason);
+        now.worktree_head = Some("def".into());
+        now.container = container(ContainerPhase::Exited { code: Some(137), oom: false });
+        let outcome = ended(decide(&now));
+        assert_eq!(outcome.failure.map(|f| f.kind), kind, "{reason:?}");
+        assert_eq!(outcome.head.as_deref(), Some("def"), "the work of {reason:?} was lost");
+    }
+}
+
+#[test]
+fn nothing_is_imported_of_a_task_that_may_only_read() {
+    for mode in [Mode::Plan, Mode::Review] {
+        let mut now = running();
+        now.record.task.mode = mode;
+        now.report = report(TaskReportStatus::Completed);
+        now.worktree_head = Some("def".into());
+        assert_eq!(ended(decide(&now)).head, None);
+        now.report = ReportFact::NotYet { heartbeat_at: None };
+        now.container = None;
+        assert_eq!(ended(decide(&now)).head, None);
+    }
 }
 
 #[test]
 fn an_agent_that_hangs_is_ended_by_the_host() {
     let mut now = running();
-    now.now = after(HEARTBEAT_PATIENCE + SignedDuration::from_secs(1));
+    now.elapsed.silent = past(HEARTBEAT_PATIENCE);
     assert_eq!(decide(&now), Step::StopContainer { id: "c1".into(), reason: StopReason::HeartbeatLost });
 
     let mut now = running();
-    let limit = SignedDuration::try_from(now.record.task.plan.limits.timeout.as_duration()).unwrap();
-    now.now = after(limit + OVERTIME + SignedDuration::from_secs(1));
+    now.elapsed.running = past(now.record.task.plan.limits.timeout.as_duration() + OVERTIME);
     now.report = report(TaskReportStatus::InProgress);
     assert_eq!(decide(&now), Step::StopContainer { id: "c1".into(), reason: StopReason::Overtime });
-    now.container = container(ContainerPhase::Exited { code: Some(0), oom: false });
-    assert_eq!(ended(decide(&now)).failure.map(|f| f.kind), Some(FailureKind::Timeout));
-}
-
-#[test]
-fn an_old_report_does_not_get_a_fresh_container_stopped() {
-    let mut now = running();
-    let started = after(SignedDuration::from_hours(10));
-    now.record.state = TaskState::Running { container: "c1".into(), started_at: started };
-    now.report = report(TaskReportStatus::InProgress);
-    now.now = started;
-    assert_eq!(decide(&now), Step::Wait);
 }
 
 #[test]

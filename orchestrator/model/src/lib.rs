@@ -6,13 +6,15 @@ mod records;
 mod settings;
 mod size;
 mod state;
+mod stop;
 
 pub use clock::{Clock, IdSource};
 pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, slug};
-pub use records::{Attempt, Issue, NewTask, Project, TaskRecord};
+pub use records::{Attempt, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{
     ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, ImportPolicy,
     ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
 };
 pub use size::ByteSize;
 pub use state::{IllegalTransition, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};
+pub use stop::StopReason;

@@ -1,10 +1,10 @@
 //! The rows of the store, in the model's words.
 
-use cloud_code_task_schema::{BranchName, CliName, Mode, TaskId, Usage};
+use cloud_code_task_schema::{BranchName, CliName, Handoff, Mode, TaskId, Usage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{IssueKey, ProjectName, ProjectPlan, TaskState};
+use crate::{IssueKey, ProjectName, ProjectPlan, StopReason, TaskState};
 
 /// A project as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,10 @@ pub struct NewTask {
     pub description: String,
     /// May it edit, or only read?
     pub mode: Mode,
+    /// The earlier task of the issue whose conversation goes on.
+    pub continues: Option<TaskId>,
+    /// What another CLI left, when this one takes over.
+    pub handoff: Option<Handoff>,
     /// What it runs with.
     pub plan: ProjectPlan,
     /// Who asked.
@@ -78,9 +82,36 @@ pub struct TaskRecord {
     pub usage: Usage,
     /// What the agent said for people at the end.
     pub summary: Option<String>,
+    /// What a person must answer, when it ended with a question.
+    pub questions: Vec<String>,
+    /// Why the host ended its container, when it did.
+    pub stop_reason: Option<StopReason>,
+}
+
+/// Whether a task of this mode must leave the worktree as it is.
+pub const fn reads_only(mode: Mode) -> bool {
+    match mode {
+        Mode::Edit => false,
+        Mode::Plan | Mode::Review => true,
+    }
 }
 
 impl TaskRecord {
+    /// A task that was just stored.
+    pub fn queued(task: NewTask) -> Self {
+        Self {
+            state: TaskState::Queued,
+            version: 1,
+            cancel_requested_at: None,
+            updated_at: task.created_at,
+            usage: Usage::default(),
+            summary: None,
+            questions: Vec::new(),
+            stop_reason: None,
+            task,
+        }
+    }
+
     /// The CLI it runs with.
     pub const fn cli(&self) -> &CliName {
         &self.task.plan.cli

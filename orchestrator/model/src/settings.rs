@@ -80,6 +80,9 @@ pub struct ProjectSettings {
     /// How often a failing verify goes back to the CLI, 0 to 10; default 2.
     #[schemars(range(max = 10))]
     pub verify_rounds: Option<u32>,
+    /// Folder of the project's own prompts: a relative path is one in the repository, at the commit work starts from; an
+    /// absolute one lies on this machine.
+    pub prompts: Option<String>,
     /// Set in the CLI's environment. Not for secrets: it stands in files.
     pub env: BTreeMap<String, String>,
     /// Names of variables in the orchestrator's environment that the CLI gets as secrets, besides its manifest's.
@@ -265,6 +268,9 @@ pub struct ProjectPlan {
     pub verify: Vec<String>,
     /// How often a failure goes back.
     pub verify_rounds: u32,
+    /// Folder of the project's own prompts. Tasks that were stored before there were any have none.
+    #[serde(default)]
+    pub prompts: Option<String>,
     /// Set in the CLI's environment.
     pub env: BTreeMap<String, String>,
     /// Names of further secret variables. Names only: the values are read when the container starts.
@@ -322,6 +328,7 @@ impl ProjectSettings {
             },
             verify: self.verify.or(base.verify),
             verify_rounds: self.verify_rounds.or(base.verify_rounds),
+            prompts: self.prompts.or(base.prompts),
             env,
             secrets,
             commit: self.commit.or(base.commit),
@@ -362,6 +369,7 @@ impl ProjectSettings {
             },
             verify: self.verify.unwrap_or_default(),
             verify_rounds: self.verify_rounds.unwrap_or(DEFAULT_VERIFY_ROUNDS),
+            prompts: self.prompts,
             env: self.env,
             secrets: self.secrets,
             commit: self.commit.unwrap_or_default(),

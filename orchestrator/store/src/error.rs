@@ -27,6 +27,12 @@ pub enum StoreError {
         /// By which id.
         id: String,
     },
+    /// The issue has a task that has not ended, or its workspace is gone: no further task can be added now.
+    #[error("the issue `{id}` takes no further task: another one has not ended, or it was cleaned")]
+    NotOpen {
+        /// The issue.
+        id: String,
+    },
     /// The event cannot happen to a task in that state.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),

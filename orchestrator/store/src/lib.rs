@@ -5,7 +5,9 @@ mod row;
 mod sqlite;
 
 use async_trait::async_trait;
-use cloud_code_model::{Attempt, Issue, IssueKey, NewTask, Project, ProjectName, TaskEvent, TaskRecord};
+use cloud_code_model::{
+    Attempt, Issue, IssueKey, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord,
+};
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
@@ -23,6 +25,11 @@ pub trait Store: Send + Sync {
     ///
     /// Refuses with [`StoreError::Exists`] when the key or the branch is taken.
     async fn open_issue(&self, issue: &Issue, first: &NewTask) -> Result<(), StoreError>;
+    /// Adds a task to an issue, after all others.
+    ///
+    /// Refuses with [`StoreError::NotOpen`] while another task of the issue has not ended, and when it was cleaned: two
+    /// tasks never share a worktree at one time.
+    async fn add_task(&self, task: &NewTask) -> Result<(), StoreError>;
     /// An issue by key.
     async fn issue(&self, project: &ProjectName, key: &IssueKey) -> Result<Option<Issue>, StoreError>;
     /// Issues, newest first, at most `limit`.
@@ -57,12 +64,15 @@ pub trait Store: Send + Sync {
     ) -> Result<TaskRecord, StoreError>;
     /// Notes that a person wants the task stopped. The first time counts; an ended task is left alone.
     async fn request_cancel(&self, id: &TaskId, at: Timestamp) -> Result<(), StoreError>;
-    /// Keeps the figures and the words of the agent's last report.
+    /// Notes why the host is about to end the task's container. The first time counts.
+    async fn record_stop(&self, id: &TaskId, reason: StopReason) -> Result<(), StoreError>;
+    /// Keeps the figures, the words and the questions of the agent's last report.
     async fn record_report(
         &self,
         id: &TaskId,
         usage: &Usage,
         summary: Option<&str>,
+        questions: &[String],
     ) -> Result<(), StoreError>;
     /// Notes that an attempt began; the same attempt again changes nothing.
     async fn begin_attempt(&self, attempt: &Attempt) -> Result<(), StoreError>;

@@ -36,6 +36,10 @@ impl<'a> Reader<'a> {
     fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
         serde_json::from_str(&self.text(column)?).map_err(|e| self.corrupt(column, e))
     }
+    fn optional_json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, StoreError> {
+        let text = self.optional(column)?;
+        text.map(|t| serde_json::from_str(&t).map_err(|e| self.corrupt(column, e))).transpose()
+    }
     fn optional_time(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
         self.optional(column)?.map(|t| t.parse().map_err(|e| self.corrupt(column, e))).transpose()
     }
@@ -70,6 +74,11 @@ pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
             title: r.text("title")?,
             description: r.text("description")?,
             mode: r.json("mode")?,
+            continues: r
+                .optional("continues")?
+                .map(|id| id.parse().map_err(|e| r.corrupt("continues", e)))
+                .transpose()?,
+            handoff: r.optional_json("handoff")?,
             plan: r.json("plan")?,
             requested_by: r.optional("requested_by")?,
             created_at: r.parsed("created_at")?,
@@ -80,6 +89,8 @@ pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
         updated_at: r.parsed("updated_at")?,
         usage: r.json("usage")?,
         summary: r.optional("summary")?,
+        questions: r.json("questions")?,
+        stop_reason: r.optional_json("stop_reason")?,
     })
 }
 

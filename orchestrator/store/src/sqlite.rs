@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Attempt, Issue, IssueKey, NewTask, Project, ProjectName, TaskEvent, TaskRecord, TaskState,
+    Attempt, Issue, IssueKey, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord, TaskState,
 };
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
@@ -94,8 +94,12 @@ fn exists(error: sqlx::Error, what: &'static str, id: &str) -> StoreError {
 const INSERT_ISSUE: &str = "INSERT INTO issues (project, key, title, branch, base, base_sha, created_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const INSERT_TASK: &str = "INSERT INTO tasks (id, project, issue, title, description, mode, plan, requested_by, \
-     created_at, status, state, version, updated_at, usage) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13)";
+     created_at, status, state, version, updated_at, usage, continues, handoff) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15)";
+/// Inserts nothing and changes nothing: asks whether the issue can take a task.
+const TAKES_TASKS: &str = "SELECT key FROM issues WHERE project = $1 AND key = $2 AND cleaned_at IS NULL \
+     AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.project = issues.project AND tasks.issue = issues.key \
+     AND tasks.status IN ('queued', 'preparing', 'running', 'importing', 'publishing'))";
 const MOVE_TASK: &str = "UPDATE tasks SET status = $1, state = $2, version = version + 1, updated_at = $3 \
      WHERE id = $4 AND version = $5";
 
@@ -116,6 +120,8 @@ async fn insert_task(tx: &mut Transaction<'static, Sqlite>, task: &NewTask) -> R
         .bind(json("task", id, &state)?)
         .bind(task.created_at.to_string())
         .bind(json("task", id, &Usage::default())?)
+        .bind(task.continues.as_ref().map(TaskId::as_str))
+        .bind(task.handoff.as_ref().map(|handoff| json("task", id, handoff)).transpose()?)
         .execute(&mut **tx)
         .await
         .map_err(|e| exists(e, "task", id))?;
@@ -159,6 +165,20 @@ impl Store for SqliteStore {
             .await
             .map_err(|e| exists(e, "the issue or its branch", issue.branch.as_str()))?;
         insert_task(&mut tx, first).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn add_task(&self, task: &NewTask) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let open = sqlx::query(TAKES_TASKS)
+            .bind(task.project.as_str())
+            .bind(task.issue.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        if open.is_none() {
+            return Err(StoreError::NotOpen { id: format!("{}#{}", task.project, task.issue) });
+        }
+        insert_task(&mut tx, task).await?;
         Ok(tx.commit().await?)
     }
 
@@ -225,7 +245,8 @@ impl Store for SqliteStore {
     }
 
     async fn tasks_of(&self, project: &ProjectName, issue: &IssueKey) -> Result<Vec<TaskRecord>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM tasks WHERE project = $1 AND issue = $2 ORDER BY id")
+        // By insertion: ids are made from a clock that can be set back, and `tasking.yaml` only ever grows at its end.
+        let rows = sqlx::query("SELECT * FROM tasks WHERE project = $1 AND issue = $2 ORDER BY rowid")
             .bind(project.as_str())
             .bind(issue.as_str())
             .fetch_all(&self.pool)
@@ -278,18 +299,32 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn record_stop(&self, id: &TaskId, reason: StopReason) -> Result<(), StoreError> {
+        // Like a cancel request: a fact beside the state, so a driver in the middle of a step is not made stale.
+        sqlx::query("UPDATE tasks SET stop_reason = COALESCE(stop_reason, $1) WHERE id = $2")
+            .bind(json("task", id.as_str(), &reason)?)
+            .bind(id.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     async fn record_report(
         &self,
         id: &TaskId,
         usage: &Usage,
         summary: Option<&str>,
+        questions: &[String],
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE tasks SET usage = $1, summary = COALESCE($2, summary) WHERE id = $3")
-            .bind(json("task", id.as_str(), usage)?)
-            .bind(summary)
-            .bind(id.as_str())
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "UPDATE tasks SET usage = $1, summary = COALESCE($2, summary), questions = $3 WHERE id = $4",
+        )
+        .bind(json("task", id.as_str(), usage)?)
+        .bind(summary)
+        .bind(json("task", id.as_str(), &questions)?)
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 

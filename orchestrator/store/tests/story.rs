@@ -2,11 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use cloud_code_model::{
-    Attempt, DEFAULT_CLI, Issue, NewTask, Outcome, OutcomeStatus, Project, ProjectSettings, TaskEvent,
-    TaskStatus,
+    Attempt, DEFAULT_CLI, Issue, NewTask, Outcome, OutcomeStatus, Project, ProjectSettings, StopReason,
+    TaskEvent, TaskStatus,
 };
 use cloud_code_store::{SqliteStore, Store, StoreError};
-use cloud_code_task_schema::{Failure, FailureKind, Mode, Usage};
+use cloud_code_task_schema::{Failure, FailureKind, Handoff, Mode, Usage};
 use jiff::Timestamp;
 
 fn at(second: i64) -> Timestamp {
@@ -38,6 +38,8 @@ fn task(id: &str, key: &str) -> NewTask {
         title: "Fix the login".into(),
         description: "Do it; `'\"$(x)` stays text".into(),
         mode: Mode::Edit,
+        continues: None,
+        handoff: None,
         plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
         requested_by: None,
         created_at: at(3),
@@ -126,6 +128,30 @@ async fn an_issue_and_its_branch_are_opened_once() {
 }
 
 #[tokio::test]
+async fn a_task_is_added_when_the_last_one_has_ended_and_comes_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let handoff = Handoff { goal: Some("Fix the login".into()), ..Handoff::default() };
+    // An id that sorts before the first one's: a clock was set back in between.
+    let next = NewTask { continues: "T1".parse().ok(), handoff: Some(handoff), ..task("A2", "login") };
+    let refused = store.add_task(&next).await;
+    assert!(matches!(refused, Err(StoreError::NotOpen { .. })), "{refused:?}");
+
+    let queued = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
+    store.transition(&queued, TaskEvent::Withdrawn, at(4)).await.unwrap();
+    store.add_task(&next).await.unwrap();
+    let tasks = store.tasks_of(&next.project, &next.issue).await.unwrap();
+    assert_eq!(tasks.iter().map(|t| t.task.id.as_str()).collect::<Vec<_>>(), ["T1", "A2"]);
+    assert_eq!(tasks[1].task, next);
+
+    store.transition(&tasks[1], TaskEvent::Withdrawn, at(5)).await.unwrap();
+    store.mark_cleaned(&next.project, &next.issue, at(6)).await.unwrap();
+    let refused = store.add_task(&task("T3", "login")).await;
+    assert!(matches!(refused, Err(StoreError::NotOpen { .. })), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_cancel_request_is_kept_once_and_does_not_disturb_the_driver() {
     let dir = tempfile::tempdir().unwrap();
     let store = opened(&dir).await;
@@ -146,10 +172,14 @@ async fn figures_and_attempts_are_kept() {
     with_task(&store).await;
     let id = "T1".parse().unwrap();
     let usage = Usage { input_tokens: Some(7), ..Usage::default() };
-    store.record_report(&id, &usage, Some("It works")).await.unwrap();
-    store.record_report(&id, &usage, None).await.unwrap();
+    store.record_report(&id, &usage, Some("It works"), &["Which one?".into()]).await.unwrap();
+    store.record_report(&id, &usage, None, &["Which one?".into()]).await.unwrap();
     let read = store.task(&id).await.unwrap().unwrap();
     assert_eq!((read.usage, read.summary.as_deref()), (usage, Some("It works")));
+    assert_eq!(read.questions, ["Which one?"]);
+    store.record_stop(&id, StopReason::Overtime).await.unwrap();
+    store.record_stop(&id, StopReason::Killed).await.unwrap();
+    assert_eq!(store.task(&id).await.unwrap().unwrap().stop_reason, Some(StopReason::Overtime));
 
     let attempt = Attempt {
         task: id.clone(),

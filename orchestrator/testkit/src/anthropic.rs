@@ -1,9 +1,10 @@
 //! Anthropic Messages on the wire: <https://docs.anthropic.com/en/api/messages>.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::conversation::{
-    Api, Entry, ModelRequest, OfferedTool, array, is_added_by_the_cli, working_directory,
+    Api, Entry, ModelRequest, OfferedTool, array, is_added_by_the_cli, prompt_alone, working_directory,
 };
 use crate::mapping::{CallInput, ToolCall};
 use crate::reply::{Finish, HttpError, Reply, SseEvent, pieces};
@@ -34,7 +35,7 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
                     texts(&message["content"]).into_iter().partition(|text| is_added_by_the_cli(text));
                 surroundings.extend(added);
                 if !written.is_empty() {
-                    history.push(Entry::User { text: written.join("\n") });
+                    history.push(Entry::User { text: prompt_alone(&written.join("\n")).to_owned() });
                 }
             }
             // A system message in the middle: surroundings.
@@ -47,6 +48,7 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
         stream: body["stream"] == true,
         stream_usage: true,
         max_tokens: body["max_tokens"].as_u64(),
+        schema: body["output_config"]["format"].get("schema").cloned(),
         tools: array(&body["tools"])
             .iter()
             .filter_map(|tool| Some(OfferedTool::json(tool["name"].as_str()?, &tool["input_schema"])))
@@ -229,6 +231,16 @@ pub(crate) fn error_body(error: &HttpError, model: &str, serial: u64) -> Value {
         },
         "request_id": format!("req_{serial:06}"),
     })
+}
+
+/// What a plan's account is told beside a 429: <https://docs.anthropic.com/en/api/rate-limits> has the family, Claude Code
+/// reads these.
+pub(crate) fn window_headers(resets_at: Timestamp) -> [(&'static str, String); 3] {
+    [
+        ("anthropic-ratelimit-unified-status", "rejected".to_owned()),
+        ("anthropic-ratelimit-unified-representative-claim", "five_hour".to_owned()),
+        ("anthropic-ratelimit-unified-reset", resets_at.as_second().to_string()),
+    ]
 }
 
 /// Overloaded, told inside a stream that began with 200.

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::conversation::{
-    Api, Entry, ModelRequest, OfferedTool, array, is_added_by_the_cli, working_directory,
+    Api, Entry, ModelRequest, OfferedTool, ToolInput, array, is_added_by_the_cli, prompt_alone,
+    working_directory,
 };
 use crate::mapping::{CallInput, ToolCall};
 use crate::reply::{Finish, Reply, SseEvent, pieces};
@@ -33,7 +34,7 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
                     texts.into_iter().partition(|text| is_added_by_the_cli(text));
                 surroundings.extend(added);
                 if !written.is_empty() {
-                    history.push(Entry::User { text: written.join("\n") });
+                    history.push(Entry::User { text: prompt_alone(&written.join("\n")).to_owned() });
                 }
             }
             Some("tool" | "function") => history.push(Entry::ToolResult),
@@ -46,14 +47,23 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
         stream: body["stream"] == true,
         stream_usage: body["stream_options"]["include_usage"] == true,
         max_tokens: body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()),
-        tools: array(&body["tools"]).iter().filter_map(|tool| offered(&tool["function"])).collect(),
+        schema: body["response_format"]["json_schema"].get("schema").cloned(),
+        tools: array(&body["tools"]).iter().filter_map(offered).collect(),
         history,
         working_directory: surroundings.iter().find_map(|text| working_directory(text)),
         surroundings,
     }
 }
 
-fn offered(function: &Value) -> Option<OfferedTool> {
+fn offered(tool: &Value) -> Option<OfferedTool> {
+    if tool["type"] == "custom" {
+        let input = ToolInput::Text;
+        return Some(OfferedTool {
+            input,
+            ..OfferedTool::json(tool["custom"]["name"].as_str()?, &Value::Null)
+        });
+    }
+    let function = &tool["function"];
     Some(OfferedTool::json(function["name"].as_str()?, &function["parameters"]))
 }
 
@@ -84,11 +94,11 @@ fn usage(figures: UsageFigures) -> Value {
     })
 }
 
-/// Arguments are JSON in a string. No tool of this API takes free text; an object is what it would be wrapped in.
-fn arguments(call: &ToolCall) -> String {
+/// The type of a call, the key of what it takes there, and that: JSON in a string, or free text.
+fn called(call: &ToolCall) -> (&'static str, &'static str, String) {
     match &call.input {
-        CallInput::Json(input) => input.to_string(),
-        CallInput::Text(text) => json!({ "input": text }).to_string(),
+        CallInput::Json(input) => ("function", "arguments", input.to_string()),
+        CallInput::Text(text) => ("custom", "input", text.clone()),
     }
 }
 
@@ -115,11 +125,8 @@ pub(crate) fn body(reply: &Reply) -> Value {
     }
     if !reply.calls.is_empty() {
         let calls = reply.calls.iter().map(|(id, call)| {
-            json!({
-                "id": id,
-                "type": "function",
-                "function": { "name": call.name, "arguments": arguments(call) },
-            })
+            let (kind, key, input) = called(call);
+            json!({ "id": id, "type": kind, kind: { "name": call.name, key: input } })
         });
         message["tool_calls"] = calls.collect();
     }
@@ -156,15 +163,11 @@ pub(crate) fn events(reply: &Reply, with_usage: bool) -> Vec<SseEvent> {
         events.push(delta(json!({ said: piece }), true));
     }
     for (index, (id, call)) in reply.calls.iter().enumerate() {
-        let begun = json!({
-            "index": index,
-            "id": id,
-            "type": "function",
-            "function": { "name": call.name, "arguments": "" },
-        });
+        let (kind, key, input) = called(call);
+        let begun = json!({ "index": index, "id": id, "type": kind, kind: { "name": call.name, key: "" } });
         events.push(delta(json!({ "tool_calls": [begun] }), false));
-        for piece in pieces(&arguments(call)) {
-            let more = json!({ "index": index, "function": { "arguments": piece } });
+        for piece in pieces(&input) {
+            let more = json!({ "index": index, kind: { key: piece } });
             events.push(delta(json!({ "tool_calls": [more] }), false));
         }
     }

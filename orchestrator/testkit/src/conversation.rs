@@ -28,6 +28,8 @@ pub(crate) struct ModelRequest {
     pub(crate) stream_usage: bool,
     /// The cap on the answer. 1 is a probe of the account, not a question.
     pub(crate) max_tokens: Option<u64>,
+    /// The JSON schema that the answer is to fit, where the request demands one.
+    pub(crate) schema: Option<Value>,
     pub(crate) tools: Vec<OfferedTool>,
     pub(crate) history: Vec<Entry>,
     /// The CLI's working directory, where the request says it: file tools want absolute paths.
@@ -47,19 +49,23 @@ pub(crate) struct OfferedTool {
     pub(crate) keys: Vec<String>,
     /// Those of them that a call must have.
     pub(crate) required: Vec<String>,
+    /// Those of them that take a list.
+    pub(crate) lists: Vec<String>,
 }
 
 impl OfferedTool {
     /// A tool that takes a JSON object, as its schema says.
     pub(crate) fn json(name: &str, schema: &Value) -> Self {
-        let keys = schema["properties"].as_object().map(|keys| keys.keys().cloned().collect());
+        let keys = || schema["properties"].as_object().into_iter().flatten();
         let required = array(&schema["required"]).iter().filter_map(Value::as_str).map(str::to_owned);
+        let lists = keys().filter(|(_, value)| value["type"] == "array");
         Self {
             name: name.to_owned(),
             namespace: None,
             input: ToolInput::Json,
-            keys: keys.unwrap_or_default(),
+            keys: keys().map(|(key, _)| key.clone()).collect(),
             required: required.collect(),
+            lists: lists.map(|(key, _)| key.clone()).collect(),
         }
     }
 }
@@ -102,11 +108,23 @@ const ADDED_BY_THE_CLI: &[&str] = &[
     "<user_instructions>",
     "<turn_aborted>",
     "<session_context>",
+    "<info-msg>",
 ];
 
 /// Whether a text in the user's role was written by the CLI itself.
 pub(crate) fn is_added_by_the_cli(text: &str) -> bool {
     ADDED_BY_THE_CLI.iter().any(|start| text.trim_start().starts_with(start))
+}
+
+/// What a CLI puts before a prompt, in the same text.
+const BEFORE_A_PROMPT: &[(&str, &str)] = &[("<current_datetime>", "</current_datetime>")];
+
+/// A prompt without what the CLI puts before it.
+pub(crate) fn prompt_alone(text: &str) -> &str {
+    let after = BEFORE_A_PROMPT.iter().find_map(|(start, end)| {
+        Some(text.trim_start().strip_prefix(start)?.split_once(end)?.1.trim_start())
+    });
+    after.unwrap_or(text)
 }
 
 /// How the CLIs say where they work: what stands before the path, and what after it.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::conversation::{
-    Api, Entry, ModelRequest, OfferedTool, array, is_added_by_the_cli, working_directory,
+    Api, Entry, ModelRequest, OfferedTool, array, is_added_by_the_cli, prompt_alone, working_directory,
 };
 use crate::mapping::{CallInput, ToolCall};
 use crate::reply::{Finish, HttpError, Reply, SseEvent, pieces};
@@ -31,7 +31,7 @@ pub(crate) fn request(body: &Value, model: &str, stream: bool) -> ModelRequest {
             texts(content).into_iter().partition(|text| is_added_by_the_cli(text));
         surroundings.extend(added);
         if !written.is_empty() {
-            history.push(Entry::User { text: written.join("\n") });
+            history.push(Entry::User { text: prompt_alone(&written.join("\n")).to_owned() });
         }
     }
     ModelRequest {
@@ -40,6 +40,10 @@ pub(crate) fn request(body: &Value, model: &str, stream: bool) -> ModelRequest {
         stream,
         stream_usage: true,
         max_tokens: body["generationConfig"]["maxOutputTokens"].as_u64(),
+        schema: ["responseJsonSchema", "responseSchema"]
+            .iter()
+            .find_map(|key| body["generationConfig"].get(key))
+            .cloned(),
         tools: array(&body["tools"])
             .iter()
             .flat_map(|group| array(&group["functionDeclarations"]))
@@ -198,7 +202,8 @@ pub(crate) fn error_body(error: &HttpError, model: &str) -> Value {
         details.push(json!({
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
             "reason": reason,
-            "domain": "googleapis.com",
+            // Plans are Code Assist's, and its errors are told from others by this.
+            "domain": if error.resets_at.is_some() { "cloudcode-pa.googleapis.com" } else { "googleapis.com" },
         }));
     }
     if let Some(seconds) = error.retry_after {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod aider;
 mod anthropic;
 mod chat;
 mod conversation;
@@ -17,6 +18,7 @@ mod robustness;
 mod routes;
 mod script;
 mod server;
+mod side;
 mod unpack;
 
 pub use conversation::Api;

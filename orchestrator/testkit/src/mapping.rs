@@ -12,8 +12,8 @@ use crate::script::Action;
 mod patch;
 mod shell;
 
-use patch::{add_file, update_file};
-use shell::{heredoc_mark, javascript_command, javascript_patch, shell_write};
+use patch::{Newlines, add_file, update_file};
+use shell::{heredoc_mark, javascript_command, javascript_patch, shell_read, shell_write};
 
 /// How long codex lets a command run before it hands control back to the model, in milliseconds. The most that
 /// `exec_command` takes; a script's command that runs longer is polled for by the JavaScript form only.
@@ -45,6 +45,13 @@ pub(crate) struct NoTool {
     offered: String,
 }
 
+impl NoTool {
+    /// `wanted` completes "wants to", `offered` says what there is instead.
+    pub(crate) fn new(wanted: &str, offered: &str) -> Self {
+        Self { wanted: wanted.to_owned(), offered: offered.to_owned() }
+    }
+}
+
 /// How a shell tool takes its command.
 #[derive(Clone, Copy)]
 enum Shell {
@@ -52,8 +59,8 @@ enum Shell {
     Command,
     /// `{"cmd": "…"}`
     Cmd,
-    /// `{"command": ["bash", "-lc", "…"]}`
-    Argv,
+    /// `{"commands": ["…"]}`
+    Commands,
 }
 
 /// Shell tools by name, the more usual first.
@@ -61,23 +68,40 @@ const SHELLS: &[(&str, Shell)] = &[
     ("Bash", Shell::Command),
     ("exec_command", Shell::Cmd),
     ("shell_command", Shell::Command),
-    ("shell", Shell::Argv),
+    ("shell", Shell::Command),
     ("bash", Shell::Command),
     ("run_shell_command", Shell::Command),
+    ("run_commands", Shell::Commands),
 ];
+
+/// How long a shell tool is told to wait for its command where it takes such a key, in the key's unit. Ten minutes is the
+/// most that some take; by default they give up after half a minute or two.
+const SHELL_PATIENCE: &[(&str, u64)] = &[("timeout", 600_000), ("timeout_secs", 600), ("initial_wait", 600)];
 
 /// A tool that writes a whole file, with its keys.
 struct Writer {
     tool: &'static str,
     path: &'static str,
     content: &'static str,
+    folders: Folders,
+}
+
+/// What a tool does about folders that are not there.
+#[derive(PartialEq, Eq)]
+enum Folders {
+    Made,
+    /// It fails, so a file in a folder goes through the shell.
+    Missed,
 }
 
 /// File tools by name, and by their keys where two CLIs use one name.
 const WRITERS: &[Writer] = &[
-    Writer { tool: "Write", path: "file_path", content: "content" },
-    Writer { tool: "write_file", path: "file_path", content: "content" },
-    Writer { tool: "write", path: "filePath", content: "content" },
+    Writer { tool: "Write", path: "file_path", content: "content", folders: Folders::Made },
+    Writer { tool: "write_file", path: "file_path", content: "content", folders: Folders::Made },
+    Writer { tool: "write", path: "filePath", content: "content", folders: Folders::Made },
+    Writer { tool: "write", path: "path", content: "content", folders: Folders::Made },
+    Writer { tool: "create", path: "path", content: "file_text", folders: Folders::Missed },
+    Writer { tool: "editor", path: "path", content: "new_text", folders: Folders::Made },
 ];
 
 /// A tool that replaces a text in a file, with its keys.
@@ -101,7 +125,14 @@ const EDITORS: &[Editor] = &[
         reader: Some("read_file"),
     },
     Editor { tool: "edit", path: "filePath", old: "oldString", new: "newString", reader: None },
+    Editor { tool: "edit", path: "path", old: "before", new: "after", reader: None },
+    Editor { tool: "edit", path: "path", old: "old_str", new: "new_str", reader: None },
+    Editor { tool: "editor", path: "path", old: "old_text", new: "new_text", reader: None },
 ];
+
+/// Tools that show a file, with the key of its path.
+const READERS: &[(&str, &str)] =
+    &[("Read", "file_path"), ("read_file", "file_path"), ("read", "filePath"), ("view", "path")];
 
 /// What a tool may demand beside what it works on: it is shown to a person.
 const REMARKS: &[(&str, &str)] =
@@ -116,6 +147,7 @@ pub(crate) fn calls(
     let tools = Tools { offered, working_directory };
     match action {
         Action::Run { command } => tools.run(command).ok_or_else(|| tools.lacking("run a command")),
+        Action::Read { path } => tools.read(path).ok_or_else(|| tools.lacking(&format!("read {path}"))),
         Action::Write { path, content } => {
             tools.write(path, content).ok_or_else(|| tools.lacking(&format!("write {path}")))
         }
@@ -163,25 +195,47 @@ impl Tools<'_> {
 
     fn shell(&self, command: &str) -> Option<ToolCall> {
         SHELLS.iter().find_map(|(name, shell)| {
-            let input = match shell {
+            let tool = self.offered.iter().find(|tool| tool.name == *name)?;
+            let is_key_of = |key: &str, keys: &[String]| keys.iter().any(|known| known == key);
+            let mut input = match shell {
+                Shell::Command if is_key_of("command", &tool.lists) => {
+                    json!({ "command": ["bash", "-lc", command] })
+                }
                 Shell::Command => json!({ "command": command }),
                 Shell::Cmd => json!({ "cmd": command, "yield_time_ms": COMMAND_YIELD_MS }),
-                Shell::Argv => json!({ "command": ["bash", "-lc", command] }),
+                Shell::Commands => json!({ "commands": [command] }),
             };
+            for (key, wait) in SHELL_PATIENCE.iter().filter(|(key, _)| is_key_of(key, &tool.keys)) {
+                input[*key] = Value::from(*wait);
+            }
             self.json(name, input)
         })
+    }
+
+    /// Where no tool shows a file, the shell does.
+    fn read(&self, path: &str) -> Option<Vec<ToolCall>> {
+        let file = self.absolute(path);
+        let one = || READERS.iter().find_map(|(tool, key)| self.json(tool, json!({ *key: file })));
+        let several = || self.json("read_files", json!({ "files": [{ "path": file }] }));
+        one().or_else(several).map(|call| vec![call]).or_else(|| self.run(&shell_read(path)))
     }
 
     fn write(&self, path: &str, content: &str) -> Option<Vec<ToolCall>> {
         let file = self.absolute(path);
         let write =
             |writer: &Writer| self.json(writer.tool, json!({ writer.path: file, writer.content: content }));
-        if let Some(write) = WRITERS.iter().find_map(write) {
+        let fits = |writer: &&Writer| writer.folders == Folders::Made || !path.contains('/');
+        if let Some(write) = WRITERS.iter().filter(fits).find_map(write) {
             return Some(vec![write]);
         }
-        // A patch cannot add a file without a last newline, so such a content goes through the shell.
-        let patched = content.ends_with('\n').then(|| self.patch(&add_file(path, content))).flatten();
+        let patched = add_file(path, content, self.newlines()).and_then(|patch| self.patch(&patch));
         patched.or_else(|| self.run(&shell_write(path, content)))
+    }
+
+    /// The tool that takes a patch in a JSON object is cline's, the others are codex's or follow it.
+    fn newlines(&self) -> Newlines {
+        let wrapped = |tool: &OfferedTool| tool.name == "apply_patch" && tool.input == ToolInput::Json;
+        if self.offered.iter().any(wrapped) { Newlines::Between } else { Newlines::After }
     }
 
     fn edit(&self, path: &str, old: &str, new: &str) -> Option<Vec<ToolCall>> {
@@ -201,7 +255,8 @@ impl Tools<'_> {
 
     /// A patch in codex's format, through whichever way the request offers.
     fn patch(&self, patch: &str) -> Option<Vec<ToolCall>> {
-        let direct = self.text("apply_patch", patch.to_owned());
+        let wrapped = || self.json("apply_patch", json!({ "input": patch }));
+        let direct = self.text("apply_patch", patch.to_owned()).or_else(wrapped);
         let script = || self.text("exec", javascript_patch(patch));
         // codex puts a program of that name on its commands' PATH, and reads such a command as a patch.
         let command = || {

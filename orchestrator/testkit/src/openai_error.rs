@@ -16,14 +16,17 @@ struct Words<'a> {
 pub(crate) fn body(error: &HttpError, model: &str) -> Value {
     let unknown_model = format!("The model `{model}` does not exist or you do not have access to it.");
     let words = words(error.status, &unknown_model);
-    json!({
-        "error": {
-            "message": error.text.message.as_deref().unwrap_or(words.message),
-            "type": error.text.kind.as_deref().unwrap_or(words.kind),
-            "param": null,
-            "code": error.text.code.as_deref().or(words.code),
-        },
-    })
+    let mut told = json!({
+        "message": error.text.message.as_deref().unwrap_or(words.message),
+        "type": error.text.kind.as_deref().unwrap_or(words.kind),
+        "param": null,
+        "code": error.text.code.as_deref().or(words.code),
+    });
+    if let Some(resets_at) = error.resets_at {
+        told["plan_type"] = Value::from("pro");
+        told["resets_at"] = Value::from(resets_at.as_second());
+    }
+    json!({ "error": told })
 }
 
 fn words(status: u16, unknown_model: &str) -> Words<'_> {

@@ -1,5 +1,8 @@
 //! What goes back, before it is put on the wire: one answer, or an error with its words. The wire modules draw it.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::conversation::{Api, ModelRequest};
@@ -63,12 +66,15 @@ impl SseEvent {
     }
 }
 
+/// What an answer says that is sent until the stream breaks: short enough to be in its first piece.
+pub(crate) const UNFINISHED: &str = "This answer will not be finished because the script";
+
 /// An answer without meaning, whose opening is sent before a stream breaks.
 pub(crate) fn unfinished(model: &str, serial: u64) -> Reply {
     Reply {
         model: model.to_owned(),
         think: None,
-        say: Some("This answer will not be finished because the script".to_owned()),
+        say: Some(UNFINISHED.to_owned()),
         calls: Vec::new(),
         usage: UsageFigures::default(),
         serial,
@@ -119,6 +125,8 @@ pub(crate) struct HttpError {
     pub(crate) status: u16,
     /// In seconds.
     pub(crate) retry_after: Option<u64>,
+    /// When a plan's window opens again.
+    pub(crate) resets_at: Option<Timestamp>,
     pub(crate) text: ErrorText,
 }
 
@@ -129,8 +137,30 @@ impl HttpError {
             code: code.map(str::to_owned),
             message: Some(message.to_owned()),
         };
-        Self { status, retry_after: None, text }
+        Self { text, ..Self::plain(status) }
     }
+
+    /// In the API's usual words.
+    pub(crate) fn plain(status: u16) -> Self {
+        Self { status, retry_after: None, resets_at: None, text: ErrorText::default() }
+    }
+}
+
+/// The headers of an HTTP error, beside the usual ones.
+pub(crate) fn error_headers(api: Api, error: &HttpError) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::new();
+    // Google says it in the body, see `gemini`.
+    if let Some(seconds) = error.retry_after
+        && api != Api::Gemini
+    {
+        headers.push(("retry-after", seconds.to_string()));
+    }
+    if let Some(resets_at) = error.resets_at
+        && api == Api::Anthropic
+    {
+        headers.extend(crate::anthropic::window_headers(resets_at));
+    }
+    headers
 }
 
 /// The body of an HTTP error. `model` is what the request asked for: an unknown model is named.
@@ -139,6 +169,20 @@ pub(crate) fn error_body(api: Api, error: &HttpError, model: &str, serial: u64) 
         Api::Anthropic => crate::anthropic::error_body(error, model, serial),
         Api::OpenaiResponses | Api::OpenaiChat => crate::openai_error::body(error, model),
         Api::Gemini => crate::gemini::error_body(error, model),
+    }
+}
+
+/// A key that nobody was given.
+pub(crate) fn bad_key(api: Api) -> HttpError {
+    match api {
+        Api::Anthropic | Api::OpenaiResponses | Api::OpenaiChat => HttpError::plain(401),
+        // 401 is for logins there.
+        Api::Gemini => HttpError::new(
+            400,
+            "INVALID_ARGUMENT",
+            Some("API_KEY_INVALID"),
+            "API key not valid. Please pass a valid API key.",
+        ),
     }
 }
 
@@ -219,6 +263,35 @@ pub(crate) fn login_expired(api: Api) -> HttpError {
             "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
         ),
     }
+}
+
+/// A plan whose hours are used up.
+pub(crate) fn usage_limit(api: Api, now: Timestamp, resets_in: Duration) -> HttpError {
+    let seconds = resets_in.as_secs();
+    let resets_at = now.saturating_add(resets_in).unwrap_or(Timestamp::MAX);
+    let error = match api {
+        // What kind of limit it is stands in the headers.
+        Api::Anthropic => HttpError { retry_after: Some(seconds), ..HttpError::plain(429) },
+        Api::OpenaiResponses => {
+            HttpError::new(429, "usage_limit_reached", None, "The usage limit has been reached")
+        }
+        // OpenAI itself has none here; the words of a provider that has.
+        Api::OpenaiChat => {
+            let at = resets_at.strftime("%Y-%m-%d %H:%M:%S");
+            let message = format!("Usage limit reached for 5 hour. Your limit will reset at {at}");
+            return HttpError::new(429, "rate_limit_error", Some("1308"), &message);
+        }
+        Api::Gemini => {
+            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+            let message = format!(
+                "You have exhausted your capacity on this model. Your quota will reset after {hours}h{minutes}m{}s.",
+                seconds % 60
+            );
+            let error = HttpError::new(429, "RESOURCE_EXHAUSTED", Some("QUOTA_EXHAUSTED"), &message);
+            HttpError { retry_after: Some(seconds), ..error }
+        }
+    };
+    HttpError { resets_at: Some(resets_at), ..error }
 }
 
 /// The event with which a stream reports that the model is overloaded.

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::conversation::{
-    Api, Entry, ModelRequest, OfferedTool, ToolInput, array, is_added_by_the_cli, working_directory,
+    Api, Entry, ModelRequest, OfferedTool, ToolInput, array, is_added_by_the_cli, prompt_alone,
+    working_directory,
 };
 use crate::mapping::CallInput;
 use crate::reply::{Finish, Reply, SseEvent, pieces};
@@ -35,7 +36,7 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
                     texts(&item["content"]).into_iter().partition(|text| is_added_by_the_cli(text));
                 surroundings.extend(added);
                 if !written.is_empty() {
-                    history.push(Entry::User { text: written.join("\n") });
+                    history.push(Entry::User { text: prompt_alone(&written.join("\n")).to_owned() });
                 }
             }
             ("message", _) => surroundings.extend(texts(&item["content"])),
@@ -52,6 +53,7 @@ pub(crate) fn request(body: &Value) -> ModelRequest {
         stream: body["stream"] == true,
         stream_usage: true,
         max_tokens: None,
+        schema: body["text"]["format"].get("schema").cloned(),
         tools,
         history,
         working_directory: surroundings.iter().find_map(|text| working_directory(text)),

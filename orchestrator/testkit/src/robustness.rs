@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::aider::{self, Aider};
 use crate::conversation::{Api, ModelRequest};
-use crate::director::{Decision, Director};
+use crate::director::{Decision, Director, Pace};
 use crate::reply::{self, Finish, Reply, SseEvent};
-use crate::script::Script;
+use crate::script::{FaultKind, Script};
 use crate::{anthropic, chat, gemini, mapping, responses};
 
 /// Text with the characters that break quoting, patches, here-documents and YAML.
@@ -15,6 +16,7 @@ fn text() -> impl Strategy<Value = String> {
         "[a-z '\"\\\\$`\n\t]{0,40}",
         Just("END_OF_FILE\n*** End Patch\n".to_owned()),
         Just("[login]".to_owned()),
+        Just("I have *added these files to the chat*\na\n```\nb\n```\n\nc\n```\nd".to_owned()),
         any::<String>(),
     ]
 }
@@ -23,6 +25,9 @@ fn turn() -> impl Strategy<Value = Value> {
     let action = prop_oneof![
         text().prop_map(|say| json!({ "say": say })),
         text().prop_map(|run| json!({ "run": run })),
+        text().prop_map(|path| json!({ "read": path, "if_offered": true })),
+        (text(), text())
+            .prop_map(|(prompt, say)| json!({ "say": say, "recall": { "prompt": prompt, "say": say } })),
         (text(), text()).prop_map(|(path, content)| json!({ "write": { "path": path, "content": content } })),
         (text(), text(), text())
             .prop_map(|(path, old, new)| json!({ "edit": { "path": path, "old": old, "new": new } })),
@@ -36,10 +41,14 @@ fn turn() -> impl Strategy<Value = Value> {
         Just(json!({ "cut": true })),
         Just(json!({ "hang": "stream" })),
         Just(json!({ "stream_error": true })),
+        Just(json!({ "bad_key": true })),
         Just(json!({ "out_of_credit": true })),
         Just(json!({ "context_too_long": true })),
         Just(json!({ "login_expired": true })),
         Just(json!({ "refuse": true })),
+        Just(json!({ "model_unknown": true })),
+        (0_u64..1_000_000_000)
+            .prop_map(|hours| json!({ "usage_limit": { "resets_in": format!("{hours}h") } })),
         Just(json!({})),
     ];
     let times = prop_oneof![Just(json!({})), (0_u32..4).prop_map(|times| json!({ "times": times }))];
@@ -143,11 +152,36 @@ fn request() -> impl Strategy<Value = Value> {
         })
     });
     let tools = prop::sample::subsequence(
-        vec!["Bash", "Read", "Edit", "Write", "exec", "exec_command", "shell", "apply_patch", "replace"],
-        0..9,
+        vec![
+            "Bash",
+            "Read",
+            "Edit",
+            "Write",
+            "exec",
+            "exec_command",
+            "shell",
+            "apply_patch",
+            "replace",
+            "run_commands",
+            "read_files",
+            "editor",
+            "create",
+        ],
+        0..13,
     );
-    (prop::collection::vec(item, 0..6), tools, any::<bool>(), any::<Option<u64>>()).prop_map(
-        |(items, tools, free_text, max_tokens)| {
+    // aider is known by its prompt, and only without tools.
+    let system = prop_oneof![
+        3 => Just(None),
+        1 => prop::sample::select(vec![
+            "*SEARCH/REPLACE block*\nopening fence and code language, eg: <source>python",
+            "*file listing*",
+            "Act as an expert code analyst.\nAnswer questions about the supplied code.",
+        ])
+        .prop_map(Some),
+    ];
+    (prop::collection::vec(item, 0..6), tools, any::<bool>(), any::<Option<u64>>(), system).prop_map(
+        |(items, tools, free_text, max_tokens, system)| {
+            let tools = if system.is_some() { Vec::new() } else { tools };
             let kind = if free_text { "custom" } else { "function" };
             let tools: Vec<Value> = tools
                 .iter()
@@ -158,7 +192,7 @@ fn request() -> impl Strategy<Value = Value> {
                 .collect();
             json!({
                 "model": "m", "messages": items, "input": items, "contents": items, "tools": tools,
-                "max_tokens": max_tokens,
+                "max_tokens": max_tokens, "system": system, "systemInstruction": { "parts": [{ "text": system }] },
             })
         },
     )
@@ -175,15 +209,26 @@ fn requests_of(body: &Value) -> [ModelRequest; 4] {
 }
 
 /// All that the server does with a request, without the socket.
-fn answer(director: &mut Director, request: &ModelRequest) {
+fn answer(director: &mut Director, request: &mut ModelRequest) {
     let api = request.api;
-    match director.decide(request, true) {
-        Decision::Answer { answer, .. } => {
-            let calls = match &answer.action {
-                None => Vec::new(),
-                Some(action) => mapping::calls(action, &request.tools, request.working_directory.as_deref())
-                    .unwrap_or_default(),
+    let blocks = match aider::recognise(request) {
+        Some(Aider::Work(blocks)) => Some(blocks),
+        Some(Aider::Side) | None => None,
+    };
+    let pace = if blocks.is_some() { Pace::Run } else { Pace::Turn };
+    match director.decide(request, pace) {
+        Decision::Answer { answer, then, .. } => {
+            let said = match &blocks {
+                Some(blocks) => aider::answer(answer, then, blocks).map(|answer| (answer, Vec::new())),
+                None => match &answer.action {
+                    None => Ok((answer, Vec::new())),
+                    Some(action) => {
+                        mapping::calls(action, &request.tools, request.working_directory.as_deref())
+                            .map(|calls| (answer, calls))
+                    }
+                },
             };
+            let Ok((answer, calls)) = said else { return };
             let calls = calls.into_iter().map(|call| ("toolu_p0_000001".to_owned(), call)).collect();
             let reply = Reply {
                 model: request.model.clone(),
@@ -200,18 +245,27 @@ fn answer(director: &mut Director, request: &ModelRequest) {
             }
             reply::body(api, &reply);
         }
-        Decision::Fault { .. } => {
+        Decision::Fault { fault, .. } => {
+            if let FaultKind::UsageLimit { resets_in } = fault.kind {
+                let limit = reply::usage_limit(api, jiff::Timestamp::now(), resets_in);
+                reply::error_headers(api, &limit);
+                reply::error_body(api, &limit, &request.model, 1);
+            }
             reply::opening(request, 1);
             reply::stream_error(request, 1);
-            for error in [reply::out_of_credit(api), reply::context_too_long(api), reply::login_expired(api)]
-            {
+            for error in [
+                reply::bad_key(api),
+                reply::out_of_credit(api),
+                reply::context_too_long(api),
+                reply::login_expired(api),
+            ] {
                 reply::error_body(api, &error, &request.model, 1);
             }
             let refusal = reply::refusal(&request.model, 1);
             reply::events(request, &refusal);
             reply::body(api, &refusal);
         }
-        Decision::Exhausted { .. } | Decision::Side | Decision::NoScenario => {}
+        Decision::Exhausted { .. } | Decision::NoScenario => {}
     }
 }
 
@@ -226,8 +280,8 @@ proptest! {
         if let Ok(script) = Script::parse(&script.to_string()) {
             let mut director = Director::new(script);
             for body in &requests {
-                for request in requests_of(body) {
-                    answer(&mut director, &request);
+                for mut request in requests_of(body) {
+                    answer(&mut director, &mut request);
                 }
             }
         }

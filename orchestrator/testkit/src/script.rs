@@ -61,12 +61,18 @@ pub(crate) struct Fault {
 pub(crate) enum FaultKind {
     /// An HTTP error with a body in the API's own shape.
     Status(HttpError),
+    /// The key is not one, as each API says it.
+    BadKey,
     /// The account has no money left, as each API says it.
     OutOfCredit,
     /// The prompt exceeds the model's window, as each API says it.
     ContextTooLong,
     /// The login's token has run out, as each API says it.
     LoginExpired,
+    /// A plan's hours are used up, as each API says it. The time counts from the request.
+    UsageLimit { resets_in: Duration },
+    /// The provider does not know the model that the request names.
+    ModelUnknown,
     /// The model refuses what it was asked, with status 200.
     Refuse,
     /// No answer at all, not even headers.
@@ -108,6 +114,26 @@ pub(crate) struct Answer {
     pub(crate) action: Option<Action>,
     pub(crate) usage: UsageFigures,
     pub(crate) delay: Option<Duration>,
+    pub(crate) recall: Option<Recall>,
+    pub(crate) without_tool: WithoutTool,
+}
+
+/// What is said instead when the conversation holds an earlier prompt: proof of a memory.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recall {
+    /// A text of that prompt. The newest prompt does not count, whatever it quotes.
+    pub(crate) prompt: String,
+    pub(crate) say: String,
+}
+
+/// What becomes of an answer when the request offers no tool for what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithoutTool {
+    /// The request is refused with words that say so: the script does not fit the CLI.
+    Refused,
+    /// The next turn is taken: a CLI that may only read offers less.
+    LeftOut,
 }
 
 /// What the model wants done, in no CLI's words.
@@ -115,6 +141,8 @@ pub(crate) struct Answer {
 pub(crate) enum Action {
     /// A shell command, run in the CLI's working directory.
     Run { command: String },
+    /// Shows a file to the model.
+    Read { path: String },
     /// A whole file; `path` is relative to the working directory or absolute.
     Write { path: String, content: String },
     /// `old`, whole lines that occur once, becomes `new`.
@@ -131,6 +159,21 @@ pub(crate) struct UsageFigures {
     pub(crate) output: u64,
     pub(crate) cache_read: u64,
     pub(crate) cache_write: u64,
+}
+
+impl UsageFigures {
+    /// Before anything was asked.
+    pub(crate) const NONE: Self = Self { input: 0, output: 0, cache_read: 0, cache_write: 0 };
+
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+        }
+    }
 }
 
 impl Default for UsageFigures {
@@ -205,7 +248,7 @@ pub enum ScriptError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TurnProblem {
     /// No key that answers and none that fails.
-    #[error("it does nothing: give it `say`, `run`, `write`, `edit`, `tool`, or a fault")]
+    #[error("it does nothing: give it `say`, `run`, `read`, `write`, `edit`, `tool`, or a fault")]
     Nothing,
     /// A turn does one thing.
     #[error("it has both `{first}` and `{second}`: make two turns of it")]

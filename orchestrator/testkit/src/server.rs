@@ -7,30 +7,25 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::aider::{self, Aider};
 use crate::conversation::{Api, ModelRequest};
-use crate::director::{Decision, Director, call_id};
+use crate::director::{Decision, Director, Pace, call_id};
 use crate::journal::{Journal, MAX_PROMPT_CHARS, RequestRecord, Served, public_headers};
-use crate::mapping;
+use crate::mapping::{self, NoTool, ToolCall};
 use crate::outgoing::{Ending, broken, json_response, respond};
 use crate::reply::{self, Finish, HttpError, Reply};
 use crate::routes::{Ask, Route, route};
 use crate::script::{Answer, ErrorText, Fault, FaultKind, Script, UsageFigures};
 use crate::unpack::{BodyProblem, MAX_BODY_BYTES, unpacked};
-use crate::{anthropic, chat, gemini, responses};
+use crate::{anthropic, chat, gemini, responses, side};
 
 /// What a request gets when the script is at its end.
 pub(crate) const CLOSING_TEXT: &str = "The script has no more turns. I am done.";
-
-/// What a CLI's request for itself gets: it fits a title, a summary and a probe alike.
-pub(crate) const SIDE_TEXT: &str = "Scripted model";
-
-/// User agents of the CLIs whose main conversation always offers tools.
-const CODING_CLIS: &[&str] = &["claude-cli/", "codex", "GeminiCLI", "QwenCode/", "opencode/"];
 
 /// Models that a list of models names. Any other name is answered too.
 const MODELS: &[&str] = &["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "gpt-6.1-sol"];
@@ -75,28 +70,48 @@ impl Server {
         self.serial.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn model_answer(&self, request: &ModelRequest, headers: &HeaderMap) -> Outcome {
-        let decision = self
-            .director
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .decide(request, is_coding_cli(headers));
+    fn model_answer(&self, request: &ModelRequest, aider: Option<&Aider>, headers: &HeaderMap) -> Outcome {
+        let mut director = self.director.lock().unwrap_or_else(PoisonError::into_inner);
+        let about = director.marker(request);
+        let (side, blocks) = match aider {
+            Some(Aider::Side) => (Some(side::text(about)), None),
+            Some(Aider::Work(blocks)) => (None, Some(blocks)),
+            None => (side::answer(request, headers, about), None),
+        };
+        if let Some(text) = side {
+            return Outcome {
+                scenario: None,
+                turn: None,
+                served: Served::Side,
+                // It costs nothing, so that a run's tokens are those of its script.
+                reaction: self.text(request, &text, UsageFigures::NONE),
+            };
+        }
+        let pace = if blocks.is_some() { Pace::Run } else { Pace::Turn };
+        let decision = director.decide(request, pace);
+        drop(director);
         match decision {
-            Decision::Answer { scenario, position, answer } => {
-                self.scripted(request, scenario, position, &answer)
+            Decision::Answer { scenario, position, answer, then } => {
+                let turn = answer.turn;
+                let said = match blocks {
+                    Some(blocks) => aider::answer(answer, then, blocks).map(|answer| (answer, Vec::new())),
+                    None => self.calls(request, position, &answer).map(|calls| (answer, calls)),
+                };
+                match said {
+                    Ok((answer, calls)) => self.scripted(request, scenario, answer, calls),
+                    Err(error) => {
+                        let message = format!("scenario `{scenario}`, turn {turn}: {error}");
+                        let refused = self.refused(request.api, &message);
+                        Outcome { scenario: Some(scenario), turn: Some(turn), ..refused }
+                    }
+                }
             }
             Decision::Fault { scenario, fault } => self.fault(request, scenario, &fault),
             Decision::Exhausted { scenario, position: _ } => Outcome {
                 scenario: Some(scenario),
                 turn: None,
                 served: Served::Exhausted,
-                reaction: self.text(request, CLOSING_TEXT),
-            },
-            Decision::Side => Outcome {
-                scenario: None,
-                turn: None,
-                served: Served::Side,
-                reaction: self.text(request, SIDE_TEXT),
+                reaction: self.text(request, CLOSING_TEXT, UsageFigures::default()),
             },
             Decision::NoScenario => self.refused(
                 request.api,
@@ -105,40 +120,36 @@ impl Server {
         }
     }
 
-    fn scripted(
+    /// The tool calls of an answer, with their ids.
+    fn calls(
         &self,
         request: &ModelRequest,
-        scenario: String,
         position: usize,
         answer: &Answer,
-    ) -> Outcome {
-        let calls = match &answer.action {
-            None => Vec::new(),
-            Some(action) => {
-                match mapping::calls(action, &request.tools, request.working_directory.as_deref()) {
-                    Ok(calls) => calls,
-                    Err(error) => {
-                        let message = format!("scenario `{scenario}`, turn {}: {error}", answer.turn);
-                        return Outcome {
-                            scenario: Some(scenario),
-                            turn: Some(answer.turn),
-                            ..self.refused(request.api, &message)
-                        };
-                    }
-                }
-            }
-        };
+    ) -> Result<Vec<(String, ToolCall)>, NoTool> {
+        let Some(action) = &answer.action else { return Ok(Vec::new()) };
         let prefix = match request.api {
             Api::Anthropic => anthropic::CALL_PREFIX,
             Api::OpenaiResponses => responses::CALL_PREFIX,
             Api::OpenaiChat => chat::CALL_PREFIX,
             Api::Gemini => gemini::CALL_PREFIX,
         };
+        let calls = mapping::calls(action, &request.tools, request.working_directory.as_deref())?;
+        Ok(calls.into_iter().map(|call| (call_id(prefix, position, self.serial()), call)).collect())
+    }
+
+    fn scripted(
+        &self,
+        request: &ModelRequest,
+        scenario: String,
+        answer: Answer,
+        calls: Vec<(String, ToolCall)>,
+    ) -> Outcome {
         let reply = Reply {
             model: request.model.clone(),
-            think: answer.think.clone(),
-            say: answer.say.clone(),
-            calls: calls.into_iter().map(|call| (call_id(prefix, position, self.serial()), call)).collect(),
+            think: answer.think,
+            say: answer.say,
+            calls,
             usage: answer.usage,
             serial: self.serial(),
             finish: Finish::Whole,
@@ -151,13 +162,13 @@ impl Server {
         }
     }
 
-    fn text(&self, request: &ModelRequest, text: &str) -> Reaction {
+    fn text(&self, request: &ModelRequest, text: &str, usage: UsageFigures) -> Reaction {
         let reply = Reply {
             model: request.model.clone(),
             think: None,
             say: Some(text.to_owned()),
             calls: Vec::new(),
-            usage: UsageFigures::default(),
+            usage,
             serial: self.serial(),
             finish: Finish::Whole,
         };
@@ -170,9 +181,14 @@ impl Server {
         let response = match &fault.kind {
             FaultKind::HangHeaders => None,
             FaultKind::Status(status) => error(status),
+            FaultKind::BadKey => error(&reply::bad_key(request.api)),
             FaultKind::OutOfCredit => error(&reply::out_of_credit(request.api)),
             FaultKind::ContextTooLong => error(&reply::context_too_long(request.api)),
             FaultKind::LoginExpired => error(&reply::login_expired(request.api)),
+            FaultKind::UsageLimit { resets_in } => {
+                error(&reply::usage_limit(request.api, Timestamp::now(), *resets_in))
+            }
+            FaultKind::ModelUnknown => error(&HttpError::plain(404)),
             FaultKind::Refuse => Some(respond(request, &reply::refusal(&request.model, self.serial()))),
             FaultKind::HangStream => Some(broken(request, self.serial(), Ending::Silence)),
             FaultKind::Cut => Some(broken(request, self.serial(), Ending::Close)),
@@ -190,11 +206,10 @@ impl Server {
     fn error(&self, api: Api, error: &HttpError, model: &str) -> Response {
         let body = reply::error_body(api, error, model, self.serial());
         let mut response = json_response(error.status, &body);
-        // Google says it in the body, see `gemini`.
-        if let Some(seconds) = error.retry_after
-            && api != Api::Gemini
-        {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        for (name, value) in reply::error_headers(api, error) {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
         }
         response
     }
@@ -202,7 +217,7 @@ impl Server {
     fn refused(&self, api: Api, message: &str) -> Outcome {
         let text =
             ErrorText { message: Some(format!("cloud-code-testkit: {message}")), ..ErrorText::default() };
-        let error = HttpError { status: 400, retry_after: None, text };
+        let error = HttpError { text, ..HttpError::plain(400) };
         Outcome {
             scenario: None,
             turn: None,
@@ -302,13 +317,14 @@ impl Server {
             Ok(body) => body,
             Err(problem) => return self.refused(api, &problem.to_string()),
         };
-        let request = match (api, &ask) {
+        let mut request = match (api, &ask) {
             (Api::Anthropic, _) => anthropic::request(&body),
             (Api::OpenaiResponses, _) => responses::request(&body),
             (Api::OpenaiChat, _) => chat::request(&body),
             (Api::Gemini, Ask::Generate { model, stream }) => gemini::request(&body, model, *stream),
             (Api::Gemini, Ask::Answer | Ask::TokenCount) => gemini::request(&body, "", false),
         };
+        let aider = aider::recognise(&mut request);
         record.model = Some(request.model.clone());
         record.stream = request.stream;
         record.tools = request.tools.iter().map(|tool| tool.name.clone()).collect();
@@ -322,16 +338,9 @@ impl Server {
                 };
                 plain(Served::TokenCount, json_response(200, &count))
             }
-            Ask::Answer | Ask::Generate { .. } => self.model_answer(&request, headers),
+            Ask::Answer | Ask::Generate { .. } => self.model_answer(&request, aider.as_ref(), headers),
         }
     }
-}
-
-fn is_coding_cli(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::USER_AGENT)
-        .and_then(|agent| agent.to_str().ok())
-        .is_some_and(|agent| CODING_CLIS.iter().any(|name| agent.starts_with(name)))
 }
 
 fn models(api: Api) -> Value {

@@ -31,9 +31,42 @@ fn every_script_beside_this_crate_is_a_good_one() {
             path.file_name().expect("a name").to_string_lossy().into_owned()
         })
         .collect();
-    for expected in ["demo.yaml", "edit-and-commit.yaml", "faults.yaml"] {
+    for expected in ["demo.yaml", "edit-and-commit.yaml", "faults.yaml", "matrix.yaml"] {
         assert!(names.iter().any(|name| name == expected), "{expected} is missing: {names:?}");
     }
+}
+
+/// A test names a scenario by its marker, and every CLI has to go through these.
+#[test]
+fn the_matrix_has_every_scenario_under_its_name() {
+    let text = std::fs::read_to_string(here("scripts/matrix.yaml")).expect("the matrix");
+    let script: Value = serde_yaml::from_str(&text).expect("YAML");
+    let scenarios = script["scenarios"].as_mapping().expect("scenarios");
+    let names: BTreeSet<&str> = scenarios.keys().filter_map(Value::as_str).collect();
+    for name in &names {
+        assert_eq!(scenarios[*name]["match"], format!("[{name}]").as_str());
+    }
+    let expected = [
+        "edit",
+        "commit",
+        "resume-first",
+        "resume-second",
+        "plan",
+        "bad-key",
+        "rate-limited",
+        "overloaded",
+        "cut",
+        "hang",
+        "slow",
+        "oom",
+        "budget",
+        "question",
+    ];
+    let missing: Vec<&str> = expected.into_iter().filter(|name| !names.contains(name)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+    let budget = scenarios["budget"]["turns"].as_sequence().expect("turns");
+    let sum = |key: &str| budget.iter().filter_map(|turn| turn["usage"][key].as_u64()).sum::<u64>();
+    assert_eq!((sum("input"), sum("output")), (1000, 200));
 }
 
 /// Does to the sample repository what the demo's script says, as a CLI would, and runs the tests where it does.
@@ -108,7 +141,9 @@ fn manifests() -> BTreeMap<String, CliManifest> {
 #[test]
 fn every_cli_has_a_manifest_that_the_contract_accepts() {
     let names: Vec<String> = manifests().into_keys().collect();
-    for expected in ["aider", "claude-code", "codex", "command", "gemini", "opencode", "qwen-code"] {
+    for expected in
+        ["aider", "claude-code", "codex", "command", "copilot", "gemini", "goose", "opencode", "qwen-code"]
+    {
         assert!(names.iter().any(|name| name == expected), "{expected} is missing: {names:?}");
     }
 }

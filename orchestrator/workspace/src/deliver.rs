@@ -53,7 +53,7 @@ pub enum DeliverError {
         found: CommitId,
     },
     /// Someone moved or removed the branch since it was last seen.
-    #[error("the branch `{branch}` in {target_name} has moved since it was last seen at {expected}")]
+    #[error("the branch `{branch}` in {target_name} has {} since it was last seen at {expected}", moved_how(found.as_ref()))]
     BranchMoved {
         /// The branch.
         branch: BranchName,
@@ -61,6 +61,8 @@ pub enum DeliverError {
         target_name: String,
         /// Where it was seen last.
         expected: CommitId,
+        /// Where it is, if it exists.
+        found: Option<CommitId>,
     },
     /// Moving it would pull the files from under the user.
     #[error("the branch `{branch}` is checked out in {}", path.display())]
@@ -107,6 +109,9 @@ impl DeliverError {
             Self::BranchExists { branch, .. } => {
                 Some(format!("choose another branch, or remove it: git branch -D {branch}"))
             }
+            Self::BranchMoved { branch, expected, found: None, .. } => {
+                Some(format!("put it back: git branch {branch} {expected}"))
+            }
             Self::BranchMoved { branch, .. } => {
                 Some(format!("keep what is there under another name: git branch -m {branch} {branch}-mine"))
             }
@@ -118,37 +123,48 @@ impl DeliverError {
     }
 }
 
+fn moved_how(found: Option<&CommitId>) -> &'static str {
+    match found {
+        Some(_) => "moved",
+        None => "been removed",
+    }
+}
+
+/// Whether the branch could be delivered now, as far as can be seen without pushing: what a person changed meanwhile is
+/// told before work is paid for that could not be handed over.
+pub fn check_delivery(
+    target: &Source,
+    branch: &BranchName,
+    expected_old: Option<&CommitId>,
+) -> Result<(), DeliverError> {
+    let found = inspect::branch_in_source(target, branch)?;
+    match (expected_old, found) {
+        (None, Some(found)) => {
+            let target_name = target.to_string();
+            return Err(DeliverError::BranchExists { branch: branch.clone(), target_name, found });
+        }
+        (Some(expected), found) if found.as_ref() != Some(expected) => {
+            let (target_name, expected) = (target.to_string(), expected.clone());
+            return Err(DeliverError::BranchMoved { branch: branch.clone(), target_name, expected, found });
+        }
+        _ => {}
+    }
+    if let Source::Path(path) = target {
+        let repository = inspect::open(path)?;
+        writable(&repository)?;
+        not_checked_out(&repository, branch)?;
+    }
+    Ok(())
+}
+
 /// Pushes the branch if it is where it is expected. Hooks of the target run, as for every push; none of ours do.
 pub fn deliver(request: &DeliverRequest<'_>) -> Result<Delivery, DeliverError> {
     let found = inspect::branch_in_source(request.target, request.branch)?;
     if found.as_ref() == Some(request.head) {
         return Ok(Delivery::AlreadyThere);
     }
-    match (request.expected_old, found) {
-        (None, Some(found)) => {
-            return Err(DeliverError::BranchExists {
-                branch: request.branch.clone(),
-                target_name: request.target.to_string(),
-                found,
-            });
-        }
-        (Some(expected), found) if found.as_ref() != Some(expected) => return Err(moved(request, expected)),
-        _ => {}
-    }
-    if let Source::Path(path) = request.target {
-        let repository = inspect::open(path)?;
-        writable(&repository)?;
-        not_checked_out(&repository, request.branch)?;
-    }
+    check_delivery(request.target, request.branch, request.expected_old)?;
     push(request)
-}
-
-fn moved(request: &DeliverRequest<'_>, expected: &CommitId) -> DeliverError {
-    DeliverError::BranchMoved {
-        branch: request.branch.clone(),
-        target_name: request.target.to_string(),
-        expected: expected.clone(),
-    }
 }
 
 fn writable(repository: &Repository) -> Result<(), DeliverError> {
@@ -204,7 +220,10 @@ fn push(request: &DeliverRequest<'_>) -> Result<Delivery, DeliverError> {
     let report = String::from_utf8_lossy(stdout);
     let line = report.lines().find_map(|line| line.strip_prefix("!\t")?.split_once('\t'));
     match (line, request.expected_old) {
-        (Some((_, "[rejected] (stale info)")), Some(expected)) => Err(moved(request, expected)),
+        (Some((_, "[rejected] (stale info)")), Some(expected)) => {
+            let found = inspect::branch_in_source(request.target, request.branch)?;
+            Err(DeliverError::BranchMoved { branch, target_name, expected: expected.clone(), found })
+        }
         (Some((_, why)), _) => {
             let said = stderr.lines().filter_map(|line| line.strip_prefix("remote: ")).collect::<Vec<_>>();
             let reason =

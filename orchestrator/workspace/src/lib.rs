@@ -2,6 +2,7 @@
 
 mod deliver;
 mod diff;
+mod folder;
 mod fsops;
 mod ident;
 mod import;
@@ -18,8 +19,9 @@ mod remove;
 mod source;
 mod worktree;
 
-pub use deliver::{DeliverError, DeliverRequest, Delivery, deliver};
+pub use deliver::{DeliverError, DeliverRequest, Delivery, check_delivery, deliver};
 pub use diff::{ChangedFile, DiffError, Lines, changed_files, diff};
+pub use folder::{FolderError, FolderFile, folder_files};
 pub use fsops::ReadError;
 pub use ident::{CommitId, InvalidCommitId};
 pub use import::{History, ImportError, ImportOutcome, ImportRequest, Imported, ImportedCommit, import};

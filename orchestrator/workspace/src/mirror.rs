@@ -194,6 +194,12 @@ impl Mirror {
         self.look_up(&imported_ref(branch))
     }
 
+    /// Whether a commit is in the mirror: fetched from the source, or imported.
+    pub fn has(&self, commit: &CommitId) -> Result<bool, MirrorError> {
+        let oid = commit.oid().map_err(self.refs_error())?;
+        Ok(self.open()?.find_commit(oid).is_ok())
+    }
+
     fn look_up(&self, name: &str) -> Result<Option<CommitId>, MirrorError> {
         let found = lookup(&self.open()?, name).map_err(self.refs_error())?;
         Ok(found.map(CommitId::from_oid))

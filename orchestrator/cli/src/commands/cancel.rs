@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use cloud_code_engine::{EngineError, Silent};
 use cloud_code_store::Store;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use super::drive::stopped_short;
 use crate::app::App;
 use crate::args::IssueArg;
 use crate::ui;
@@ -34,7 +35,7 @@ pub(crate) async fn run(app: &App, args: IssueArg) -> Result<ExitCode> {
         match engine.drive(id, &mut Silent, &Notify::new()).await {
             Ok(record) => break record,
             Err(EngineError::Driven { .. }) => tokio::time::sleep(LOOK).await,
-            Err(error) => return Err(anyhow!(error.chain())),
+            Err(error) => return stopped_short(app, &engine, id, &error).await,
         }
     };
     ui::out(format!("{name}: {}", record.state.status()));

@@ -8,7 +8,7 @@ use cloud_code_model::Issue;
 use cloud_code_store::{SqliteStore, Store};
 use jiff::Timestamp;
 
-use crate::app::App;
+use crate::app::{App, full_name};
 use crate::args::CleanArgs;
 use crate::ui;
 
@@ -25,25 +25,36 @@ pub(crate) async fn run(app: &App, args: CleanArgs) -> Result<ExitCode> {
     };
     let mut cleaned = 0_u32;
     for issue in issues.iter().filter(|i| i.cleaned_at.is_none()) {
+        let name = full_name(issue);
         if let Some(open) = open_task(&store, issue).await? {
             if !args.all {
                 bail!(
-                    "{}#{} is still {open}\n  hint: `cloud-code cancel {}` stops it, `cloud-code resume {}` finishes it",
-                    issue.project,
-                    issue.key,
-                    issue.key,
-                    issue.key
+                    "{name} is still {open}\n  hint: `cloud-code cancel {name}` stops it, `cloud-code resume {name}` finishes it"
                 );
             }
-            ui::err(format!("left alone: {}#{} is still {open}", issue.project, issue.key));
+            ui::err(format!("left alone: {name} is still {open}"));
             continue;
         }
         let record = app.newest_task(&store, issue).await?;
         let engine = app.engine(record.task.plan.runtime).await?;
+        if !args.force
+            && let Some(lost) = engine.unimported(issue).await.map_err(|e| anyhow!(e.chain()))?
+        {
+            let tree = app.layout.issue(&issue.project, &issue.key).tree;
+            let why = format!("{name} has work that stands nowhere else: {}", ui::one_line(&lost));
+            if !args.all {
+                bail!(
+                    "{why}\n  hint: it is in {}; `cloud-code continue {name} \"…\"` can go on with it, --force removes it",
+                    tree.display()
+                );
+            }
+            ui::err(format!("left alone: {why} (--force removes it)"));
+            continue;
+        }
         engine.remove_leftovers(&record).await.map_err(|e| anyhow!(e.chain()))?;
         Repo::new(&app.layout, &issue.project, &record.task.plan.repo)?.remove(&issue.key)?;
         store.mark_cleaned(&issue.project, &issue.key, Timestamp::now()).await?;
-        ui::out(format!("cleaned {}#{}, its branch {} stays", issue.project, issue.key, issue.branch));
+        ui::out(format!("cleaned {name}, its branch {} stays", issue.branch));
         cleaned += 1;
     }
     if cleaned == 0 {

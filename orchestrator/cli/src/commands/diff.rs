@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use cloud_code_engine::Repo;
 use cloud_code_store::Store;
 
-use crate::app::App;
+use crate::app::{App, full_name};
 use crate::args::DiffArgs;
 use crate::ui;
 
@@ -18,10 +18,8 @@ pub(crate) async fn run(app: &App, args: DiffArgs) -> Result<ExitCode> {
     let tasks = store.tasks_of(&issue.project, &issue.key).await?;
     let Some((record, head)) = tasks.iter().rev().find_map(|t| t.state.head().map(|head| (t, head))) else {
         bail!(
-            "{}#{} has no imported work yet\n  hint: `cloud-code status {}` says how far it is",
-            issue.project,
-            issue.key,
-            issue.key
+            "{0} has no imported work yet\n  hint: `cloud-code status {0}` says how far it is",
+            full_name(&issue)
         );
     };
     let repo = Repo::new(&app.layout, &issue.project, &record.task.plan.repo)?;

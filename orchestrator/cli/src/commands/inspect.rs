@@ -202,6 +202,12 @@ fn asked_task(task: &Task) -> String {
         lines.push("CANCELLED".to_owned());
     }
     lines.push(format!("{} on {} from {}", snake(&task.mode), task.branch, task.base));
+    if let Some(continued) = &task.continues {
+        lines.push(format!("continues {}", short(continued.as_str())));
+    }
+    if let Some(from) = task.handoff.as_ref().and_then(|handoff| handoff.from.as_ref()) {
+        lines.push(format!("takes over from {from}"));
+    }
     lines.push(format!("at most {}", task.limits.timeout));
     lines.extend(task.verify.iter().map(|command| format!("verify: {}", ui::one_line(command))));
     lines.join("\n")

@@ -2,8 +2,10 @@
 
 mod cancel;
 mod clean;
+mod cli;
 mod diff;
 mod doctor;
+mod drive;
 mod images;
 mod inspect;
 mod list;
@@ -29,6 +31,8 @@ pub(crate) const EXIT_FAILED: u8 = 3;
 pub(crate) const EXIT_NEEDS_INPUT: u8 = 4;
 /// The task was cancelled.
 pub(crate) const EXIT_CANCELLED: u8 = 5;
+/// The command could not go on, and the task has not ended: `resume` goes on with it.
+pub(crate) const EXIT_OPEN: u8 = 6;
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
@@ -42,6 +46,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
     let app = App::load(&cli.global)?;
     match cli.command {
         Command::Run(args) => run::run(&app, *args).await,
+        Command::Continue(args) => run::follow_up(&app, *args).await,
+        Command::Handoff(args) => run::hand_off(&app, *args).await,
         Command::Resume(args) => run::resume(&app, args).await,
         Command::Status(args) => status::run(&app, args).await,
         Command::List(args) => list::run(&app, args).await,
@@ -50,6 +56,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Cancel(args) => cancel::run(&app, args).await,
         Command::Clean(args) => clean::run(&app, args).await,
         Command::Inspect(args) => inspect::run(&app, args).await,
+        Command::Cli(command) => cli::run(&app, command).await,
         Command::Images(command) => images::run(&app, command).await,
         Command::Doctor(args) => doctor::run(&app, args).await,
         Command::Completions { shell } => completions(shell),

@@ -2,11 +2,13 @@
 
 mod json;
 mod live;
+mod packet;
 mod plain;
 mod words;
 
 use cloud_code_engine::Observer;
 
+pub(crate) use packet::handoff_lines;
 pub(crate) use words::{event_line, snake, step_line, usage_line};
 
 /// The observer that fits where the output goes.

@@ -117,6 +117,115 @@ fn ctrl_c_stops_the_task_and_keeps_its_work() {
 }
 
 #[test]
+fn a_second_ctrl_c_ends_the_container_at_once_and_the_task_as_cancelled() {
+    let house = House::new();
+    // A program that does not listen to TERM, so that the first Ctrl-C takes its grace time.
+    let script = "trap \"\" TERM INT; echo half > half.txt; git add half.txt; git commit -qm half; echo ok > ok.txt; \
+                  while :; do sleep 1; done";
+    let running = house.start(house.shell_task(script, "Take long"));
+    let ready = house.issue("take-long").join("tree/ok.txt");
+    wait_for("the program's commit", || ready.exists().then_some(()));
+    running.signal("INT");
+    wait_for("the cancel request", || {
+        let status = house.run(["status", "take-long", "--json"]).json();
+        (!status[0]["tasks"][0]["task"]["cancel_requested_at"].is_null()).then_some(())
+    });
+    running.signal("INT");
+    let ended = running.end().expect(5);
+    assert!(ended.err.contains("ending the container"), "{}", ended.err);
+    assert!(ended.out.contains("cancelled: Take long"), "{}", ended.out);
+    assert!(house.run(["diff", "take-long"]).expect(0).out.contains("+half"), "the commit was lost");
+    assert_eq!(house.containers(), Vec::<String>::new());
+
+    // What the program left uncommitted stands nowhere else: it is not thrown away unasked.
+    let ended = house.run(["clean", "take-long"]).expect(1);
+    assert!(ended.err.contains("has work that stands nowhere else"), "{}", ended.err);
+    let ended = house.run(["clean", "--all"]).expect(0);
+    assert!(ended.err.contains("left alone"), "{}", ended.err);
+    assert!(house.issue("take-long").join("tree/ok.txt").exists());
+    house.run(["clean", "take-long", "--force"]).expect(0);
+    assert!(!house.issue("take-long").exists());
+}
+
+#[test]
+fn ctrl_c_works_before_the_container_runs_and_a_third_one_leaves() {
+    let house = House::new();
+    let projects = house.home().join("projects");
+    fs::create_dir(&projects).unwrap();
+    let settings = format!(
+        "repo: {}\ncli: command\ncommand: [sh, -c, 'echo x > x.txt']\ncontainer: {{network: none}}\n",
+        house.repo().display()
+    );
+    fs::write(projects.join("shop.yaml"), settings).unwrap();
+    // Another process that does not come to an end with this issue's workspace.
+    let lock = house.home().join("locks/shop/never-there");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let held = fs::File::create(&lock).unwrap();
+    held.lock().unwrap();
+    let heard = house.path().join("stderr.txt");
+    let mut child = house
+        .command(["run", "--project", "shop", "Never there"])
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&heard).unwrap())
+        .spawn()
+        .unwrap();
+    for said in ["preparing the worktree", "stopping the task", "ending the container"] {
+        wait_for(said, || fs::read_to_string(&heard).unwrap().contains(said).then_some(()));
+        done(Command::new("kill").args(["-s", "INT", &child.id().to_string()]));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(6), "{}", fs::read_to_string(&heard).unwrap());
+    let said = fs::read_to_string(&heard).unwrap();
+    assert!(said.contains("left as it is; `cloud-code resume never-there` goes on"), "{said}");
+    drop(held);
+    house.run(["resume", "never-there"]).expect(5);
+    assert_eq!(state(&house, "never-there"), "cancelled");
+    assert_eq!(house.containers(), Vec::<String>::new());
+}
+
+#[test]
+fn work_that_was_refused_is_not_cleaned_away_unasked() {
+    let house = House::new();
+    let script = "mkdir -p .github/workflows; echo \"on: push\" > .github/workflows/ci.yml";
+    house.run(house.shell_task(script, "Add a workflow")).expect(3);
+    let ended = house.run(["clean", "add-a-workflow"]).expect(1);
+    assert!(ended.err.contains("was not imported") && ended.err.contains("--force"), "{}", ended.err);
+    assert!(house.issue("add-a-workflow").join("tree/.github/workflows/ci.yml").exists());
+    house.run(["clean", "add-a-workflow", "--force"]).expect(0);
+    assert!(!house.issue("add-a-workflow").exists());
+}
+
+#[test]
+fn a_command_that_cannot_go_on_says_that_the_task_has_not_ended() {
+    let house = House::new();
+    let projects = house.home().join("projects");
+    fs::create_dir(&projects).unwrap();
+    let settings = format!(
+        "repo: {}\ncli: command\ncommand: [sh, -euc, 'echo hi > hi.txt; sleep 2']\nsecrets: [SHOP_TOKEN]\ncontainer: {{network: none}}\n",
+        house.repo().display()
+    );
+    fs::write(projects.join("shop.yaml"), settings).unwrap();
+    let mut command = house.command(["run", "--project", "shop", "Use the token"]);
+    let mut child = command
+        .env("SHOP_TOKEN", "story-secret-value-43")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let marker = house.issue("use-the-token");
+    wait_for("the issue's folder", || marker.exists().then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    if house.containers().is_empty() {
+        // Killed before the start: without the token it cannot be started here, and it waits for one that can.
+        let ended = house.run(["resume", "use-the-token"]).expect(6);
+        assert!(ended.err.contains("SHOP_TOKEN") && ended.err.contains("cloud-code resume"), "{}", ended.err);
+    }
+    let mut command = house.command(["resume", "use-the-token"]);
+    let output = command.env("SHOP_TOKEN", "story-secret-value-43").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn cancel_from_another_terminal_stops_a_running_task() {
     let house = House::new();
     let running = house.start(house.shell_task("echo half > half.txt; sleep 600", "Take long"));
@@ -254,7 +363,7 @@ fn a_hostile_tree_leaves_host_mirror_and_other_worktrees_as_they_were() {
     };
     assert_eq!(ours(refs(&mirror)), ours(mirror_before));
     assert_eq!(ours(refs(&house.repo())), ours(refs_before));
-    house.run(["clean", "attack"]).expect(0);
+    house.run(["clean", "attack", "--force"]).expect(0);
     assert!(!canary.exists(), "cleaning ran a program of the tree");
 }
 

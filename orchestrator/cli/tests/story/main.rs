@@ -5,7 +5,11 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod clis;
+mod conversation;
 mod files;
 mod life_cycle;
+mod read_only;
 mod real_clis;
+mod settings;
 mod support;

@@ -74,7 +74,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -163,8 +163,7 @@ impl House {
 
     /// Starts cloud-code.
     pub(crate) fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
-        let mut command = self.command(args);
-        Running { child: command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap() }
+        Running::of(&mut self.command(args))
     }
 
     /// Arguments of a `run` of the CLI `command` in Docker, without a network.
@@ -203,7 +202,7 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        let _ = self.run(["clean", "--all"]);
+        let _ = self.run(["clean", "--all", "--force"]);
         if self.home().join("instance").exists() {
             for container in self.containers() {
                 let _ = Command::new("docker").args(["rm", "--force", &container]).output();
@@ -218,6 +217,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Starts a command of cloud-code, with its output kept.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self { child: command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap() }
+    }
     pub(crate) fn signal(&self, name: &str) {
         done(Command::new("kill").args(["-s", name, &self.child.id().to_string()]));
     }
@@ -256,8 +259,22 @@ impl Model {
                 .args(["--journal", "/model/journal.jsonl"]),
         );
         let model = Self { container: container.trim().to_owned(), dir };
-        wait_for("the scripted model server", || model.dir.path().join("port").exists().then_some(()));
+        wait_for("the scripted model server", || {
+            let runs = done(Command::new("docker").args([
+                "inspect",
+                "--format",
+                "{{.State.Running}}",
+                &model.container,
+            ]));
+            assert_eq!(runs.trim(), "true", "the scripted model server ended:\n{}", model.logs());
+            model.dir.path().join("port").exists().then_some(())
+        });
         model
+    }
+    /// What the server said.
+    fn logs(&self) -> String {
+        let output = Command::new("docker").args(["logs", &self.container]).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
     /// The network to join.
     pub(crate) fn network(&self) -> String {

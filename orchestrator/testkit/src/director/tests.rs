@@ -1,3 +1,5 @@
+use std::iter;
+
 use super::*;
 use crate::conversation::OfferedTool;
 
@@ -34,6 +36,7 @@ fn request(history: Vec<Entry>) -> ModelRequest {
         stream: true,
         stream_usage: true,
         max_tokens: Some(1000),
+        schema: None,
         tools: vec![OfferedTool::json("Bash", &serde_json::Value::Null)],
         history,
         working_directory: None,
@@ -43,11 +46,10 @@ fn request(history: Vec<Entry>) -> ModelRequest {
 
 /// Scenario and turn, or what else it is.
 fn decided(director: &mut Director, history: Vec<Entry>) -> String {
-    match director.decide(&request(history), true) {
+    match director.decide(&request(history), Pace::Turn) {
         Decision::Answer { scenario, answer, .. } => format!("{scenario} {}", answer.turn),
         Decision::Fault { scenario, fault } => format!("{scenario} {} {}", fault.turn, fault.kind.name()),
         Decision::Exhausted { scenario, position } => format!("{scenario} exhausted at {position}"),
-        Decision::Side => "side".to_owned(),
         Decision::NoScenario => "no scenario".to_owned(),
     }
 }
@@ -90,6 +92,16 @@ fn a_follow_up_goes_on_with_the_scenario_whether_it_repeats_the_marker_or_not() 
 }
 
 #[test]
+fn a_summary_says_whose_conversation_it_was() {
+    let mut director = director();
+    let asked = request(vec![user("[login]"), said(), user("Summarise.")]);
+    assert_eq!(director.marker(&asked).as_deref(), Some("[login]"));
+    let summary = Entry::Assistant { text: "Scripted model [login]".to_owned(), call_ids: Vec::new() };
+    let history = vec![user("What did we do?"), summary, user("Go on.")];
+    assert_eq!(decided(&mut director, history), "login 2");
+}
+
+#[test]
 fn faults_are_counted_and_then_the_answer_comes() {
     let mut director = director();
     let history = || vec![user("[login] limits")];
@@ -102,30 +114,21 @@ fn faults_are_counted_and_then_the_answer_comes() {
 }
 
 #[test]
+fn what_came_before_a_stream_broke_is_no_answer() {
+    let broken = Entry::Assistant { text: UNFINISHED.to_owned(), call_ids: Vec::new() };
+    let history = vec![user("go"), called(0), Entry::ToolResult, broken, user("Continue.")];
+    assert_eq!(decided(&mut director(), history), "default 2");
+}
+
+#[test]
 fn each_api_meets_the_faults_anew() {
     let mut director = director();
     let mut other = request(vec![user("[login] limits")]);
     other.api = Api::OpenaiResponses;
     for _ in 0..3 {
-        director.decide(&request(vec![user("[login] limits")]), true);
+        director.decide(&request(vec![user("[login] limits")]), Pace::Turn);
     }
-    assert!(matches!(director.decide(&other, true), Decision::Fault { fault, .. } if fault.turn == 1));
-}
-
-#[test]
-fn a_cli_s_requests_for_itself_use_up_nothing() {
-    let mut director = director();
-    let mut probe = request(vec![user("[login] limits")]);
-    probe.max_tokens = Some(1);
-    assert_eq!(director.decide(&probe, true), Decision::Side);
-    let mut title = request(vec![user("[login] limits")]);
-    title.tools.clear();
-    assert_eq!(director.decide(&title, true), Decision::Side);
-    assert_eq!(decided(&mut director, vec![user("[login] limits")]), "limits 1 status");
-    // Another client may do without tools.
-    let mut plain = request(vec![user("go")]);
-    plain.tools.clear();
-    assert!(matches!(director.decide(&plain, false), Decision::Answer { .. }));
+    assert!(matches!(director.decide(&other, Pace::Turn), Decision::Fault { fault, .. } if fault.turn == 1));
 }
 
 #[test]
@@ -140,4 +143,55 @@ fn only_ids_of_this_server_say_a_position() {
     for foreign in ["toolu_01AbC", "call_1_2", "p1", "", "toolu_px_000001", "toolu_p1_x"] {
         assert_eq!(position_in(foreign), None, "{foreign}");
     }
+}
+
+#[test]
+fn a_turn_without_a_tool_for_it_may_be_left_out() {
+    let script =
+        "turns: [{write: {path: a, content: b}, if_offered: true}, {run: ls, if_offered: true}, {say: done}]";
+    let mut director = Director::new(Script::parse(script).expect("a good script"));
+    let mut turn = |tools: &[&str], history: Vec<Entry>| {
+        let tools = tools.iter().map(|name| OfferedTool::json(name, &serde_json::Value::Null)).collect();
+        match director.decide(&ModelRequest { tools, ..request(history) }, Pace::Turn) {
+            Decision::Answer { position, answer, .. } => (position, answer.turn),
+            other => panic!("no answer: {other:?}"),
+        }
+    };
+    assert_eq!(turn(&["Write", "Bash"], vec![user("go")]), (0, 1));
+    assert_eq!(turn(&["Bash"], vec![user("go")]), (0, 1), "a shell writes files too");
+    assert_eq!(turn(&["Write"], vec![user("go"), called(0), Entry::ToolResult]), (2, 3));
+    assert_eq!(turn(&["Read"], vec![user("go")]), (2, 3));
+}
+
+#[test]
+fn only_an_earlier_prompt_is_remembered() {
+    let script = "turns: [{say: first}]\nscenarios: {second: {match: '[second]', \
+                  turns: [{say: What?, recall: {prompt: '[first]', say: I remember.}}]}}";
+    let mut director = Director::new(Script::parse(script).expect("a good script"));
+    let mut say = |history: Vec<Entry>| match director.decide(&request(history), Pace::Turn) {
+        Decision::Answer { answer, .. } => answer.say.expect("a text"),
+        other => panic!("no answer: {other:?}"),
+    };
+    assert_eq!(say(vec![user("[first]"), said(), user("[second]")]), "I remember.");
+    assert_eq!(say(vec![user("[other]"), said(), user("[second]")]), "What?");
+    assert_eq!(say(vec![user("[second] after [first]")]), "What?", "a prompt may quote another");
+}
+
+/// Some CLIs bring nothing back from what an answer does: all of a run is one answer, and one answer a run.
+#[test]
+fn at_the_pace_of_runs_an_answer_is_a_run() {
+    let mut director = director();
+    let mut turns = |history: Vec<Entry>| match director.decide(&request(history), Pace::Run) {
+        Decision::Answer { answer, then, .. } => {
+            iter::once(answer).chain(then).map(|answer| answer.turn).collect::<Vec<usize>>()
+        }
+        Decision::Fault { fault, .. } => vec![100 + fault.turn],
+        Decision::Exhausted { .. } | Decision::NoScenario => Vec::new(),
+    };
+    assert_eq!(turns(vec![user("go")]), [1, 2, 3]);
+    assert_eq!(turns(vec![user("go"), said(), user("more")]), Vec::<usize>::new());
+    assert_eq!(turns(vec![user("[login]")]), [1, 2]);
+    assert_eq!(turns(vec![user("[login]"), said(), user("more")]), [3, 4]);
+    let limits: Vec<Vec<usize>> = (0..4).map(|_| turns(vec![user("[login] limits")])).collect();
+    assert_eq!(limits, [vec![101], vec![101], vec![102], vec![2]]);
 }

@@ -23,6 +23,10 @@ pub(super) fn javascript_patch(patch: &str) -> String {
     format!("text(await tools.apply_patch({}));\n", Value::from(patch))
 }
 
+pub(super) fn shell_read(path: &str) -> String {
+    format!("cat -- {}", quoted(path))
+}
+
 /// Writes a file from a shell. A here-document always ends with a newline, so a content that does not is printed.
 pub(super) fn shell_write(path: &str, content: &str) -> String {
     let file = quoted(path);

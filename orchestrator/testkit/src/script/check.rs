@@ -1,14 +1,18 @@
 //! From keys to meaning: what a turn does, and which faults stand before which answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::reply::HttpError;
 
 use super::raw::{RawHang, RawScenario, RawScript, RawTurn};
 use super::{
     Action, Answer, DEFAULT_SCENARIO, Fault, FaultKind, Scenario, Script, ScriptError, Step, Times,
-    TurnProblem,
+    TurnProblem, WithoutTool,
 };
+
+/// When a usage window resets, where the script does not say it: the length of the usual one.
+const USAGE_WINDOW: Duration = Duration::from_secs(5 * 3600);
 
 pub(super) fn script(raw: RawScript) -> Result<Script, ScriptError> {
     if raw.turns.is_none() && raw.scenarios.is_empty() {
@@ -65,7 +69,18 @@ fn meaning(turn: usize, raw: RawTurn) -> Result<(Option<Fault>, Option<Answer>),
     let delay = raw.delay;
     let times = raw.times;
     let usage = raw.usage;
-    let (action, kind, think, say) = (action(&raw)?, fault_kind(&raw)?, raw.think, raw.say);
+    let (action, kind) = (action(&raw)?, fault_kind(&raw)?);
+    let (think, say, recall) = (raw.think, raw.say, raw.recall);
+    if raw.if_offered.is_some() && action.is_none() {
+        return Err(TurnProblem::Stray { key: "if_offered", of: "a tool" });
+    }
+    if recall.is_some() && say.is_none() {
+        return Err(TurnProblem::Stray { key: "recall", of: "`say`" });
+    }
+    let without_tool = match raw.if_offered {
+        Some(_) => WithoutTool::LeftOut,
+        None => WithoutTool::Refused,
+    };
     if kind.is_none() && times.is_some() {
         return Err(TurnProblem::Stray { key: "times", of: "a fault" });
     }
@@ -85,8 +100,16 @@ fn meaning(turn: usize, raw: RawTurn) -> Result<(Option<Fault>, Option<Answer>),
     if answers && fault.as_ref().is_some_and(|fault| fault.times == Times::Forever) {
         return Err(TurnProblem::AnswerUnreachable);
     }
-    let answer =
-        answers.then(|| Answer { turn, think, say, action, usage: usage.unwrap_or_default(), delay });
+    let answer = answers.then(|| Answer {
+        turn,
+        think,
+        say,
+        action,
+        usage: usage.unwrap_or_default(),
+        delay,
+        recall,
+        without_tool,
+    });
     Ok((fault, answer))
 }
 
@@ -94,6 +117,7 @@ fn action(raw: &RawTurn) -> Result<Option<Action>, TurnProblem> {
     let mut found: Option<(&'static str, Action)> = None;
     let candidates = [
         ("run", raw.run.clone().map(|command| Action::Run { command })),
+        ("read", raw.read.clone().map(|path| Action::Read { path })),
         (
             "write",
             raw.write
@@ -132,10 +156,13 @@ fn fault_kind(raw: &RawTurn) -> Result<Option<FaultKind>, TurnProblem> {
     for (key, flag) in [
         ("cut", raw.cut),
         ("stream_error", raw.stream_error),
+        ("bad_key", raw.bad_key),
         ("out_of_credit", raw.out_of_credit),
         ("context_too_long", raw.context_too_long),
         ("login_expired", raw.login_expired),
+        ("model_unknown", raw.model_unknown),
         ("refuse", raw.refuse),
+        ("if_offered", raw.if_offered),
     ] {
         if flag == Some(false) {
             return Err(TurnProblem::False(key));
@@ -162,15 +189,23 @@ fn fault_kind(raw: &RawTurn) -> Result<Option<FaultKind>, TurnProblem> {
             "status",
             raw.status.map(|status| {
                 FaultKind::Status(HttpError {
-                    status,
                     retry_after: raw.retry_after,
                     text: raw.error.clone().unwrap_or_default(),
+                    ..HttpError::plain(status)
                 })
             }),
         ),
+        ("bad_key", raw.bad_key.map(|_| FaultKind::BadKey)),
         ("out_of_credit", raw.out_of_credit.map(|_| FaultKind::OutOfCredit)),
         ("context_too_long", raw.context_too_long.map(|_| FaultKind::ContextTooLong)),
         ("login_expired", raw.login_expired.map(|_| FaultKind::LoginExpired)),
+        (
+            "usage_limit",
+            raw.usage_limit
+                .as_ref()
+                .map(|limit| FaultKind::UsageLimit { resets_in: limit.resets_in.unwrap_or(USAGE_WINDOW) }),
+        ),
+        ("model_unknown", raw.model_unknown.map(|_| FaultKind::ModelUnknown)),
         ("refuse", raw.refuse.map(|_| FaultKind::Refuse)),
         (
             "hang",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use super::{ErrorText, Times, UsageFigures};
+use super::{ErrorText, Recall, Times, UsageFigures};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,18 +31,24 @@ pub(super) struct RawTurn {
     pub(super) think: Option<String>,
     pub(super) say: Option<String>,
     pub(super) run: Option<String>,
+    pub(super) read: Option<String>,
     pub(super) write: Option<RawWrite>,
     pub(super) edit: Option<RawEdit>,
     pub(super) tool: Option<RawTool>,
+    pub(super) if_offered: Option<bool>,
+    pub(super) recall: Option<Recall>,
     pub(super) usage: Option<UsageFigures>,
     #[serde(deserialize_with = "duration")]
     pub(super) delay: Option<Duration>,
     pub(super) status: Option<u16>,
     pub(super) retry_after: Option<u64>,
     pub(super) error: Option<ErrorText>,
+    pub(super) bad_key: Option<bool>,
     pub(super) out_of_credit: Option<bool>,
     pub(super) context_too_long: Option<bool>,
     pub(super) login_expired: Option<bool>,
+    pub(super) usage_limit: Option<RawUsageLimit>,
+    pub(super) model_unknown: Option<bool>,
     pub(super) refuse: Option<bool>,
     pub(super) hang: Option<RawHang>,
     pub(super) cut: Option<bool>,
@@ -74,6 +80,13 @@ pub(super) struct RawTool {
     pub(super) input: serde_json::Value,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawUsageLimit {
+    #[serde(deserialize_with = "duration")]
+    pub(super) resets_in: Option<Duration>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawHang {
@@ -81,12 +94,12 @@ pub(super) enum RawHang {
     Stream,
 }
 
-/// `200ms`, `7s` or `2m`. Milliseconds matter here, so the contract's own durations (whole seconds) are too coarse.
+/// `200ms`, `7s`, `2m` or `5h`. Milliseconds matter here, so the contract's own durations (whole seconds) are too coarse.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text)
         .map(Some)
-        .ok_or_else(|| D::Error::custom(format!("`{text}` is no duration: write 200ms, 7s or 2m")))
+        .ok_or_else(|| D::Error::custom(format!("`{text}` is no duration: write 200ms, 7s, 2m or 5h")))
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
@@ -97,6 +110,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "ms" => Some(Duration::from_millis(count)),
         "s" => Some(Duration::from_secs(count)),
         "m" => count.checked_mul(60).map(Duration::from_secs),
+        "h" => count.checked_mul(3600).map(Duration::from_secs),
         _ => None,
     }
 }

@@ -39,15 +39,17 @@ fn faults_stand_before_the_answer_they_delay() {
 
 #[test]
 fn durations_have_units() {
-    let script = Script::parse("turns: [{say: a, delay: 200ms}, {say: b, delay: 7s}, {say: c, delay: 2m}]")
-        .expect("a good script");
+    let script = Script::parse(
+        "turns: [{say: a, delay: 200ms}, {say: b, delay: 7s}, {say: c, delay: 2m}, {say: d, delay: 5h}]",
+    )
+    .expect("a good script");
     let delays: Vec<_> = script.scenarios[DEFAULT_SCENARIO]
         .steps
         .iter()
         .filter_map(|step| step.answer.as_ref()?.delay)
         .map(|delay| delay.as_millis())
         .collect();
-    assert_eq!(delays, vec![200, 7_000, 120_000]);
+    assert_eq!(delays, vec![200, 7_000, 120_000, 18_000_000]);
 }
 
 #[test]
@@ -70,6 +72,11 @@ fn what_is_wrong_is_said_with_its_place() {
         "turns: [{status: 500, times: forever, say: never}]",
         "turns: [{cut: false, say: a}]",
         "turns: [{say: a, delay: 3}]",
+        "turns: [{say: a, if_offered: true}]",
+        "turns: [{run: a, if_offered: false}]",
+        "turns: [{run: a, recall: {prompt: b, say: c}}]",
+        "turns: [{usage_limit: {resets_in: soon}}]",
+        "turns: [{usage_limit: {}, model_unknown: true}]",
         "turns: [{edit: {path: a, old: b, new: b}}]",
         "turns: [{status: 500, usage: {input: 1}}]",
         "scenarios: {a: {match: x, turns: [{say: a}]}, b: {match: x, turns: [{say: b}]}}",

@@ -32,16 +32,20 @@ impl Reply {
         String::from_utf8(self.body.clone()).expect("a text body")
     }
 
-    /// The events of a stream: name and data.
+    /// The events of a stream: name and data. Some APIs give them no name, and one ends with a word.
     pub(crate) fn events(&self) -> Vec<(String, Value)> {
         self.text()
             .split("\n\n")
             .filter(|block| !block.is_empty())
             .map(|block| {
-                let (name, data) = block.split_once('\n').expect("two lines an event");
-                let data = data.strip_prefix("data: ").expect("data");
-                let name = name.strip_prefix("event: ").expect("a name");
-                (name.to_owned(), serde_json::from_str(data).expect("JSON data"))
+                let (name, data) = match block.split_once('\n') {
+                    Some((name, data)) => (name.strip_prefix("event: ").expect("a name"), data),
+                    None => ("", block),
+                };
+                match data.strip_prefix("data: ").expect("data") {
+                    "[DONE]" => ("[DONE]".to_owned(), Value::Null),
+                    data => (name.to_owned(), serde_json::from_str(data).expect("JSON data")),
+                }
             })
             .collect()
     }

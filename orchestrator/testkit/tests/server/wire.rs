@@ -5,6 +5,7 @@ use std::time::Duration;
 use cloud_code_testkit::{Api, Script, ScriptedModel, ServeOptions, Served};
 use serde_json::{Value, json};
 
+use crate::requests::{self, messages, responses};
 use crate::support::{PATIENCE, Reply, call, post, send};
 
 /// Long enough that an answer would have come, short enough for a test that proves silence.
@@ -12,31 +13,6 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 fn model(script: &str) -> ScriptedModel {
     ScriptedModel::start(Script::parse(script).expect("a good script")).expect("a server")
-}
-
-fn messages(prompt: &str, stream: bool) -> Value {
-    json!({
-        "model": "claude-test",
-        "max_tokens": 1000,
-        "stream": stream,
-        "system": [{ "type": "text", "text": "# Environment\n - Primary working directory: /repo\n - Platform: linux" }],
-        "messages": [{ "role": "user", "content": [{ "type": "text", "text": prompt }] }],
-        "tools": [{ "name": "Bash" }, { "name": "Read" }, { "name": "Edit" }, { "name": "Write" }],
-    })
-}
-
-fn responses(prompt: &str, stream: bool) -> Value {
-    json!({
-        "model": "gpt-test",
-        "stream": stream,
-        "input": [
-            { "type": "additional_tools", "role": "developer", "tools": [
-                { "type": "namespace", "name": "functions", "tools": [{ "type": "custom", "name": "exec" }] },
-            ] },
-            { "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "<environment_context>\n  <cwd>/repo</cwd>" }] },
-            { "type": "message", "role": "user", "content": [{ "type": "input_text", "text": prompt }] },
-        ],
-    })
 }
 
 fn shown(reply: &Reply) -> String {
@@ -64,8 +40,10 @@ fn anthropic_answers_in_one_body() {
 
 /// The time of making is the only thing that differs from run to run.
 fn without_time(mut value: Value) -> Value {
-    if let Some(made) = value.get_mut("created_at") {
-        *made = json!(0);
+    for key in ["created_at", "created"] {
+        if let Some(made) = value.get_mut(key) {
+            *made = json!(0);
+        }
     }
     if let Some(response) = value.get_mut("response") {
         *response = without_time(response.take());
@@ -88,6 +66,50 @@ fn openai_answers_in_one_body() {
     let model = model(ONE_OF_ALL);
     let reply = post(model.address(), "/v1/responses", &responses("go", false));
     insta::assert_snapshot!(serde_json::to_string_pretty(&without_time(reply.json())).expect("JSON"));
+}
+
+#[test]
+fn chat_completions_stream_reasoning_text_and_tool_calls() {
+    let model =
+        model("turns: [{think: Hm., say: I look., run: ls}, {write: {path: a.txt, content: \"one\\n\"}}]");
+    let mut request = requests::chat("go", true);
+    let first = post(model.address(), "/v1/chat/completions", &request);
+    let call =
+        json!({ "id": "call_p0_000001", "type": "function", "function": { "name": "run_shell_command" } });
+    let messages = request["messages"].as_array_mut().expect("messages");
+    messages.push(json!({ "role": "assistant", "tool_calls": [call] }));
+    messages.push(json!({ "role": "tool", "tool_call_id": "call_p0_000001", "content": "a.txt" }));
+    let second = post(model.address(), "/v1/chat/completions", &request);
+    let events = [first, second].map(|reply| {
+        let events = reply.events().into_iter().map(|(name, data)| match name.as_str() {
+            "[DONE]" => name,
+            _ => without_time(data).to_string(),
+        });
+        events.collect::<Vec<String>>().join("\n")
+    });
+    insta::assert_snapshot!(events.join("\n\n"));
+}
+
+#[test]
+fn chat_completions_answer_in_one_body() {
+    let model = model(ONE_OF_ALL);
+    let reply = post(model.address(), "/v1/chat/completions", &requests::chat("go", false));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&without_time(reply.json())).expect("JSON"));
+}
+
+#[test]
+fn gemini_streams_thoughts_text_and_a_tool_call() {
+    let model = model(ONE_OF_ALL);
+    let reply = post(model.address(), requests::GEMINI_STREAM, &requests::gemini("go"));
+    assert_eq!((reply.status, reply.complete), (200, true));
+    insta::assert_snapshot!(shown(&reply));
+}
+
+#[test]
+fn gemini_answers_in_one_body() {
+    let model = model(ONE_OF_ALL);
+    let reply = post(model.address(), "/v1beta/models/gemini-test:generateContent", &requests::gemini("go"));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&reply.json()).expect("JSON"));
 }
 
 #[test]
@@ -123,20 +145,28 @@ fn a_conversation_goes_through_the_script_to_its_end() {
 
 #[test]
 fn errors_have_each_api_s_shape() {
-    let model = model(
-        "scenarios:\n\
-         \x20 key: {match: '[401]', turns: [{status: 401, times: forever}]}\n\
-         \x20 limit: {match: '[429]', turns: [{status: 429, retry_after: 7, times: forever}]}\n\
-         \x20 credit: {match: '[credit]', turns: [{out_of_credit: true, times: forever}]}\n\
-         \x20 down: {match: '[503]', turns: [{status: 503, times: forever}]}\n\
-         \x20 over: {match: '[529]', turns: [{status: 529, times: forever}]}\n\
-         \x20 own: {match: '[own]', turns: [{status: 418, error: {type: teapot, code: short, message: stout}, times: forever}]}\n",
-    );
+    let faults = [
+        ("[400]", "status: 400"),
+        ("[401]", "status: 401"),
+        ("[403]", "status: 403"),
+        ("[429]", "status: 429, retry_after: 7"),
+        ("[500]", "status: 500"),
+        ("[503]", "status: 503"),
+        ("[529]", "status: 529"),
+        ("[key]", "bad_key: true"),
+        ("[credit]", "out_of_credit: true"),
+        ("[login]", "login_expired: true"),
+        ("[long]", "context_too_long: true"),
+        ("[model]", "model_unknown: true"),
+        ("[own]", "status: 418, error: {type: teapot, code: short, message: stout}"),
+    ];
+    let scenarios = faults.map(|(marker, fault)| {
+        format!("  {marker:?}: {{match: {marker:?}, turns: [{{{fault}, times: forever}}]}}\n")
+    });
+    let model = model(&format!("scenarios:\n{}", scenarios.concat()));
     let mut said = Vec::new();
-    for marker in ["[401]", "[429]", "[credit]", "[503]", "[529]", "[own]"] {
-        for (path, body) in
-            [("/v1/messages", messages(marker, true)), ("/v1/responses", responses(marker, true))]
-        {
+    for (marker, _) in faults {
+        for (path, body) in requests::all(marker) {
             let reply = post(model.address(), path, &body);
             let mut json = reply.json();
             if let Some(object) = json.as_object_mut() {
@@ -152,15 +182,13 @@ fn errors_have_each_api_s_shape() {
 #[test]
 fn a_cut_stream_has_begun_and_has_no_end_and_its_retry_gets_the_answer() {
     let model = model("turns: [{cut: true, say: whole}]");
-    for (path, body, begun) in [
-        ("/v1/messages", messages("go", true), "message_start"),
-        ("/v1/responses", responses("go", true), "response.created"),
-    ] {
+    for (path, body) in requests::all("go") {
         let cut = post(model.address(), path, &body);
         assert_eq!((cut.status, cut.complete), (200, false), "{path}");
-        assert_eq!(cut.events()[0].0, begun);
-        assert!(cut.events().last().expect("events").0.ends_with("delta"), "{path}");
-        assert!(!cut.text().contains("done"), "nothing in it is complete: {}", cut.text());
+        let text = cut.text();
+        assert!(text.contains("This answer will not be finished"), "{path}: {text}");
+        let ends = ["stop\"", "_stop", ".done", "completed\"", "[DONE]", "STOP"];
+        assert!(!ends.iter().any(|end| text.contains(end)), "{path}: nothing in it is complete: {text}");
         let retry = post(model.address(), path, &body);
         assert!(retry.complete && retry.text().contains("whole"), "{}", retry.text());
     }
@@ -177,16 +205,65 @@ fn a_body_that_is_cut_is_half_a_body() {
 #[test]
 fn an_error_in_the_stream_comes_after_200() {
     let model = model("turns: [{stream_error: true, times: forever}]");
-    let last = |path: &str, body: &Value| {
-        post(model.address(), path, body).events().last().cloned().expect("events")
-    };
-    let (name, data) = last("/v1/messages", &messages("go", true));
-    assert_eq!((name.as_str(), &data["error"]["type"]), ("error", &json!("overloaded_error")));
-    let (name, data) = last("/v1/responses", &responses("go", true));
+    let last = requests::all("go").map(|(path, body)| {
+        let reply = post(model.address(), path, &body);
+        assert_eq!((reply.status, reply.complete), (200, true), "{path}");
+        let (name, data) = reply.events().pop().expect("events");
+        format!("{path} {name} {data}")
+    });
+    insta::assert_snapshot!(last.join("\n"));
+}
+
+#[test]
+fn a_refusal_is_an_answer_of_200() {
+    let model = model("turns: [{refuse: true, times: forever}]");
+    let said = requests::all("go").map(|(path, body)| {
+        let reply = post(model.address(), path, &body);
+        assert_eq!((reply.status, reply.complete), (200, true), "{path}");
+        let why = ["\"stop_reason\":\"refusal\"", "\"type\":\"refusal\"", "\"content_filter\"", "\"SAFETY\""];
+        why.into_iter().find(|why| reply.text().contains(why)).unwrap_or("no reason")
+    });
     assert_eq!(
-        (name.as_str(), &data["response"]["error"]["code"]),
-        ("response.failed", &json!("server_is_overloaded"))
+        said,
+        ["\"stop_reason\":\"refusal\"", "\"type\":\"refusal\"", "\"content_filter\"", "\"SAFETY\""]
     );
+}
+
+/// The hour is never the same twice, so it is read back from where each API says it.
+#[test]
+fn a_usage_window_says_when_it_opens_again() {
+    let model = model("turns: [{usage_limit: {resets_in: 2h}, times: forever}]");
+    let begin = jiff::Timestamp::now().as_second();
+    let [anthropic, responses, chat, gemini] =
+        requests::all("go").map(|(path, body)| post(model.address(), path, &body));
+    let close_to_two_hours = |at: i64| (begin + 7200..begin + 7200 + 60).contains(&at);
+    let reset = anthropic.header("anthropic-ratelimit-unified-reset").expect("a header");
+    assert!(close_to_two_hours(reset.parse().expect("seconds")), "{anthropic:?}");
+    let window = [
+        "anthropic-ratelimit-unified-status",
+        "anthropic-ratelimit-unified-representative-claim",
+        "retry-after",
+    ];
+    assert_eq!(window.map(|name| anthropic.header(name).unwrap_or("-")), ["rejected", "five_hour", "7200"]);
+    let told = responses.json();
+    assert_eq!(told["error"]["type"], "usage_limit_reached");
+    assert!(close_to_two_hours(told["error"]["resets_at"].as_i64().expect("seconds")), "{told}");
+    let told = chat.json()["error"]["message"].as_str().expect("a message").to_owned();
+    let at = told.strip_prefix("Usage limit reached for 5 hour. Your limit will reset at ").expect("an hour");
+    let at: jiff::civil::DateTime = at.parse().expect("a date and a time");
+    let at = at.to_zoned(jiff::tz::TimeZone::UTC).expect("a time").timestamp().as_second();
+    assert!(close_to_two_hours(at), "{told}");
+    let told = gemini.json();
+    assert_eq!(
+        told["error"]["message"],
+        "You have exhausted your capacity on this model. Your quota will reset after 2h0m0s."
+    );
+    let details = &told["error"]["details"];
+    assert_eq!(
+        (&details[0]["reason"], &details[0]["domain"], &details[1]["retryDelay"]),
+        (&json!("QUOTA_EXHAUSTED"), &json!("cloudcode-pa.googleapis.com"), &json!("7200s"))
+    );
+    assert_eq!([anthropic, responses, chat, gemini].map(|reply| reply.status), [429; 4]);
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! The table: cells, footnotes, and its place in docs/CLIS.md.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use crate::clis::Cli;
+use crate::situations::{Seen, Situation};
+use crate::support::top;
+
+/// What stands before and after the table in the file.
+const BEGIN: &str =
+    "<!-- the matrix, written by `UPDATE_CLIS=1 cargo test -p cloud-code-cli --test matrix` -->\n";
+const END: &str = "<!-- end of the matrix -->\n";
+
+/// One CLI's cells.
+pub(crate) struct Row {
+    pub(crate) cli: &'static Cli,
+    pub(crate) cells: Vec<Cell>,
+}
+
+impl Row {
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let red = self.cells.iter().filter_map(|cell| Some((cell.situation, cell.problem.as_ref()?)));
+        red.map(|(situation, problem)| format!("RED {} {situation}: {problem}", self.cli.name)).collect()
+    }
+}
+
+/// One CLI in one situation.
+pub(crate) struct Cell {
+    situation: &'static str,
+    /// The words of docs/CLIS.md for what it does not do.
+    lack: Option<&'static str>,
+    problem: Option<String>,
+}
+
+impl Cell {
+    /// Holds what was seen against what is written down.
+    pub(crate) fn judge(cli: &Cli, situation: &'static str, seen: Seen) -> Self {
+        let lack = cli.lacks.iter().find(|(of, _)| *of == situation).map(|(_, words)| *words);
+        let problem = match (&seen, lack) {
+            (Seen::Good, None) | (Seen::Lacks(_), Some(_)) => None,
+            (Seen::Good, Some(words)) => Some(format!("it works, but clis.rs says: {words}")),
+            (Seen::Lacks(what), None) => Some(format!("a lack that clis.rs does not name: {what}")),
+            (Seen::Wrong(what), _) => Some(what.clone()),
+        };
+        Self { situation, lack, problem }
+    }
+
+    pub(crate) fn shown(&self) -> String {
+        match (&self.problem, self.lack) {
+            (Some(problem), _) => format!("RED {}", problem.lines().next().unwrap_or_default()),
+            (None, Some(words)) => format!("lacks: {words}"),
+            (None, None) => "ok".to_owned(),
+        }
+    }
+}
+
+/// The table with its notes, as Markdown.
+pub(crate) fn text(situations: &[&Situation], rows: &[Row]) -> String {
+    let mut notes: Vec<&str> = Vec::new();
+    let mut text = String::from("| |");
+    for row in rows {
+        let _ = write!(text, " {} |", row.cli.name);
+    }
+    text.push_str("\n| --- |");
+    text.push_str(&" --- |".repeat(rows.len()));
+    text.push('\n');
+    for (place, situation) in situations.iter().enumerate() {
+        let _ = write!(text, "| {} |", situation.name);
+        for row in rows {
+            let cell = &row.cells[place];
+            let mark = match (&cell.problem, cell.lack) {
+                (Some(_), _) => "RED".to_owned(),
+                (None, None) => "✓".to_owned(),
+                (None, Some(words)) => {
+                    let number = notes.iter().position(|note| *note == words).unwrap_or_else(|| {
+                        notes.push(words);
+                        notes.len() - 1
+                    });
+                    format!("({})", number + 1)
+                }
+            };
+            let _ = write!(text, " {mark} |");
+        }
+        text.push('\n');
+    }
+    for (number, note) in notes.iter().enumerate() {
+        let _ = write!(text, "\n{}. {note}", number + 1);
+    }
+    if !notes.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// Whether docs/CLIS.md holds this table; with `UPDATE_CLIS` it does afterwards.
+pub(crate) fn compare_with_docs(situations: &[&Situation], rows: &[Row]) -> Result<(), String> {
+    let file = top().join("docs/CLIS.md");
+    let docs = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let parts = docs.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?)));
+    let Some((head, (found, tail))) = parts else {
+        return Err(format!("{} has no place for the matrix", file.display()));
+    };
+    let wanted = format!("\n{}\n", text(situations, rows));
+    if found == wanted {
+        return Ok(());
+    }
+    if std::env::var_os("UPDATE_CLIS").is_some() {
+        return fs::write(&file, format!("{head}{BEGIN}{wanted}{END}{tail}"))
+            .map_err(|error| error.to_string());
+    }
+    Err("docs/CLIS.md has another table: UPDATE_CLIS=1 cargo test -p cloud-code-cli --test matrix".to_owned())
+}
