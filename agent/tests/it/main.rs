@@ -20,5 +20,6 @@ mod output;
 mod processes;
 mod rounds;
 mod stopping;
+mod strangers;
 mod tasks;
 mod verdicts;
