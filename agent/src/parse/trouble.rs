@@ -21,6 +21,7 @@ const PHRASES: [(FailureKind, &[&str]); 10] = [
     (
         FailureKind::LoginExpired,
         &[
+            "authentication token has expired",
             "oauth session expired",
             "oauth token has expired",
             "oauth token revoked",

@@ -22,15 +22,36 @@ const NO_WAIT: &str =
     "the failure is `rate_limited`, but the CLI does not tell how long the provider said to wait";
 const NO_MONEY: &str = "names no money; tokens, turns, model and session are there";
 const NO_MONEY_NO_MODEL: &str = "names no money and no model; tokens, turns and session are there";
+const A_KEY: &str =
+    "was tried with a key, of which the provider says no more than that it is refused: `auth`";
+const ASKS_ON: &str = "asks again and again and tells nothing; the task's own clock ends it";
+const KEEPS_QUIET: &str = "says nothing of it and exits well; the task ends as `no_changes`";
 
 /// Every CLI with an image.
 pub(crate) const CLIS: [Cli; 9] = [
-    cli("claude-code", "ANTHROPIC_API_KEY"),
-    Cli { lacks: &[("429", NO_WAIT), ("budget", NO_MONEY_NO_MODEL)], ..cli("codex", "CODEX_API_KEY") },
-    Cli { lacks: &[("429", NO_WAIT), ("budget", NO_MONEY)], ..cli("gemini", "GEMINI_API_KEY") },
+    Cli {
+        lacks: &[
+            (
+                "usage-limit",
+                "was tried with a key, of which it shows a plain `rate_limited`; with a login it tells the reset",
+            ),
+            ("login-expired", A_KEY),
+        ],
+        ..cli("claude-code", "ANTHROPIC_API_KEY")
+    },
+    Cli {
+        lacks: &[("429", NO_WAIT), ("refused", KEEPS_QUIET), ("budget", NO_MONEY_NO_MODEL)],
+        ..cli("codex", "CODEX_API_KEY")
+    },
+    Cli {
+        lacks: &[("429", NO_WAIT), ("login-expired", A_KEY), ("budget", NO_MONEY)],
+        ..cli("gemini", "GEMINI_API_KEY")
+    },
     Cli {
         lacks: &[
             ("429", NO_WAIT),
+            ("usage-limit", ASKS_ON),
+            ("refused", "asks five times, then ends as `crashed`: its words are those of an empty answer"),
             (
                 "cut",
                 "takes the half answer for a whole one and says it is done; the task ends as `no_changes`",
@@ -40,7 +61,14 @@ pub(crate) const CLIS: [Cli; 9] = [
         ..cli("qwen-code", "OPENAI_API_KEY")
     },
     Cli {
-        lacks: &[("budget", "names no model; tokens, turns, money and session are there")],
+        lacks: &[
+            ("usage-limit", ASKS_ON),
+            (
+                "too-long",
+                "shortens the conversation by itself and goes on; where that does not help it ends as `crashed`",
+            ),
+            ("budget", "names no model; tokens, turns, money and session are there"),
+        ],
         ..cli("opencode", "ANTHROPIC_API_KEY")
     },
     Cli {
@@ -51,6 +79,8 @@ pub(crate) const CLIS: [Cli; 9] = [
                 "offers the model no commands, and its own commits are switched off; the agent commits",
             ),
             ("429", NO_WAIT),
+            ("usage-limit", ASKS_ON),
+            ("refused", KEEPS_QUIET),
             (
                 "hang",
                 "ends as `idle`; it writes its files at the end of a run, so there is nothing to keep before",
@@ -59,11 +89,25 @@ pub(crate) const CLIS: [Cli; 9] = [
         ],
         ..cli("aider", "ANTHROPIC_API_KEY")
     },
-    Cli { lacks: &[("429", NO_WAIT), ("budget", NO_MONEY_NO_MODEL)], ..cli("goose", "ANTHROPIC_API_KEY") },
+    Cli {
+        lacks: &[
+            ("429", NO_WAIT),
+            ("usage-limit", ASKS_ON),
+            (
+                "too-long",
+                "shortens the conversation by itself and goes on; the task ends as `no_changes` where nothing came of it",
+            ),
+            ("refused", KEEPS_QUIET),
+            ("budget", NO_MONEY_NO_MODEL),
+        ],
+        ..cli("goose", "ANTHROPIC_API_KEY")
+    },
     Cli {
         model: Some("gpt-5"),
         lacks: &[
             ("429", NO_WAIT),
+            ("usage-limit", ASKS_ON),
+            ("refused", KEEPS_QUIET),
             ("budget", "names no tokens and no money; turns, model and session are there"),
         ],
         ..cli("copilot", "COPILOT_PROVIDER_API_KEY")
@@ -75,6 +119,9 @@ pub(crate) const CLIS: [Cli; 9] = [
                 "cannot take up a session without a person; a packet of what was said and done stands in",
             ),
             ("429", NO_WAIT),
+            ("usage-limit", ASKS_ON),
+            ("refused", "ends as `crashed`: its words are those of an empty answer"),
+            ("budget", "names no money and no session; tokens, turns and model are there"),
         ],
         ..cli("cline", "OPENAI_API_KEY")
     },

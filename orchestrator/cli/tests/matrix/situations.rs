@@ -269,7 +269,8 @@ fn login_expired(bench: &Bench) -> Seen {
 }
 
 fn context_too_long(bench: &Bench) -> Seen {
-    failed_as(bench, "context-too-long", FailureKind::ContextTooLong, &[FailureKind::Crashed])
+    let instead = [FailureKind::Crashed, FailureKind::NoChanges];
+    failed_as(bench, "context-too-long", FailureKind::ContextTooLong, &instead)
 }
 
 fn refused(bench: &Bench) -> Seen {
