@@ -46,7 +46,7 @@ fn the_five_lines_of_the_page_work_as_they_stand_there() {
     let report = parse_reporting("reporting.yaml", &text).unwrap().tasks.into_values().next().unwrap();
     assert_eq!((report.status, report.failure), (TaskReportStatus::Completed, None));
     assert_eq!(report.summary.as_deref(), Some("wrote it down"));
-    for expected in ["status: completed", "    Write it down", "PROMPT.md |"] {
+    for expected in ["status: completed", "    wrote it down", "PROMPT.md |"] {
         assert!(told.contains(expected), "{expected} is not in:\n{told}");
     }
     let prompt = fs::read_to_string(root.path().join("try/tree/PROMPT.md")).unwrap();
