@@ -313,7 +313,7 @@ mod tests {
             with_file("task.md", "Do {{ task.title }}:\n{% include 'body' %}").unwrap().lines().next(),
             Some("Do Reject it:")
         );
-        assert!(with_file("body.md", "only this").unwrap().starts_with("only this\n\n## How"));
+        assert!(with_file("body.md", "only this").unwrap().starts_with("only this\n## How"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! pieces; `stats` counts this process alone, cached tokens inside the input, thoughts only in the total.
 
 use cloud_code_task_schema::{ChangeKind, Failure, FailureKind, Usage};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::json::{count_at, nonempty, object, summarise, text_at, text_in};
@@ -15,6 +16,8 @@ use super::{Answer, Reader, UsageReading, clip, trouble};
 const ROUTED_MODEL: &str = "auto";
 /// How the small models are named, one of which does the choosing and may be asked more often than the chosen one.
 const SMALL_MODEL: &str = "-lite";
+/// From here on an announced wait is no retry: a container that only waits costs more than a new start.
+const LONGEST_RETRY_MILLIS: i64 = 10 * 60 * 1000;
 
 #[derive(Default)]
 pub(super) struct GeminiParser {
@@ -80,6 +83,14 @@ impl Reader for GeminiParser {
             }
             self.complaint = Some(failure.clone());
             self.record.trouble_is(failure);
+            return;
+        }
+        if let Some((told, wait)) = long_wait(line) {
+            // It would sit there for hours. Who comes back then needs no container meanwhile.
+            let failure = trouble::failure(trouble::status_in(line), told);
+            let kind = kind_by_name(line).unwrap_or(FailureKind::UsageLimit);
+            let resets_at = Timestamp::now().checked_add(wait).ok();
+            self.record.refuse(Failure { kind, resets_at: failure.resets_at.or(resets_at), ..failure });
             return;
         }
         let is_telling = line.starts_with("Error resuming session")
@@ -220,6 +231,14 @@ fn busiest_model(stats: &Value) -> Option<&str> {
         Some((!name.ends_with(SMALL_MODEL), tokens, name.as_str()))
     });
     used.max().map(|(_, _, name)| name)
+}
+
+/// The provider's words and the wait, when gemini announces one that is no retry any more.
+fn long_wait(line: &str) -> Option<(&str, SignedDuration)> {
+    let (told, rest) = line.strip_prefix("Attempt ")?.split_once("Retrying after ")?;
+    let told = told.split_once(": ").map_or(told, |(_, told)| told).trim_end_matches([' ', '.']);
+    let millis: i64 = rest.split_once("ms")?.0.trim().parse().ok()?;
+    (millis >= LONGEST_RETRY_MILLIS).then(|| (told, SignedDuration::from_millis(millis)))
 }
 
 /// The kinds that have an error class of their own.

@@ -353,6 +353,22 @@ fn turns_used_up_are_told_by_goose_as_if_the_model_asked() {
 }
 
 #[test]
+fn gemini_is_not_left_to_wait_for_hours() {
+    let mut parser = Parser::new(OutputFormat::GeminiStreamJson);
+    let line = |millis: u64| {
+        format!(
+            "Attempt 1 failed: You have exhausted your capacity on this model. Your quota will reset after 2h16m23s.. Retrying after {millis}ms..."
+        )
+    };
+    assert!(!parser.read_stderr(&line(7_000)).iter().any(|signal| matches!(signal, Signal::Refused(_))));
+    let signals = parser.read_stderr(&line(8_183_825));
+    let [Signal::Refused(failure)] = signals.as_slice() else { panic!("{signals:?}") };
+    assert_eq!(failure.kind, FailureKind::UsageLimit);
+    let wait = failure.resets_at.unwrap().duration_since(jiff::Timestamp::now()).as_mins();
+    assert!((135..=137).contains(&wait), "{wait} min");
+}
+
+#[test]
 fn goose_answers_itself_when_the_provider_cannot_be_reached() {
     let said = |id: &str| {
         let part = r#"[{"type":"text","text":"Network error: Could not connect to 127.0.0.1:9.\n\nPlease resend your message to try again."}]"#;
