@@ -89,6 +89,10 @@ impl Reader for GeminiParser {
             // It would sit there for hours. Who comes back then needs no container meanwhile.
             let failure = trouble::failure(trouble::status_in(line), told);
             let kind = kind_by_name(line).unwrap_or(FailureKind::UsageLimit);
+            // The provider's own figure where there is one; gemini adds some to it.
+            let wait = failure
+                .retry_after
+                .map_or(wait, |told| SignedDuration::try_from(told.as_duration()).unwrap_or(wait));
             let resets_at = Timestamp::now().checked_add(wait).ok();
             self.record.refuse(Failure { kind, resets_at: failure.resets_at.or(resets_at), ..failure });
             return;

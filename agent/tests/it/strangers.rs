@@ -137,9 +137,8 @@ fn a_task_is_done_and_comes_back_as_a_branch() {
         assert_eq!((report.status, report.failure), (TaskReportStatus::Completed, None));
         assert_eq!(report.summary.as_deref(), Some("said: it's 'done'"));
         assert_eq!(report.head.unwrap(), stage.git(&["rev-parse", "work"]));
-        // The message is the agent's to choose: the title, or the answer's first line.
-        let subject = stage.git(&["log", "-1", "--format=%s", "work"]);
-        assert!([TITLE, "said: it's 'done'"].contains(&subject.as_str()), "{subject}");
+        let subjects = report.commits.iter().map(|commit| commit.message.as_str()).collect::<Vec<_>>();
+        assert_eq!(stage.git(&["log", "--format=%s", "main..work"]), subjects.join("\n"));
         let prompt = stage.git(&["show", "work:PROMPT.md"]);
         assert!(prompt.contains(TITLE) && prompt.contains(DESCRIPTION), "{prompt}");
         assert_eq!(stage.git(&["show", "work:argument"]), "an argument");

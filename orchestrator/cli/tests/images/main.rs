@@ -184,3 +184,24 @@ fn a_worktree_that_cannot_be_written_is_named() {
     let message = failed(&ended, FailureKind::Internal);
     assert!(message.starts_with("uid 10001 cannot write to /workspace: "), "{message}");
 }
+
+/// The page's own lines, with an image that `make images` made; `agent/tests` holds them to be those for a machine.
+#[test]
+fn the_five_lines_of_the_agents_page_work_in_a_container() {
+    let page = std::fs::read_to_string(top().join("docs/AGENT.md")).unwrap();
+    let lines = page.split("```sh\n").nth(2).unwrap().split("```").next().unwrap();
+    assert!(lines.contains("docker run"), "{lines}");
+    let dir = tempfile::tempdir().unwrap();
+    let bin = top().join("target/release");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-euc", lines])
+        .current_dir(dir.path())
+        .env("PATH", path)
+        .env("IMAGE", "cloud-code/base:latest");
+    let told = crate::support::done(&mut shell);
+    for expected in ["status: completed", "    wrote it down", "PROMPT.md |"] {
+        assert!(told.contains(expected), "{expected} is not in:\n{told}");
+    }
+}

@@ -107,6 +107,7 @@ pub(crate) const CLIS: [Cli; 9] = [
         lacks: &[
             ("429", NO_WAIT),
             ("usage-limit", ASKS_ON),
+            ("login-expired", A_KEY),
             ("refused", KEEPS_QUIET),
             ("budget", "names no tokens and no money; turns, model and session are there"),
         ],
