@@ -21,6 +21,8 @@ const MIN_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Activity {
     workspace: PathBuf,
+    /// Folders of the agent in it, and git's own: they change without the CLI.
+    apart: Vec<PathBuf>,
     pause: Duration,
     /// Whose descendants count.
     root: u32,
@@ -31,10 +33,13 @@ pub(crate) struct Activity {
 
 impl Activity {
     /// Starts now. `limit` is the silence allowed.
-    pub(crate) fn watch(workspace: &Path, limit: Duration) -> Self {
+    /// `own` are folders of the agent in the worktree, from its top.
+    pub(crate) fn watch(workspace: &Path, own: &[String], limit: Duration) -> Self {
+        let names = own.iter().map(String::as_str).chain([".git"]);
+        let apart = names.map(|name| workspace.join(name)).collect();
         let pause = (limit / LOOKS_PER_LIMIT).max(MIN_PAUSE);
         let root = std::process::id();
-        Self { workspace: workspace.to_owned(), pause, root, looked_at: Instant::now(), ticks: None }
+        Self { workspace: workspace.to_owned(), apart, pause, root, looked_at: Instant::now(), ticks: None }
     }
 
     /// When to look at the processor again.
@@ -62,7 +67,7 @@ impl Activity {
     /// When the youngest change in the worktree happened, if that is at most `within` ago.
     pub(crate) fn last_change(&self, within: Duration) -> Option<Instant> {
         let now = SystemTime::now();
-        let age = youngest(&self.workspace, now)?;
+        let age = youngest(&self.workspace, &self.apart, now)?;
         (age <= within).then(|| Instant::now().checked_sub(age)).flatten()
     }
 }
@@ -88,7 +93,7 @@ fn stat_fields(pid: u32) -> Option<[u64; 4]> {
 }
 
 /// Age of the youngest file or folder; links are not followed.
-fn youngest(root: &Path, now: SystemTime) -> Option<Duration> {
+fn youngest(root: &Path, apart: &[PathBuf], now: SystemTime) -> Option<Duration> {
     let mut folders = vec![root.to_owned()];
     let mut best: Option<Duration> = None;
     let mut seen = 0;
@@ -100,8 +105,11 @@ fn youngest(root: &Path, now: SystemTime) -> Option<Duration> {
                 return best;
             }
             let Ok(meta) = entry.metadata() else { continue };
-            // A clock that was set back makes a file look as if it came from the future: as young as can be.
-            let age = meta.modified().map(|at| now.duration_since(at).unwrap_or_default()).ok();
+            if apart.contains(&entry.path()) {
+                continue;
+            }
+            // A file from the future says nothing of when it was changed.
+            let age = meta.modified().ok().and_then(|at| now.duration_since(at).ok());
             best = [best, age].into_iter().flatten().min();
             if meta.is_dir() {
                 folders.push(entry.path());
@@ -124,7 +132,14 @@ mod tests {
         for path in [dir.path().join("a"), deep.clone()] {
             std::fs::File::open(path).unwrap().set_modified(old).unwrap();
         }
-        let activity = Activity::watch(dir.path(), Duration::from_secs(60));
+        let activity = Activity::watch(dir.path(), &["own".to_owned()], Duration::from_secs(60));
+        assert_eq!(activity.last_change(Duration::from_secs(60)), None);
+        for (folder, ahead) in [("own", 0), (".git", 0), ("a", 3600)] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+            let file = std::fs::File::create(dir.path().join(folder).join("later")).unwrap();
+            file.set_modified(SystemTime::now() + Duration::from_secs(ahead)).unwrap();
+        }
+        std::fs::File::open(dir.path().join("a")).unwrap().set_modified(old).unwrap();
         assert_eq!(activity.last_change(Duration::from_secs(60)), None);
         let file = deep.join("file");
         std::fs::write(&file, "x").unwrap();
@@ -141,7 +156,7 @@ mod tests {
                 command.args(["-c", &script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
             // Its line says that the child runs.
             std::io::Read::read(parent.stdout.as_mut().unwrap(), &mut [0; 1]).unwrap();
-            let mut activity = Activity::watch(Path::new("/nonexistent"), Duration::from_secs(1));
+            let mut activity = Activity::watch(Path::new("/nonexistent"), &[], Duration::from_secs(1));
             activity.root = parent.id();
             activity.used_the_processor();
             std::thread::sleep(Duration::from_millis(600));

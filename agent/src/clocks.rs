@@ -11,7 +11,7 @@ use tokio::time::Instant;
 pub(crate) enum Clock {
     /// The whole task took too long.
     Wall,
-    /// Nothing was printed at all.
+    /// Nothing was printed at all, and nothing was done.
     Start,
     /// Nothing was printed for too long, no file changed and the processor rested.
     Idle,
@@ -23,7 +23,8 @@ impl Clock {
         let (kind, told, limit) = match self {
             Self::Wall => (FailureKind::Timeout, "the task was not done within", limits.timeout),
             Self::Start => {
-                (FailureKind::StartTimeout, "the CLI printed nothing within", limits.start_timeout)
+                let told = "the CLI did not begin: it printed nothing and did not use the processor for";
+                (FailureKind::StartTimeout, told, limits.start_timeout)
             }
             Self::Idle => {
                 let told = "the CLI printed nothing, changed no file and did not use the processor for";
@@ -46,6 +47,11 @@ impl WallClock {
         Self { ends_at: Instant::now() + timeout.as_duration() }
     }
 
+    /// The same, or one that ends sooner.
+    pub(crate) fn at_most(self, left: Duration) -> Self {
+        Self { ends_at: self.ends_at.min(Instant::now() + left) }
+    }
+
     /// What is left; zero when it ran out.
     pub(crate) fn left(self) -> Duration {
         self.ends_at.saturating_duration_since(Instant::now())
@@ -56,9 +62,10 @@ impl WallClock {
 #[derive(Debug)]
 pub(crate) struct Clocks {
     wall: WallClock,
-    started_at: Instant,
-    /// The last output, or work without output after the first one.
-    active_at: Option<Instant>,
+    /// Whether something was printed.
+    has_begun: bool,
+    /// The start, the last output, or work without output.
+    active_at: Instant,
     start_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -68,8 +75,8 @@ impl Clocks {
     pub(crate) fn start(wall: WallClock, limits: &Limits) -> Self {
         Self {
             wall,
-            started_at: Instant::now(),
-            active_at: None,
+            has_begun: false,
+            active_at: Instant::now(),
             start_timeout: limits.start_timeout.as_duration(),
             idle_timeout: limits.idle_timeout.as_duration(),
         }
@@ -77,28 +84,24 @@ impl Clocks {
 
     /// Something was printed.
     pub(crate) fn note_output(&mut self) {
-        self.active_at = Some(Instant::now());
+        self.has_begun = true;
+        self.active_at = Instant::now();
     }
 
     /// It worked in silence. Returns whether that is news.
     pub(crate) fn note_work(&mut self, at: Instant) -> bool {
-        let is_news = self.active_at.is_some_and(|before| before < at);
+        let is_news = self.active_at < at;
         if is_news {
-            self.active_at = Some(at);
+            self.active_at = at;
         }
         is_news
     }
 
-    /// Whether the idle clock runs: after the first output.
-    pub(crate) const fn idle_clock_runs(&self) -> bool {
-        self.active_at.is_some()
-    }
-
     /// Which clock runs out next, and when.
     pub(crate) fn next(&self) -> (Instant, Clock) {
-        let silence = match self.active_at {
-            None => (self.started_at + self.start_timeout, Clock::Start),
-            Some(at) => (at + self.idle_timeout, Clock::Idle),
+        let silence = match self.has_begun {
+            false => (self.active_at + self.start_timeout, Clock::Start),
+            true => (self.active_at + self.idle_timeout, Clock::Idle),
         };
         if self.wall.ends_at <= silence.0 { (self.wall.ends_at, Clock::Wall) } else { silence }
     }

@@ -47,8 +47,17 @@ pub(crate) fn message_in(answer: &str, style: CommitStyle) -> Option<String> {
     Some(if body.is_empty() { subject } else { format!("{subject}\n\n{}", clip_to(body, MAX_BODY_BYTES)) })
 }
 
+/// The title, with the CLI's answer below it where there is one.
+pub(crate) fn from_title_and_answer(title: &str, answer: Option<&str>, style: CommitStyle) -> String {
+    let subject = from_title(title, style);
+    match answer.map(str::trim).filter(|answer| !answer.is_empty()) {
+        Some(answer) => format!("{subject}\n\n{}", clip_to(answer, MAX_BODY_BYTES)),
+        None => subject,
+    }
+}
+
 /// What the title makes, when the CLI gave nothing.
-pub(crate) fn from_title(title: &str, style: CommitStyle) -> String {
+fn from_title(title: &str, style: CommitStyle) -> String {
     let title = plain(&one_line(title));
     let subject = match (title.is_empty(), style) {
         (true, CommitStyle::Plain) => FALLBACK.to_owned(),

@@ -50,6 +50,8 @@ pub(crate) struct Driven {
     pub(crate) complaint: String,
     pub(crate) session: Option<String>,
     pub(crate) swept: Swept,
+    /// Whether anything came on standard output.
+    pub(crate) printed: bool,
 }
 
 /// Drives one process.
@@ -65,6 +67,7 @@ pub(crate) struct Driver<'a> {
     err: Stream,
     complaint: String,
     session: Option<String>,
+    printed: bool,
     event_bytes: usize,
     dropped_event_bytes: u64,
 }
@@ -115,6 +118,7 @@ impl<'a> Driver<'a> {
             err: stream(),
             complaint: String::new(),
             session: None,
+            printed: false,
             event_bytes: 0,
             dropped_event_bytes: 0,
         }
@@ -125,7 +129,9 @@ impl<'a> Driver<'a> {
         let kills_before = self.shared.oom.read();
         let mut clocks = Clocks::start(wall, self.limits);
         let idle_timeout = self.limits.idle_timeout.as_duration();
-        let mut activity = Activity::watch(&self.shared.options.workspace, idle_timeout);
+        let shortest = idle_timeout.min(self.limits.start_timeout.as_duration());
+        let own = self.shared.own_folders_inside();
+        let mut activity = Activity::watch(&self.shared.options.workspace, &own, shortest);
         let (mut out, mut err) = (vec![0; READ_BYTES], vec![0; READ_BYTES]);
         let (mut out_open, mut err_open) = (true, true);
         let mut unwritten = prompt;
@@ -141,9 +147,8 @@ impl<'a> Driver<'a> {
             }
             let deadline = match &phase {
                 Phase::Running => {
-                    let look = clocks.idle_clock_runs().then(|| activity.next_look());
-                    let others = [linger_deadline(settled_at), look].into_iter().flatten();
-                    others.fold(clocks.next().0, Instant::min)
+                    let next = clocks.next().0.min(activity.next_look());
+                    linger_deadline(settled_at).map_or(next, |linger| linger.min(next))
                 }
                 Phase::Stopping { kill_at } => *kill_at,
                 Phase::Killed { give_up_at } => *give_up_at,
@@ -157,6 +162,7 @@ impl<'a> Driver<'a> {
                     if out_open {
                         clocks.note_output();
                         activity.note_output();
+                        self.printed = true;
                         cause = self.take(bytes, Source::Out);
                     }
                 }
@@ -269,7 +275,15 @@ impl<'a> Driver<'a> {
         let memory =
             if self.shared.oom.read() > kills_before { MemoryKill::Counted } else { MemoryKill::None };
         let exit = exit.unwrap_or(ExitReport { code: None, signal: None });
-        Driven { exit, stopped, memory, complaint: self.complaint, session: self.session, swept }
+        Driven {
+            exit,
+            stopped,
+            memory,
+            complaint: self.complaint,
+            session: self.session,
+            swept,
+            printed: self.printed,
+        }
     }
 
     fn take(&mut self, bytes: &[u8], source: Source) -> Option<StopCause> {

@@ -16,6 +16,7 @@ use cloud_code_task_schema::{CommitReport, FileChange};
 use nix::unistd::{Gid, Uid};
 
 use crate::capture::{Captured, Completeness, Keep, capture};
+use crate::home::NEVER_COMMIT;
 use crate::process::{Input, Launch};
 use crate::reaper::Reaper;
 use crate::secrets::Masker;
@@ -94,9 +95,10 @@ pub(crate) struct Leftover {
 }
 
 /// What changes when a file is written anew.
-type Stamp = (u64, u64, i64, i64);
+pub(crate) type Stamp = (u64, u64, i64, i64);
 
-fn stamp(path: &Path) -> Option<Stamp> {
+/// Of a file or folder itself, not of what it points to.
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
     let meta = std::fs::symlink_metadata(path).ok()?;
     Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
 }
@@ -108,6 +110,7 @@ pub(crate) struct Git<'a> {
     pub(crate) user: Option<(Uid, Gid)>,
     pub(crate) reaper: &'a Reaper,
     pub(crate) masker: &'a Masker,
+    shared: &'a Shared,
 }
 
 impl<'a> Git<'a> {
@@ -120,6 +123,7 @@ impl<'a> Git<'a> {
             user,
             reaper: &shared.reaper,
             masker: &shared.masker,
+            shared,
         }
     }
 }
@@ -128,6 +132,7 @@ impl Git<'_> {
     /// Stages everything but those leftovers that nobody wrote to since. What is never committed is ignored by the
     /// environment (`home.rs`): an excluded path of this command fails it when the path is ignored too.
     pub(crate) async fn stage(&self, leftovers: &[Leftover]) -> Result<(), GitError> {
+        self.renew_ignores()?;
         let mut paths = String::from(".\0");
         for left in leftovers.iter().filter(|left| left.stamp == stamp(&self.workspace.join(&left.path))) {
             paths.push_str(&format!(":(exclude,top,literal){}\0", left.path));
@@ -169,7 +174,29 @@ impl Git<'_> {
 
     /// How files differ from HEAD, untracked ones included: two letters, a blank and a path, each ended by NUL.
     pub(crate) async fn status(&self) -> Result<String, GitError> {
-        Ok(self.run(&["status", "--porcelain", "-z"], b"").await?.output)
+        self.renew_ignores()?;
+        let every = ["--untracked-files=all", "--ignore-submodules=none", "--no-renames"];
+        self.whole(&[&["status", "--porcelain", "-z"], every.as_slice()].concat()).await
+    }
+
+    /// Every branch and tag, with what it stands on.
+    pub(crate) async fn refs(&self) -> Result<String, GitError> {
+        self.whole(&["for-each-ref", "--format=%(objectname) %(refname)"]).await
+    }
+
+    /// Output that may not be cut: two cut ones would look the same.
+    async fn whole(&self, arguments: &[&str]) -> Result<String, GitError> {
+        let captured = self.run(arguments, b"").await?;
+        if captured.completeness == Completeness::Whole {
+            return Ok(captured.output);
+        }
+        let command = arguments.first().copied().unwrap_or_default().to_owned();
+        Err(GitError::Refused { command, complaint: "its output is too long to be compared".to_owned() })
+    }
+
+    /// The CLI may have changed the list since it was written.
+    fn renew_ignores(&self) -> Result<(), GitError> {
+        self.shared.renew_never_commit().map_err(GitError::Start)
     }
 
     /// Where it stands, when nothing was done.
@@ -249,7 +276,11 @@ impl Git<'_> {
     }
 
     async fn raw(&self, arguments: &[&str], input: &[u8]) -> Result<Captured, GitError> {
-        let argv: Vec<String> = NEUTRAL.iter().chain(arguments).map(|part| (*part).to_owned()).collect();
+        // In the environment too, for the CLI's own commits; git before 2.31 does not look there.
+        let ignores = format!("core.excludesFile={}", self.shared.options.home.join(NEVER_COMMIT).display());
+        let setting = ["-c", ignores.as_str()];
+        let words = NEUTRAL.iter().chain(&setting).chain(arguments);
+        let argv: Vec<String> = words.map(|part| (*part).to_owned()).collect();
         let captured = self.capture(&argv, input).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => GitError::Missing,
             _ => GitError::Start(error),

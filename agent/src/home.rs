@@ -41,6 +41,7 @@ impl Home<'_> {
         let path = self.path.join(name);
         self.as_owner(|| {
             match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => fs::remove_dir_all(&path)?,
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
@@ -74,13 +75,18 @@ impl Home<'_> {
         for (name, content) in &manifest.home_defaults {
             note(name, self.put_default(name, content));
         }
+        if let Err(error) = self.renew_never_commit(manifest, inside) {
+            note(NEVER_COMMIT, Err(error));
+        }
+        problems
+    }
+
+    /// Writes the list of what is never committed, whatever the CLI made of it: git is about to read it.
+    pub(crate) fn renew_never_commit(&self, manifest: &CliManifest, inside: &[String]) -> io::Result<()> {
         let own = inside.iter().map(|folder| format!("/{folder}/\n"));
         let patterns = CACHES.into_iter().chain(manifest.never_commit.iter().map(String::as_str));
         let list: String = own.chain(patterns.map(|pattern| format!("{pattern}\n"))).collect();
-        if fs::read_to_string(self.path.join(NEVER_COMMIT)).ok().as_ref() != Some(&list) {
-            note(NEVER_COMMIT, self.put(NEVER_COMMIT, &list).map(drop));
-        }
-        problems
+        self.put(NEVER_COMMIT, &list).map(drop)
     }
 
     /// Whether the owner may make files there. None is left behind, nor seen by anybody.
@@ -123,8 +129,8 @@ impl Home<'_> {
         let Some((uid, gid)) = self.user else { return act() };
         // The group first: afterwards there is no right left to change it.
         let (old_gid, old_uid) = (setfsgid(gid), setfsuid(uid));
-        // The call tells only what was; a second one tells what is.
-        let switched = setfsuid(uid) == uid;
+        // The calls tell only what was; a second one tells what is.
+        let switched = setfsuid(uid) == uid && setfsgid(gid) == gid;
         let result = if switched { act() } else { Err(io::Error::from(io::ErrorKind::PermissionDenied)) };
         setfsuid(old_uid);
         setfsgid(old_gid);

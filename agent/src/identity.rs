@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
-use nix::unistd::{Gid, Uid, geteuid, getpid};
+use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups};
 
 /// Where names of users stand.
 const PASSWD: &str = "/etc/passwd";
@@ -72,6 +72,11 @@ pub(crate) fn take_role() -> Result<(), IdentityError> {
     Ok(())
 }
 
+/// Gives up the groups that root came with: files are opened for the CLI's user with its own group only.
+fn leave_groups() -> Result<(), IdentityError> {
+    setgroups(&[]).map_err(|source| IdentityError::Kernel { what: "leave the supplementary groups", source })
+}
+
 /// Settles as whom the CLI runs.
 pub(crate) fn cli_user(wanted: Option<(Uid, Gid)>, home: &Path) -> Result<CliUser, IdentityError> {
     let own = geteuid();
@@ -82,6 +87,9 @@ pub(crate) fn cli_user(wanted: Option<(Uid, Gid)>, home: &Path) -> Result<CliUse
         return Err(IdentityError::NotRoot { wanted, own });
     }
     let switch_to = wanted.filter(|_| own.is_root());
+    if switch_to.is_some() {
+        leave_groups()?;
+    }
     let name = match name_of(&passwd, uid) {
         Some(name) => name,
         None => {

@@ -93,6 +93,8 @@ pub(crate) struct Prompt {
     /// The template it was made from.
     pub(crate) name: &'static str,
     pub(crate) text: String,
+    /// Whether it begins the work, or begins it anew.
+    pub(crate) opens: bool,
 }
 
 /// All templates.
@@ -139,7 +141,8 @@ impl Prompts {
         };
         let template = self.templates.get_template(name).map_err(|error| problem(name, &error))?;
         let text = template.render(values).map_err(|error| problem(name, &error))?;
-        Ok(Prompt { name, text: format!("{}\n", text.trim_end()) })
+        let opens = !matches!(turn, Turn::VerifyFailed(_) | Turn::CommitMessage);
+        Ok(Prompt { name, text: format!("{}\n", text.trim_end()), opens })
     }
 }
 

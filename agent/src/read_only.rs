@@ -1,12 +1,13 @@
 //! Tasks that may only read: where the worktree is mounted read only the kernel sees to it; elsewhere the CLI promises
 //! it, and what it did is compared afterwards.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use cloud_code_task_schema::{CliManifest, Failure, FailureKind, Mode};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use crate::git::{Git, GitError};
+use crate::git::{Git, GitError, Stamp, stamp};
 
 /// What keeps a CLI from changing files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,9 @@ pub(crate) fn is_read_only(folder: &Path) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     head: Option<String>,
-    status: String,
+    refs: String,
+    /// What differs from HEAD, by path: how, and what changes when it is written anew.
+    files: BTreeMap<String, (String, Option<Stamp>)>,
 }
 
 impl Snapshot {
@@ -62,7 +65,12 @@ impl Snapshot {
             Some(head) => Some(head),
             None => git.resolve("HEAD").await,
         };
-        Ok(Self { head, status: git.status().await? })
+        let (status, refs) = (git.status().await?, git.refs().await?);
+        let seen = |line: &str| {
+            let (how, path) = line.split_at_checked(3)?;
+            Some((path.to_owned(), (how.to_owned(), stamp(&git.workspace.join(path)))))
+        };
+        Ok(Self { head, refs, files: status.split('\0').filter_map(seen).collect() })
     }
 
     /// What is wrong when `later` differs.
@@ -70,11 +78,16 @@ impl Snapshot {
         if self == later {
             return None;
         }
-        let known: Vec<&str> = self.status.split('\0').collect();
-        let new = later.status.split('\0').filter(|line| !known.contains(line));
-        let mut paths: Vec<&str> = new.filter_map(|line| line.get(3..)).take(MAX_PATHS_NAMED).collect();
+        let (before, after) = (&self.files, &later.files);
+        let changed = after.iter().filter(|(path, file)| before.get(*path) != Some(*file));
+        let gone = before.keys().filter(|path| !after.contains_key(*path));
+        let mut paths: Vec<&str> =
+            changed.map(|(path, _)| path).chain(gone).map(String::as_str).take(MAX_PATHS_NAMED).collect();
         if self.head != later.head {
             paths.push("HEAD");
+        }
+        if self.refs != later.refs {
+            paths.push("a branch or tag");
         }
         let what = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
         let message = format!(
@@ -93,13 +106,20 @@ mod tests {
 
     #[test]
     fn only_what_is_new_is_named() {
-        let of =
-            |head: &str, status: &str| Snapshot { head: Some(head.to_owned()), status: status.to_owned() };
-        let before = of("a", " M old.rs\0");
-        assert_eq!(before.compare(&of("a", " M old.rs\0")), None);
-        let failure = before.compare(&of("b", " M old.rs\0?? new.rs\0")).unwrap();
+        let of = |head: &str, files: &[(&str, u64)]| Snapshot {
+            head: Some(head.to_owned()),
+            refs: String::new(),
+            files: files
+                .iter()
+                .map(|(path, size)| ((*path).to_owned(), (" M ".to_owned(), Some((1, *size, 0, 0)))))
+                .collect(),
+        };
+        let before = of("a", &[("gone.rs", 1), ("old.rs", 1), ("same.rs", 1)]);
+        assert_eq!(before.compare(&of("a", &[("gone.rs", 1), ("old.rs", 1), ("same.rs", 1)])), None);
+        let failure = before.compare(&of("b", &[("new.rs", 1), ("old.rs", 2), ("same.rs", 1)])).unwrap();
         assert_eq!(failure.kind, FailureKind::NotReadOnly);
-        assert!(failure.message.contains("changed: new.rs, HEAD;"), "{}", failure.message);
+        let named = "changed: new.rs, old.rs, gone.rs, HEAD;";
+        assert!(failure.message.contains(named), "{}", failure.message);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! durability: the report with the end stands on disk before the event that tells of it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use cloud_code_task_schema::{
     CommitStyle, ControlDir, EventKind, Failure, FailureKind, Mode, Task, TaskReportStatus, Usd, VerifyReport,
@@ -11,13 +12,13 @@ use cloud_code_task_schema::{
 
 use crate::clocks::Clock;
 use crate::command_line::Allowance;
-use crate::commit_message::{from_title, message_in, subject_in};
+use crate::commit_message::{from_title_and_answer, message_in, subject_in};
 use crate::drive::over_budget;
 use crate::finish::{Finish, Staging, finish};
 use crate::git::{Git, GitError, Leftover};
 use crate::journal::Subject;
 use crate::preflight;
-use crate::prompt::{PromptError, Prompts, Turn};
+use crate::prompt::{Prompt, PromptError, Prompts, Turn};
 use crate::raw_log::RawLog;
 use crate::read_only::{Guard, Snapshot, guard};
 use crate::shared::{Shared, StopRequest};
@@ -25,6 +26,13 @@ use crate::start::{Aim, Start};
 use crate::turn::{Ran, Runner};
 use crate::verdict::RunEnd;
 use crate::verify::{VerifyEnd, verify};
+
+/// What the turn for a commit's message may take.
+const MESSAGE_TURNS: u32 = 3;
+/// And how long.
+const MESSAGE_TIME: Duration = Duration::from_secs(120);
+/// The least money that a command line can name, with its four decimals.
+const LEAST_COST: f64 = 0.0001;
 
 /// Runs an attempt to its end.
 pub(crate) async fn run(shared: Rc<Shared>, start: Start) {
@@ -61,8 +69,9 @@ pub(crate) async fn run(shared: Rc<Shared>, start: Start) {
     }
     let style = start.task.commit.style;
     let words = runner.last_words.as_deref();
-    let message =
-        message.or_else(|| subject_in(words?, style)).unwrap_or_else(|| from_title(&start.task.title, style));
+    let message = message
+        .or_else(|| subject_in(words?, style))
+        .unwrap_or_else(|| from_title_and_answer(&start.task.title, words, style));
     let (last_words, exit) = (runner.last_words, runner.exit);
     let task = &start.task;
     let subject = &subject;
@@ -106,10 +115,7 @@ impl Attempt<'_> {
             Guard::None | Guard::Mount => None,
         };
         let prompts = Prompts::load(&ControlDir::new(&self.shared.options.control)).map_err(bad_prompt)?;
-        let options = &self.shared.options;
-        let own = [&options.control, &options.home].into_iter();
-        let inside = own.filter_map(|folder| folder.strip_prefix(&options.workspace).ok());
-        let inside: Vec<String> = inside.map(|folder| folder.display().to_string()).collect();
+        let inside = self.shared.own_folders_inside();
         for problem in self.shared.home().furnish(&self.shared.manifest, &inside) {
             self.runner.warn_later(problem);
         }
@@ -134,9 +140,14 @@ impl Attempt<'_> {
         let mut round = 1;
         loop {
             let resumed = self.session.is_some();
-            let turn = failed.as_deref().map_or_else(|| self.start.opening(resumed), Turn::VerifyFailed);
-            let prompt = prompts.render(self.task, turn).map_err(bad_prompt)?;
-            let allowance = self.allowance()?;
+            let prompt = self.next_prompt(prompts, failed.as_deref()).map_err(bad_prompt)?;
+            let allowance = match (self.allowance(), &failed) {
+                (Err(limit), Some(failed)) => {
+                    let limit = Some(limit.message.as_str());
+                    return Err(verify_failed(round - 1, failed, limit));
+                }
+                (allowance, _) => allowance?,
+            };
             let ran = self.runner.run(&prompt, self.session.as_deref(), allowance).await?;
             if resumed && let Some(why) = rejected(&ran) {
                 self.runner.warn(format!("the CLI could not resume its session ({why}); a new one begins"));
@@ -152,9 +163,7 @@ impl Attempt<'_> {
             };
             self.session = ran.session.or(self.session.take());
             if round > self.task.verify_rounds || !self.can_go_on() {
-                let names: Vec<&str> = failed_commands.iter().map(|report| report.command.as_str()).collect();
-                let message = format!("verify failed in round {round}: {}", names.join("; "));
-                return Err(Failure::new(FailureKind::VerifyFailed, message));
+                return Err(verify_failed(round, &failed_commands, None));
             }
             failed = Some(failed_commands);
             round += 1;
@@ -162,6 +171,19 @@ impl Attempt<'_> {
                 .journal()
                 .update_task(&self.task.id, |report| report.status = TaskReportStatus::InProgress);
         }
+    }
+
+    /// What the CLI is told now: the task, or the failed checks. A session that was lost meanwhile knows of neither.
+    fn next_prompt(&self, prompts: &Prompts, failed: Option<&[VerifyReport]>) -> Result<Prompt, PromptError> {
+        let resumed = self.session.is_some();
+        let opening = || prompts.render(self.task, self.start.opening(resumed));
+        let Some(failed) = failed else { return opening() };
+        let checks = prompts.render(self.task, Turn::VerifyFailed(failed))?;
+        if resumed {
+            return Ok(checks);
+        }
+        let opening = opening()?;
+        Ok(Prompt { text: format!("{}\n{}", opening.text, checks.text), ..opening })
     }
 
     fn can_go_on(&self) -> bool {
@@ -178,6 +200,13 @@ impl Attempt<'_> {
             let spent = used.cost_usd.map_or(0.0, Usd::as_f64);
             Usd::new((limit.as_f64() - spent).max(0.0)).unwrap_or(limit)
         });
+        // Less cannot be written on a command line.
+        if let (Some(left), Some(limit)) = (cost, limits.max_cost_usd)
+            && left.as_f64() < LEAST_COST
+        {
+            let message = format!("limits.max_cost_usd ({limit}) is used up");
+            return Err(Failure::new(FailureKind::Budget, message));
+        }
         let turns = limits.max_turns.map(|limit| limit.saturating_sub(used.turns.unwrap_or(0)));
         if turns == Some(0) {
             let message = format!("limits.max_turns ({}) are used up", limits.max_turns.unwrap_or_default());
@@ -237,6 +266,12 @@ impl Attempt<'_> {
         else {
             return RunEnd::Well;
         };
+        if self.shared.stop.is_asked() {
+            return RunEnd::Well;
+        }
+        let turns = allowance.turns.map_or(MESSAGE_TURNS, |left| left.min(MESSAGE_TURNS));
+        let allowance = Allowance { turns: Some(turns), ..allowance };
+        self.runner.wall = self.runner.wall.at_most(MESSAGE_TIME);
         let (words, exit) = (self.runner.last_words.take(), self.runner.exit);
         let ran = self.runner.run(&prompt, self.session.as_deref(), allowance).await;
         let answer = self.runner.last_words.take();
@@ -245,14 +280,22 @@ impl Attempt<'_> {
         self.runner.last_words = words.or(answer);
         self.runner.exit = exit.or(self.runner.exit);
         match ran {
-            Ok(Ran { end: end @ (RunEnd::Cancelled | RunEnd::Interrupted), .. }) => end,
+            Ok(Ran { end: RunEnd::Cancelled, .. }) => RunEnd::Cancelled,
             Ok(Ran { end: RunEnd::Badly(_, failure), .. }) | Err(failure) => {
                 self.runner.warn(format!("no commit message could be had: {}", failure.message));
                 RunEnd::Well
             }
+            // Stopped with the agent, too: the work is done, only its message is missing, and the title stands in.
             Ok(_) => RunEnd::Well,
         }
     }
+}
+
+fn verify_failed(round: u32, failed: &[VerifyReport], limit: Option<&str>) -> Failure {
+    let names: Vec<&str> = failed.iter().map(|report| report.command.as_str()).collect();
+    let why = limit.map(|limit| format!("; {limit}")).unwrap_or_default();
+    let message = format!("verify failed in round {round}: {}{why}", names.join("; "));
+    Failure::new(FailureKind::VerifyFailed, message)
 }
 
 /// Why the CLI did not take up its session: it ended before the session began, or the model has no room for it.

@@ -72,6 +72,18 @@ impl Shared {
         Home { path: &self.options.home, user: self.user.switch_to }
     }
 
+    /// Folders of the agent that lie in the worktree, from its top; none where the contract's own layout is kept.
+    pub(crate) fn own_folders_inside(&self) -> Vec<String> {
+        let own = [&self.options.control, &self.options.home].into_iter();
+        let inside = own.filter_map(|folder| folder.strip_prefix(&self.options.workspace).ok());
+        inside.map(|folder| folder.display().to_string()).collect()
+    }
+
+    /// Writes the list of what is never committed anew.
+    pub(crate) fn renew_never_commit(&self) -> std::io::Result<()> {
+        self.home().renew_never_commit(&self.manifest, &self.own_folders_inside())
+    }
+
     fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {
             home: &self.options.home,
@@ -129,6 +141,11 @@ impl StopLine {
     pub(crate) fn hurry(&self) {
         self.patience.set(Patience::None);
         self.changed.notify_one();
+    }
+
+    /// Whether something was asked for.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.request.get().is_some()
     }
 
     /// Waits until something is asked for.

@@ -137,7 +137,9 @@ impl<'a> Runner<'a> {
         let launch = Launch { argv: &argv, env: &env, directory, user: shared.user.switch_to, input };
         let started = Child::start(&launch, &shared.reaper);
         self.tell_start();
-        self.tell_session(belongs_to);
+        if prompt.opens {
+            self.tell_session(belongs_to);
+        }
         let child = started.map_err(|error| cannot_start(&argv, &error))?;
         let pid = child.pid.as_raw();
         // The kernel should choose the CLI, not the agent that must report it. A refusal changes nothing else.
@@ -155,7 +157,8 @@ impl<'a> Runner<'a> {
             shared.home().remove(&path);
         }
         let end = self.conclude(&parser, &driven);
-        let has_begun = driven.session.is_some() || parser.turns().is_some_and(|turns| turns > 0);
+        // Where neither is told, anything printed may have been paid for.
+        let has_begun = driven.session.is_some() || parser.turns().map_or(driven.printed, |turns| turns > 0);
         let was_stopped = driven.stopped.is_some();
         let session = driven.session.or(own_name).or_else(|| session.map(str::to_owned));
         Ok(Ran { end, session, has_begun, was_stopped })
@@ -247,7 +250,15 @@ impl<'a> Runner<'a> {
             report.usage = usage;
             report.cli = Some(cli);
             report.base = base;
-            report.progress = earlier.map(|earlier| earlier.progress).unwrap_or_default();
+            if let Some(earlier) = earlier {
+                // Should the CLI not even start, this is still what is known.
+                report.session_id = earlier.session_id;
+                report.conversation = earlier.conversation;
+                report.model = earlier.model;
+                report.summary = earlier.summary;
+                report.verify = earlier.verify;
+                report.progress = earlier.progress;
+            }
             reporting.tasks.insert(id, report);
         });
         journal.step(&self.task.id, "Starting the CLI");

@@ -23,13 +23,13 @@ fn the_message_is_the_answers_first_line_or_the_title() {
         subject(&says("Reject an empty password\\n\\nIt was taken before."), "", "").1,
         "Reject an empty password"
     );
-    assert_eq!(subject(&says("I have done it!"), "", "").1, "Title of one");
+    assert_eq!(subject(&says("I have done it!"), "", "").1, "Title of one\n\nI have done it!");
     let conventional = "commit: {style: conventional, co_authors: [Ann <ann@example.org>]}";
     let trailer = "\n\nCo-authored-by: Ann <ann@example.org>";
     assert_eq!(subject(&says("fix: reject it"), "", conventional).1, format!("fix: reject it{trailer}"));
     assert_eq!(
         subject(&says("I have done it!"), "", conventional).1,
-        format!("chore: Title of one{trailer}")
+        format!("chore: Title of one\n\nI have done it!{trailer}")
     );
 }
 
@@ -48,7 +48,7 @@ fn a_message_that_is_not_there_is_asked_for_in_a_short_turn() {
     // One that fails costs the message, not the work.
     let script = "case \"$*\" in *resume*) exit 1;; *) echo x > file; echo 'All is well now.';; esac";
     let (house, message) = subject(script, manifest, "commit: {style: conventional}");
-    assert_eq!(message, "chore: Title of one");
+    assert_eq!(message, "chore: Title of one\n\nAll is well now.");
     assert!(house.has_warning("no commit message could be had"));
     // With an answer and no style there is nothing to ask.
     let (house, _) = subject(script, manifest, "");
@@ -174,4 +174,62 @@ fn an_end_that_nobody_can_read_is_no_success() {
     house.write("notes/go", "");
     assert_eq!(agent.exit_code(), 1);
     assert_eq!(house.git(&["show", "HEAD:file"]), "x");
+}
+
+#[test]
+fn what_the_cli_makes_of_the_list_does_not_decide_what_is_committed() {
+    let list = "$HOME/.cloud-code-never-commit";
+    for plant in [
+        format!("rm {list}; mkfifo {list}"),
+        format!("echo '*' > {list}"),
+        format!("rm {list}; ln -s /dev/zero {list}"),
+        format!("rm {list}; mkdir -p {list}/x"),
+    ] {
+        let house = House::with_manifest(
+            &format!("{plant}; date +%N > new; echo x > .junk"),
+            "never_commit: [.junk]\n",
+        );
+        house.assign(1, &[task("one", ""), task("two", "")]);
+        house.run_once();
+        for id in ["one", "two"] {
+            let report = house.report(id);
+            assert_eq!(report.status, TaskReportStatus::Completed, "{plant}: {:?}", report.failure);
+            let paths: Vec<&str> = report.files_modified.iter().map(|file| file.path.as_str()).collect();
+            assert_eq!(paths, ["new"], "{plant}");
+        }
+    }
+}
+
+#[test]
+fn a_stop_while_the_message_is_asked_for_does_not_repeat_the_work() {
+    let script = "echo run >> $NOTES/runs\n\
+        case \"$*\" in *resume*) touch $NOTES/asked; sleep 600;; *) echo x > file; echo 'All is well now.';; esac";
+    let manifest = "session: [--new, '{session_id}']\nresume: [--resume, '{session_id}']\n";
+    let house = House::with_manifest(script, manifest);
+    house.assign(1, &[task("one", "commit: {style: conventional}")]);
+    let mut agent = house.start();
+    house.wait_note("asked");
+    agent.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(agent.exit_code(), 0);
+    let report = house.report("one");
+    assert_eq!(
+        (report.status, report.commits.len()),
+        (TaskReportStatus::Completed, 1),
+        "{:?}",
+        report.failure
+    );
+    house.run_once();
+    assert_eq!(house.note("runs").unwrap(), "run\nrun\n");
+}
+
+#[test]
+fn red_checks_with_the_limit_used_up_are_red_checks() {
+    let answer = r#"echo '{"type":"assistant","message":{"id":"m1","content":[{"type":"text","text":"t"}]},"session_id":"s"}'; echo '{"type":"result","subtype":"success","is_error":false,"result":"Done","session_id":"s","num_turns":1}'"#;
+    let manifest = "output: claude-stream-json\nresume: ['--resume={session_id}']\n";
+    let house = House::with_manifest(&format!("date +%N > work; {answer}"), manifest);
+    house.assign(1, &[task("one", "verify: ['false'], limits: {max_turns: 1}")]);
+    house.run_once();
+    let failure = house.report("one").failure.unwrap();
+    assert_eq!(failure.kind, FailureKind::VerifyFailed);
+    assert_eq!(failure.message, "verify failed in round 1: false; limits.max_turns (1) are used up");
 }

@@ -158,3 +158,73 @@ fn the_prompt_is_kept_without_secrets() {
     let log = house.read("control/logs/one.1.prompt.md");
     assert!(log.starts_with("<!-- turn 1: task, ") && log.contains("the key is ***"), "{log}");
 }
+
+#[test]
+fn checks_after_a_lost_session_come_with_the_task() {
+    let house = claude("case \"$*\" in *resume*) exit 1;; esac; date +%N > work; say Done");
+    house.assign(1, &[task("one", "verify: ['[ $(wc -l < $HOME/../notes/calls) -gt 2 ]']")]);
+    house.run_once();
+    let report = house.report("one");
+    assert_eq!(
+        (report.status, report.conversation),
+        (TaskReportStatus::Completed, Conversation::New),
+        "{:?}",
+        report.failure
+    );
+    let prompt = house.note("prompt.3").unwrap();
+    assert!(prompt.contains("Do one") && prompt.contains("The checks failed after your change"), "{prompt}");
+}
+
+#[test]
+fn a_packet_stays_one_through_the_rounds() {
+    let manifest = "session: [--new, '{session_id}']\nresume: [--resume, '{session_id}']\n";
+    let script = "echo \"$@\" >> $NOTES/calls; date +%N > file; echo All is done.";
+    let house = House::with_manifest(script, manifest);
+    house.assign(1, &[task("one", "")]);
+    house.run_once();
+    let report = house.read("control/reporting.yaml").replace("    cli: command", "    cli: codex");
+    house.write("control/reporting.yaml", &report);
+    house.assign(
+        2,
+        &[
+            task("one", ""),
+            task("two", "continues: one, verify: ['[ $(wc -l < $HOME/../notes/calls) -gt 2 ]']"),
+        ],
+    );
+    house.run_once();
+    let report = house.report("two");
+    assert_eq!((report.status, report.conversation), (TaskReportStatus::Completed, Conversation::Packet));
+    assert_eq!(house.note("calls").unwrap().matches("--resume").count(), 1);
+}
+
+#[test]
+fn a_follow_up_that_worked_and_failed_is_not_paid_for_twice() {
+    let manifest = "session: [--new, '{session_id}']\nresume: [--resume, '{session_id}']\n";
+    let house = House::with_manifest(
+        "date +%N > file; echo All is done.; case \"$*\" in *resume*) exit 3;; esac",
+        manifest,
+    );
+    house.assign(1, &[task("one", ""), task("two", "continues: one")]);
+    house.run_once();
+    assert_eq!(house.report("two").failure.unwrap().kind, FailureKind::Crashed);
+    assert_eq!(house.starts(), 2);
+}
+
+#[test]
+fn the_session_is_known_after_an_attempt_that_only_ended_the_task() {
+    let house = claude(
+        "say Half > /dev/null; echo '{\"type\":\"system\",\"subtype\":\"init\",\"session_id\":\"s-1\"}'; touch $NOTES/ready; sleep 600",
+    );
+    house.assign(1, &[task("one", "")]);
+    let mut agent = house.start();
+    house.wait_note("ready");
+    house.wait_report("the session", |reporting| {
+        reporting.tasks.values().any(|report| report.session_id.is_some())
+    });
+    agent.child.kill().unwrap();
+    agent.child.wait().unwrap();
+    house.assign(2, &[task("one", "status: cancelled")]);
+    house.run_once();
+    let report = house.report("one");
+    assert_eq!((report.status, report.session_id.as_deref()), (TaskReportStatus::Cancelled, Some("s-1")));
+}

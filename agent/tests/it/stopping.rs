@@ -120,6 +120,15 @@ fn clock(script: &str, limits: &str) -> cloud_code_task_schema::TaskReport {
 }
 
 #[test]
+fn work_before_the_first_word_is_a_beginning() {
+    let house =
+        House::new("end=$(($(date +%s) + 3)); while [ $(date +%s) -lt $end ]; do :; done; echo kept > work");
+    house.assign(1, &[task("one", "limits: {start_timeout: 1s}")]);
+    house.run_once();
+    assert_eq!(house.report("one").status, TaskReportStatus::Completed, "{:?}", house.report("one").failure);
+}
+
+#[test]
 fn silent_work_is_not_idle() {
     let file = "for i in 1 2 3 4 5 6 7 8; do sleep 0.3; echo $i > build; done";
     let processor = "end=$(($(date +%s) + 3)); while [ $(date +%s) -lt $end ]; do :; done";
