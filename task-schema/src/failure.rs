@@ -36,7 +36,7 @@ pub enum FailureKind {
     Timeout,
     /// The CLI was silent and inactive for longer than `idle_timeout`.
     Idle,
-    /// The CLI said nothing at all within `start_timeout`.
+    /// The CLI neither said nor did anything within `start_timeout`.
     StartTimeout,
     /// The kernel killed the CLI or its container for memory.
     Oom,

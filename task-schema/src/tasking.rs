@@ -189,7 +189,7 @@ pub struct Limits {
     pub timeout: HumanDuration,
     /// Longest time without output, file changes and work of the processor. Default `15m`.
     pub idle_timeout: HumanDuration,
-    /// Longest wait for the CLI's first output. Default `2m`.
+    /// The same before the CLI's first output. Default `2m`.
     pub start_timeout: HumanDuration,
     /// Longest run of one verify command. Default `10m`.
     pub verify_timeout: HumanDuration,
