@@ -52,10 +52,6 @@ pub(crate) const CLIS: [Cli; 9] = [
             ("429", NO_WAIT),
             ("usage-limit", ASKS_ON),
             ("refused", "asks five times, then ends as `crashed`: its words are those of an empty answer"),
-            (
-                "cut",
-                "takes the half answer for a whole one and says it is done; the task ends as `no_changes`",
-            ),
             ("budget", NO_MONEY),
         ],
         ..cli("qwen-code", "OPENAI_API_KEY")
