@@ -1,7 +1,8 @@
 //! Every coding CLI, the real program in its own container, put through every situation, against the scripted model.
 //!
 //! Prints the table of docs/CLIS.md and fails when a cell is not what that file says: red, or a lack that is not written
-//! down, or one that is gone. `UPDATE_CLIS=1` writes the file anew. Words after `--` choose CLIs and situations:
+//! down, or one that is gone. `UPDATE_CLIS=1` writes the file from `clis.rs`
+//! without a run; the next run holds both to what it sees. Words after `--` choose CLIs and situations:
 //! `cargo test -p cloud-code-cli --test matrix -- codex hang`.
 
 #![expect(
@@ -52,6 +53,17 @@ fn main() -> ExitCode {
             names.join(", ")
         );
         return ExitCode::FAILURE;
+    }
+    if std::env::var_os("UPDATE_CLIS").is_some() {
+        let claimed = |cli: &'static Cli| Row {
+            cli,
+            cells: SITUATIONS.iter().map(|situation| Cell::claimed(cli, situation.name)).collect(),
+        };
+        let rows: Vec<Row> = CLIS.iter().map(claimed).collect();
+        let all: Vec<&Situation> = SITUATIONS.iter().collect();
+        table::write_docs(&all, &rows).unwrap();
+        println!("docs/CLIS.md is written; now run it without UPDATE_CLIS");
+        return ExitCode::SUCCESS;
     }
     // A panic in a cell is told as its result.
     std::panic::set_hook(Box::new(|_| {}));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 
 use crate::clis::Cli;
 use crate::situations::{Seen, Situation};
@@ -34,6 +35,12 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
+    /// As it is written down, without a look.
+    pub(crate) fn claimed(cli: &Cli, situation: &'static str) -> Self {
+        let lack = cli.lacks.iter().find(|(of, _)| *of == situation).map(|(_, words)| *words);
+        Self { situation, lack, problem: None }
+    }
+
     /// Holds what was seen against what is written down.
     pub(crate) fn judge(cli: &Cli, situation: &'static str, seen: Seen) -> Self {
         let lack = cli.lacks.iter().find(|(of, _)| *of == situation).map(|(_, words)| *words);
@@ -93,21 +100,35 @@ pub(crate) fn text(situations: &[&Situation], rows: &[Row]) -> String {
     text
 }
 
-/// Whether docs/CLIS.md holds this table; with `UPDATE_CLIS` it does afterwards.
+/// Whether docs/CLIS.md holds this table.
 pub(crate) fn compare_with_docs(situations: &[&Situation], rows: &[Row]) -> Result<(), String> {
-    let file = top().join("docs/CLIS.md");
-    let docs = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let parts = docs.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?)));
-    let Some((head, (found, tail))) = parts else {
-        return Err(format!("{} has no place for the matrix", file.display()));
-    };
-    let wanted = format!("\n{}\n", text(situations, rows));
-    if found == wanted {
+    let (_, found, _) = docs()?;
+    if found == wanted(situations, rows) {
         return Ok(());
     }
-    if std::env::var_os("UPDATE_CLIS").is_some() {
-        return fs::write(&file, format!("{head}{BEGIN}{wanted}{END}{tail}"))
-            .map_err(|error| error.to_string());
-    }
     Err("docs/CLIS.md has another table: UPDATE_CLIS=1 cargo test -p cloud-code-cli --test matrix".to_owned())
+}
+
+/// Puts the table there.
+pub(crate) fn write_docs(situations: &[&Situation], rows: &[Row]) -> Result<(), String> {
+    let (head, _, tail) = docs()?;
+    let text = format!("{head}{BEGIN}{}{END}{tail}", wanted(situations, rows));
+    fs::write(file(), text).map_err(|error| error.to_string())
+}
+
+fn wanted(situations: &[&Situation], rows: &[Row]) -> String {
+    format!("\n{}\n", text(situations, rows))
+}
+
+fn file() -> PathBuf {
+    top().join("docs/CLIS.md")
+}
+
+/// What stands before, in and after the table's place.
+fn docs() -> Result<(String, String, String), String> {
+    let docs = fs::read_to_string(file()).map_err(|error| format!("{}: {error}", file().display()))?;
+    let parts = docs.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?)));
+    let (head, (found, tail)) =
+        parts.ok_or_else(|| format!("{} has no place for the matrix", file().display()))?;
+    Ok((head.to_owned(), found.to_owned(), tail.to_owned()))
 }
