@@ -49,7 +49,8 @@ fn error_text(error: &anyhow::Error) -> String {
             text = format!("{text}\n  because: {cause}");
         }
     }
-    text
+    // Names of files and words of a remote stand in it.
+    ui::clean(&text)
 }
 
 fn start_logging(global: &GlobalArgs) {

@@ -100,8 +100,15 @@ pub(crate) fn changed(mut plan: ProjectPlan, options: &TaskOptions) -> Result<Pr
 }
 
 /// The same plan for another CLI. What belongs to the old one (model, image) does not go along.
-pub(crate) fn handed_to(plan: ProjectPlan, cli: CliName, options: &TaskOptions) -> Result<ProjectPlan> {
-    changed(ProjectPlan { cli, model: None, image: None, ..plan }, options)
+/// The address goes with the old CLI, unless all CLIs of this machine have that one: a key is another provider's secret.
+pub(crate) fn handed_to(
+    app: &App,
+    plan: ProjectPlan,
+    cli: CliName,
+    options: &TaskOptions,
+) -> Result<ProjectPlan> {
+    let base_url = app.settings.defaults.base_url.clone();
+    changed(ProjectPlan { cli, model: None, image: None, base_url, ..plan }, options)
 }
 
 /// A CLI's name, or the refusal with the nearest one.

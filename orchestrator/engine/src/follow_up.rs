@@ -42,10 +42,13 @@ impl Engine {
         let FollowUpRequest { issue, plan, text, mode, requested_by } = request;
         let title = title(&text)?;
         let name = format!("{}#{}", issue.project, issue.key);
-        if issue.cleaned_at.is_some() {
+        let records = self.store.tasks_of(&issue.project, &issue.key).await?;
+        // A worktree made anew would begin at the base, and its work would take the place of what was delivered.
+        let tree = self.settings.layout.issue(&issue.project, &issue.key).tree;
+        let is_lost = records.iter().any(|record| record.state.head().is_some()) && !tree.exists();
+        if issue.cleaned_at.is_some() || is_lost {
             return Err(EngineError::Cleaned { issue: name, repo: plan.repo, branch: issue.branch });
         }
-        let records = self.store.tasks_of(&issue.project, &issue.key).await?;
         if let Some(open) = records.iter().find(|record| !record.state.status().is_terminal()) {
             let status = open.state.status();
             return Err(match open.cancel_requested_at {

@@ -297,7 +297,16 @@ impl Engine {
             record.task.issue.clone(),
         );
         for container in self.runtime.find(&selector).await? {
-            self.runtime.remove(&container.id).await?;
+            // Another process may have begun the issue's next task meanwhile.
+            let is_over = match &container.labels.task {
+                Some(task) => {
+                    self.store.task(task).await?.is_none_or(|record| record.state.status().is_terminal())
+                }
+                None => true,
+            };
+            if is_over {
+                self.runtime.remove(&container.id).await?;
+            }
         }
         Ok(())
     }

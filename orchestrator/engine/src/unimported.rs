@@ -4,7 +4,7 @@
 
 use cloud_code_model::{Issue, TaskRecord, reads_only};
 use cloud_code_store::Store;
-use cloud_code_task_schema::ControlDir;
+use cloud_code_task_schema::{ControlDir, TaskReport};
 
 use crate::follow_up::heard;
 use crate::git::Repo;
@@ -26,9 +26,12 @@ impl Engine {
             if let Some(lost) = repo.unimported_head(&key)? {
                 return Ok(Some(lost));
             }
-            // The agent commits what its CLI left before it says how a task ended.
-            let ended = heard(&control).ended();
-            let is_uncommitted = wrote.is_some_and(|id| !ended.contains(&id));
+            // The agent commits what its CLI left before it says how a task ended. Where it could not, it names no head.
+            let reports = heard(&control).reports;
+            let is_committed = |report: &TaskReport| {
+                report.status.is_ended() && (report.head.is_some() || report.started_at.is_none())
+            };
+            let is_uncommitted = wrote.is_some_and(|id| !reports.get(&id).is_some_and(is_committed));
             Ok(is_uncommitted.then(|| "its agent ended before it could commit what was changed".to_owned()))
         })
         .await

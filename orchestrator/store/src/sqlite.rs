@@ -100,6 +100,10 @@ const INSERT_TASK: &str = "INSERT INTO tasks (id, project, issue, title, descrip
 const TAKES_TASKS: &str = "SELECT key FROM issues WHERE project = $1 AND key = $2 AND cleaned_at IS NULL \
      AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.project = issues.project AND tasks.issue = issues.key \
      AND tasks.status IN ('queued', 'preparing', 'running', 'importing', 'publishing'))";
+/// Not while a task is open: its worktree would go with the workspace.
+const MARK_CLEANED: &str = "UPDATE issues SET cleaned_at = COALESCE(cleaned_at, $1) WHERE project = $2 AND key = $3 \
+     AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.project = issues.project AND tasks.issue = issues.key \
+     AND tasks.status IN ('queued', 'preparing', 'running', 'importing', 'publishing'))";
 const MOVE_TASK: &str = "UPDATE tasks SET status = $1, state = $2, version = version + 1, updated_at = $3 \
      WHERE id = $4 AND version = $5";
 
@@ -225,15 +229,16 @@ impl Store for SqliteStore {
         key: &IssueKey,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE issues SET cleaned_at = COALESCE(cleaned_at, $1) WHERE project = $2 AND key = $3",
-        )
-        .bind(at.to_string())
-        .bind(project.as_str())
-        .bind(key.as_str())
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        let marked = sqlx::query(MARK_CLEANED)
+            .bind(at.to_string())
+            .bind(project.as_str())
+            .bind(key.as_str())
+            .execute(&self.pool)
+            .await?;
+        match marked.rows_affected() {
+            0 => Err(StoreError::NotOpen { id: format!("{project}#{key}") }),
+            _ => Ok(()),
+        }
     }
 
     async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {

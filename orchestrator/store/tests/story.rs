@@ -121,7 +121,15 @@ async fn an_issue_and_its_branch_are_opened_once() {
     assert!(matches!(same_branch, Err(StoreError::Exists { .. })), "{same_branch:?}");
     assert!(store.is_taken(&other.project, &other.key, &other.branch).await.unwrap());
 
-    store.mark_cleaned(&other.project, &"login".parse().unwrap(), at(9)).await.unwrap();
+    let login = "login".parse().unwrap();
+    let refused = store.mark_cleaned(&other.project, &login, at(9)).await;
+    assert!(
+        matches!(refused, Err(StoreError::NotOpen { .. })),
+        "an open task loses its worktree: {refused:?}"
+    );
+    let queued = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
+    store.transition(&queued, TaskEvent::Withdrawn, at(9)).await.unwrap();
+    store.mark_cleaned(&other.project, &login, at(9)).await.unwrap();
     store.open_issue(&other, &task("T3", "other")).await.unwrap();
     let keys: Vec<_> = store.issues(None, 10).await.unwrap().into_iter().map(|i| i.key.to_string()).collect();
     assert_eq!(keys, ["login", "other"]);

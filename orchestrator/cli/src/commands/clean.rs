@@ -51,9 +51,11 @@ pub(crate) async fn run(app: &App, args: CleanArgs) -> Result<ExitCode> {
             ui::err(format!("left alone: {why} (--force removes it)"));
             continue;
         }
+        // Marked first: from then on no task can be added, and a removal that breaks off leaves nothing that a later
+        // task would take for its worktree.
+        store.mark_cleaned(&issue.project, &issue.key, Timestamp::now()).await?;
         engine.remove_leftovers(&record).await.map_err(|e| anyhow!(e.chain()))?;
         Repo::new(&app.layout, &issue.project, &record.task.plan.repo)?.remove(&issue.key)?;
-        store.mark_cleaned(&issue.project, &issue.key, Timestamp::now()).await?;
         ui::out(format!("cleaned {name}, its branch {} stays", issue.branch));
         cleaned += 1;
     }

@@ -37,7 +37,7 @@ pub(crate) async fn drive(app: &App, engine: &Engine, id: &TaskId, json: bool) -
                     }
                     // What cannot be done now is said, and the driving goes on: it is what ends the task.
                     if let Err(error) = fulfil(engine, id, wish).await {
-                        ui::err(format!("warning: {}", error.chain()));
+                        ui::err(ui::clean(&format!("warning: {}", error.chain())));
                     }
                     nudge.notify_one();
                 }
@@ -79,7 +79,7 @@ pub(crate) async fn stopped_short(
         return Err(anyhow!(error.chain()));
     }
     let name = name(app, engine, id).await;
-    ui::err(format!("error: {}", error.chain()));
+    ui::err(ui::clean(&format!("error: {}", error.chain())));
     ui::err(format!("  hint: the task is not lost: `cloud-code resume {name}` goes on with it"));
     Ok(ExitCode::from(EXIT_OPEN))
 }

@@ -73,7 +73,7 @@ pub(crate) async fn hand_off(app: &App, args: HandoffArgs) -> Result<ExitCode> {
         Some(text) => text,
         None => format!("Take over: {}\n\n{TAKE_OVER}", issue.title),
     };
-    let plan = plan::handed_to(last.task.plan, to, &args.options)?;
+    let plan = plan::handed_to(app, last.task.plan, to, &args.options)?;
     next(app, issue, plan, text, &args.options).await
 }
 

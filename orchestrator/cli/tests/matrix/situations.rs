@@ -6,7 +6,7 @@ use std::time::Instant;
 use cloud_code_task_schema::{Conversation, FailureKind, TaskReportStatus};
 
 use crate::bench::{Bench, Run};
-use crate::support::wait_for;
+use crate::support::{MODEL_URL, wait_for};
 
 /// What a situation showed.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ fn hand_off_in(bench: &Bench) -> Seen {
         return seen;
     }
     let issue = bench.full_name(marker);
-    let mut words = vec!["handoff", &issue, "--to", bench.cli.name];
+    let mut words = vec!["handoff", &issue, "--to", bench.cli.name, "--base-url", MODEL_URL];
     words.extend(bench.cli.model.iter().flat_map(|model| ["--model", model]));
     words.push("Go on [edit]");
     let after = bench.go_on(marker, &words);

@@ -211,10 +211,12 @@ fn a_hand_off_there_and_back_tells_each_cli_what_was_done() {
     let model = Model::start("conversation.yaml");
     let issue = "write-three-files-hand-off";
     started(&house, &model, CLAUDE, "Write three files [hand-off]\n\nOne after the other.").expect(0);
-    let ended = with_key(&house, (CODEX.1, CODEX.2), &["handoff", issue, "--to", "codex"]).expect(0);
+    let ended =
+        with_key(&house, (CODEX.1, CODEX.2), &["handoff", issue, "--to", "codex", "--base-url", MODEL_URL])
+            .expect(0);
     assert!(ended.err.contains("taken over from claude-code"), "{}", ended.err);
     assert!(ended.err.contains("- Write three files [hand-off]"), "{}", ended.err);
-    let back = ["handoff", issue, "--to", "claude-code", "And now the third"];
+    let back = ["handoff", issue, "--to", "claude-code", "--base-url", MODEL_URL, "And now the third"];
     let ended = with_key(&house, (CLAUDE.1, CLAUDE.2), &back).expect(0);
     assert!(ended.out.contains("I wrote third.txt, all three are there."), "{}", ended.out);
     let branch = format!("cloud-code/{issue}");
@@ -247,4 +249,27 @@ fn a_hand_off_there_and_back_tells_each_cli_what_was_done() {
     assert!(stat.contains("2 files changed, +2 -0"), "{stat}");
     let status = house.run(["status", issue]).expect(0).out;
     assert!(status.contains("packet   taken over from codex"), "{status}");
+}
+
+#[test]
+fn work_that_was_delivered_is_not_replaced_when_the_worktree_is_lost() {
+    let house = House::new();
+    house.run(house.shell_task("echo one > one.txt", "Say one")).expect(0);
+    let before = git(&house.repo(), ["rev-parse", "cloud-code/say-one"]);
+    fs::rename(house.issue("say-one"), house.path().join("lost")).unwrap();
+    let again = ["continue", "say-one", "--command", "sh -euc 'echo two > two.txt'", "Say two"];
+    let ended = house.run(again).expect(1);
+    assert!(ended.err.contains("--base cloud-code/say-one"), "{}", ended.err);
+    assert_eq!(git(&house.repo(), ["rev-parse", "cloud-code/say-one"]), before);
+}
+
+#[test]
+fn work_that_could_not_be_committed_is_not_cleaned_away() {
+    let house = House::new();
+    let nested = "echo mine > mine.txt; git init -q nested";
+    house.run(house.shell_task(nested, "Nest it")).expect(3);
+    let ended = house.run(["clean", "nest-it"]).expect(1);
+    assert!(ended.err.contains("work that stands nowhere else"), "{}", ended.err);
+    assert!(house.issue("nest-it").join("tree/mine.txt").exists());
+    house.run(["clean", "nest-it", "--force"]).expect(0);
 }
