@@ -43,15 +43,15 @@ pub(crate) fn message_in(answer: &str, style: CommitStyle) -> Option<String> {
     let bare: Vec<&str> = answer.lines().filter(|line| !line.trim_start().starts_with("```")).collect();
     let bare = bare.join("\n");
     let subject = subject_in(&bare, style)?;
-    let body = bare.trim_start().split_once('\n').map(|(_, body)| body.trim()).unwrap_or_default();
-    Some(if body.is_empty() { subject } else { format!("{subject}\n\n{}", clip_to(body, MAX_BODY_BYTES)) })
+    let text = bare.trim_start().split_once('\n').map(|(_, text)| text.trim()).unwrap_or_default();
+    Some(if text.is_empty() { subject } else { format!("{subject}\n\n{}", body(text)) })
 }
 
 /// The title, with the CLI's answer below it where there is one.
 pub(crate) fn from_title_and_answer(title: &str, answer: Option<&str>, style: CommitStyle) -> String {
     let subject = from_title(title, style);
     match answer.map(str::trim).filter(|answer| !answer.is_empty()) {
-        Some(answer) => format!("{subject}\n\n{}", clip_to(answer, MAX_BODY_BYTES)),
+        Some(answer) => format!("{subject}\n\n{}", body(answer)),
         None => subject,
     }
 }
@@ -81,8 +81,15 @@ pub(crate) fn with_trailers(message: &str, settings: &CommitSettings) -> String 
     }
 }
 
-/// Without the marks of a heading or of bold text.
+/// What git takes below the first line: it refuses NUL, and the rest would be shown on somebody's terminal.
+fn body(text: &str) -> String {
+    let is_sound = |c: &char| matches!(c, '\n' | '\t') || !c.is_control();
+    clip_to(text, MAX_BODY_BYTES).chars().filter(is_sound).collect()
+}
+
+/// Without the marks of a heading or of bold text, and without control characters.
 fn plain(line: &str) -> String {
+    let line: String = line.chars().filter(|c| !c.is_control()).collect();
     let line = line.trim_start_matches('#').trim();
     let inner = line.strip_prefix("**").and_then(|line| line.strip_suffix("**"));
     inner.unwrap_or(line).trim().to_owned()
@@ -135,6 +142,15 @@ mod tests {
             message_in(answer, CommitStyle::Conventional).as_deref(),
             Some("fix: reject it\n\nBecause.")
         );
+    }
+
+    #[test]
+    fn nothing_that_git_refuses_is_in_a_message() {
+        let answer = "I did\0 it\u{1b}[31m\n\twell";
+        let message = from_title_and_answer("Title", Some(answer), CommitStyle::Plain);
+        assert_eq!(message, "Title\n\nI did it[31m\n\twell");
+        let message = message_in("fix: i\0t\n\nB\0ecause", CommitStyle::Plain);
+        assert_eq!(message.as_deref(), Some("fix: it\n\nBecause"));
     }
 
     #[test]
