@@ -265,6 +265,9 @@ async fn check(app: &App, args: &CheckArgs) -> Result<ExitCode> {
     if args.image.is_some() && args.names.len() != 1 {
         bail!("--image is one CLI's, so it needs exactly one name");
     }
+    if args.base_url.is_some() && args.names.len() != 1 {
+        bail!("--base-url is one provider's, and would get the keys of all: name one CLI");
+    }
     let entries: Vec<&CliEntry> = match args.names.as_slice() {
         [] => app.catalog.iter().collect(),
         names => names

@@ -89,6 +89,8 @@ fn a_check_fails_when_something_is_wrong() {
     let lines = checked(&house, "http://127.0.0.1:9").expect(0).json();
     assert_eq!(lines[0]["credentials"]["verdict"]["result"], "not_asked", "{lines:#?}");
 
+    let all = house.run(["cli", "check", "--base-url", "https://api.openai.com"]).expect(1);
+    assert!(all.err.contains("would get the keys of all: name one CLI"), "{}", all.err);
     let ended = house.run(["cli", "check", "codex", "--base-url", "api.openai.com"]).expect(1);
     assert!(ended.err.contains("is no address of a provider"), "{}", ended.err);
 
