@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// Part of one processor that counts as work. A waiting CLI with a spinner was seen at 1 to 2 %.
+/// Part of one processor that counts as work: more than timers and a spinner take, far less than a compiler.
 const WORKING_SHARE: f64 = 0.05;
 /// Most files looked at for a change. A tree with more is judged by the processor alone.
 const MAX_ENTRIES: usize = 50_000;
