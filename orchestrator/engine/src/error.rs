@@ -139,7 +139,7 @@ pub enum EngineError {
     },
     /// The issue's workspace was removed.
     #[error(
-        "{issue} was cleaned, so its worktree and its conversation are gone\n  hint: start anew from its branch: `cloud-code run --repo {repo} --base {branch} \"…\"`"
+        "{issue} was cleaned or its folder was lost, so its worktree and its conversation are gone\n  hint: start anew from its branch: `cloud-code run --repo {repo} --base {branch} \"…\"`"
     )]
     Cleaned {
         /// As `project#key`.

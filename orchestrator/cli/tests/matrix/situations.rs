@@ -243,8 +243,7 @@ fn failed_as(bench: &Bench, marker: &str, kind: FailureKind, instead: &[FailureK
 }
 
 fn usage_limit(bench: &Bench) -> Seen {
-    // A window of two hours: who still tries after this does not look at what it is told.
-    let run = bench.run("usage-limit", "limits: {timeout: 45s}\n", &[]);
+    let run = bench.run("usage-limit", PATIENCE, &[]);
     match failed_or_tried_on(&run, FailureKind::UsageLimit) {
         Seen::Good => match run.report().failure.as_ref().and_then(|failure| failure.resets_at) {
             Some(at) => {

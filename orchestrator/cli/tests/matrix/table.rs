@@ -37,16 +37,21 @@ pub(crate) struct Cell {
 impl Cell {
     /// As it is written down, without a look.
     pub(crate) fn claimed(cli: &Cli, situation: &'static str) -> Self {
-        let lack = cli.lacks.iter().find(|(of, _)| *of == situation).map(|(_, words)| *words);
+        let lack = cli.lacks.iter().find(|(of, ..)| *of == situation).map(|(.., words)| *words);
         Self { situation, lack, problem: None }
     }
 
     /// Holds what was seen against what is written down.
     pub(crate) fn judge(cli: &Cli, situation: &'static str, seen: Seen) -> Self {
-        let lack = cli.lacks.iter().find(|(of, _)| *of == situation).map(|(_, words)| *words);
-        let problem = match (&seen, lack) {
-            (Seen::Good, None) | (Seen::Lacks(_), Some(_)) => None,
-            (Seen::Good, Some(words)) => Some(format!("it works, but clis.rs says: {words}")),
+        let known = cli.lacks.iter().find(|(of, ..)| *of == situation);
+        let lack = known.map(|(.., words)| *words);
+        let problem = match (&seen, known) {
+            (Seen::Good, None) => None,
+            (Seen::Lacks(what), Some((_, begin, _))) if is_told_by(what, begin) => None,
+            (Seen::Lacks(what), Some((_, begin, _))) => {
+                Some(format!("clis.rs says that {begin}, and it was seen that {what}"))
+            }
+            (Seen::Good, Some((.., words))) => Some(format!("it works, but clis.rs says: {words}")),
             (Seen::Lacks(what), None) => Some(format!("a lack that clis.rs does not name: {what}")),
             (Seen::Wrong(what), _) => Some(what.clone()),
         };
@@ -60,6 +65,11 @@ impl Cell {
             (None, None) => "ok".to_owned(),
         }
     }
+}
+
+/// A list that goes on (`no cost, no model` for `no cost`) is another lack.
+fn is_told_by(what: &str, begin: &str) -> bool {
+    what.strip_prefix(begin).is_some_and(|rest| !rest.starts_with(','))
 }
 
 /// The table with its notes, as Markdown.
