@@ -2,6 +2,7 @@
 
 mod clock;
 mod ids;
+mod intent;
 mod records;
 mod settings;
 mod size;
@@ -10,6 +11,7 @@ mod stop;
 
 pub use clock::{Clock, IdSource};
 pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, slug};
+pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
 pub use records::{Attempt, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{
     ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, ImportPolicy,
