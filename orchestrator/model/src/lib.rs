@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod clock;
+mod forge_settings;
 mod ids;
 mod intent;
 mod records;
@@ -10,6 +11,11 @@ mod state;
 mod stop;
 
 pub use clock::{Clock, IdSource};
+pub use forge_settings::{
+    Access, AccessSettings, DEFAULT_PREFIX, DEFAULT_READY_LABEL, GateSettings, GithubAppSettings,
+    GithubSettings, IntakeMode, PublishPlan, PublishSettings, RequiredAccess, ServerSettings,
+    TriggerSettings, Triggers,
+};
 pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, slug};
 pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
 pub use records::{Attempt, Issue, NewTask, Project, TaskRecord, reads_only};

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use cloud_code_task_schema::{BranchName, CliName, CommitSettings, HumanDuration, Limits, Usd};
 use serde::{Deserialize, Serialize};
 
-use crate::ByteSize;
+use crate::{
+    AccessSettings, ByteSize, GateSettings, GithubSettings, PublishPlan, PublishSettings, RepositoryName,
+    ServerSettings, TriggerSettings,
+};
 
 /// The CLI of a project that names none.
 pub const DEFAULT_CLI: &str = "claude-code";
@@ -29,6 +32,10 @@ pub struct GlobalSettings {
     pub agent_binary: Option<String>,
     /// Folders with further CLIs, one folder each with a `cli.yaml`.
     pub cli_dirs: Vec<String>,
+    /// GitHub.
+    pub github: GithubSettings,
+    /// `cloud-code serve`.
+    pub server: ServerSettings,
     /// What holds for a project that says nothing else.
     pub defaults: ProjectSettings,
 }
@@ -91,6 +98,16 @@ pub struct ProjectSettings {
     pub commit: Option<CommitSettings>,
     /// What an import refuses.
     pub import: ImportSettings,
+    /// The repository on GitHub, as `owner/name`. Its issues then start work, and work ends in pull requests.
+    pub github: Option<RepositoryName>,
+    /// What starts work.
+    pub triggers: TriggerSettings,
+    /// Who may command.
+    pub access: AccessSettings,
+    /// What waits for a person's yes.
+    pub gates: GateSettings,
+    /// How work is published.
+    pub publish: PublishSettings,
 }
 
 /// When to stop a task; each key overrides the same key of a less special file.
@@ -279,6 +296,9 @@ pub struct ProjectPlan {
     pub commit: CommitSettings,
     /// What an import refuses.
     pub import: ImportPolicy,
+    /// Where and how work is published. Tasks that were stored before there was a forge have none.
+    #[serde(default)]
+    pub publish: PublishPlan,
 }
 
 /// Default of `container.memory`.
@@ -339,6 +359,11 @@ impl ProjectSettings {
                     .or(base.import.allow_workflow_changes),
                 max_file_size: self.import.max_file_size.or(base.import.max_file_size),
             },
+            github: self.github.or(base.github),
+            triggers: self.triggers.over(base.triggers),
+            access: self.access.over(base.access),
+            gates: self.gates.over(base.gates),
+            publish: self.publish.over(base.publish),
         }
     }
 
@@ -376,6 +401,13 @@ impl ProjectSettings {
             import: ImportPolicy {
                 allow_workflow_changes: self.import.allow_workflow_changes.unwrap_or(false),
                 max_file_size: self.import.max_file_size.unwrap_or(DEFAULT_MAX_FILE),
+            },
+            publish: PublishPlan {
+                github: self.github,
+                approval: self.gates.publish.unwrap_or(false),
+                plan_first: self.gates.plan.unwrap_or(false),
+                draft: self.publish.draft.unwrap_or(false),
+                reviewers: self.publish.reviewers.unwrap_or_default(),
             },
         }
     }
