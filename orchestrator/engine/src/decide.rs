@@ -55,6 +55,8 @@ pub enum Step {
     },
     /// Take the commits through the quarantine.
     Import,
+    /// A person must say yes first. Nothing is left running meanwhile.
+    AwaitApproval,
     /// Hand the branch over.
     Publish,
     /// Remove the container of an ended task.
@@ -82,6 +84,7 @@ impl Step {
             Self::StopContainer { .. } => "stop_container",
             Self::RecordEnded { .. } => "record_ended",
             Self::Import => "import",
+            Self::AwaitApproval => "await_approval",
             Self::Publish => "publish",
             Self::RemoveContainer { .. } => "remove_container",
             Self::Wait => "wait",
@@ -99,6 +102,11 @@ pub fn decide(facts: &Facts) -> Step {
         TaskState::Preparing => preparing(facts, cancelled),
         TaskState::Running { .. } => running(facts),
         TaskState::Importing { .. } => Step::Import,
+        TaskState::AwaitingApproval { .. } if cancelled => Step::Withdraw,
+        TaskState::AwaitingApproval { .. } => match ended(facts) {
+            Step::Finished => Step::AwaitApproval,
+            tidy => tidy,
+        },
         TaskState::Publishing { .. } => Step::Publish,
         TaskState::Done { .. } | TaskState::NeedsInput { .. } => ended(facts),
         TaskState::Failed { .. } | TaskState::Cancelled { .. } => ended(facts),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloud_code_model::{Issue, NewTask, ProjectPlan, TaskRecord, reads_only};
+use cloud_code_model::{Brief, Issue, NewTask, ProjectPlan, TaskRecord, reads_only};
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{
     CliName, ControlDir, Handoff, MAX_YAML_BYTES, Mode, TaskId, TaskReport, parse_reporting, read_capped,
@@ -28,6 +28,10 @@ pub struct FollowUpRequest {
     pub mode: Mode,
     /// Who asks.
     pub requested_by: Option<String>,
+    /// The key of the intent that asks, when it came from a forge.
+    pub intent: Option<String>,
+    /// What else the prompt says.
+    pub brief: Brief,
 }
 
 impl Engine {
@@ -39,7 +43,7 @@ impl Engine {
     }
 
     async fn check_and_follow_up(&self, request: FollowUpRequest) -> Result<TaskRecord, EngineError> {
-        let FollowUpRequest { issue, plan, text, mode, requested_by } = request;
+        let FollowUpRequest { issue, plan, text, mode, requested_by, intent, brief } = request;
         let title = title(&text)?;
         let name = format!("{}#{}", issue.project, issue.key);
         let records = self.store.tasks_of(&issue.project, &issue.key).await?;
@@ -75,11 +79,13 @@ impl Engine {
             issue: issue.key.clone(),
             title,
             description: text.trim().to_owned(),
+            brief,
             mode,
             continues,
             handoff,
             plan,
             requested_by,
+            intent,
             created_at: self.clock.now(),
         };
         let mut all = records;
@@ -189,11 +195,13 @@ mod tests {
             issue: "login".parse().unwrap(),
             title: "Fix".into(),
             description: "Fix".into(),
+            brief: Brief::default(),
             mode: Mode::Edit,
             continues: None,
             handoff: None,
             plan: ProjectSettings::default().plan("/srv/shop".into(), cli.parse().unwrap()),
             requested_by: None,
+            intent: None,
             created_at: Timestamp::UNIX_EPOCH,
         };
         TaskRecord { state: TaskState::Done { head: None }, ..TaskRecord::queued(task) }

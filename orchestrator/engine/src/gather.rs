@@ -61,6 +61,7 @@ impl Engine {
             TaskState::Queued | TaskState::Importing { .. } | TaskState::Publishing { .. } => None,
             TaskState::Running { container, .. } => self.runtime.facts(&ContainerId::new(container)).await?,
             TaskState::Preparing
+            | TaskState::AwaitingApproval { .. }
             | TaskState::Done { .. }
             | TaskState::NeedsInput { .. }
             | TaskState::Failed { .. }

@@ -39,7 +39,7 @@ pub use follow_up::FollowUpRequest;
 pub use git::Repo;
 pub use installed::NoVersion;
 pub use observe::{Notice, Observer, Silent};
-pub use open::{RunRequest, Uncommitted};
+pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
 pub use tasking::next_tasking;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use cloud_code_model::{
-    Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, reads_only, slug,
+    Brief, Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, reads_only, slug,
 };
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{BranchName, CliManifest, MAX_YAML_BYTES, Mode, parse_tasking, to_yaml};
@@ -27,10 +27,27 @@ pub struct RunRequest {
     pub mode: Mode,
     /// The branch to leave the work on; refused when it exists. Chosen from the title when absent.
     pub branch: Option<BranchName>,
+    /// What a forge says of the issue; nothing for a task of the command line.
+    pub origin: Option<Origin>,
     /// Start although the repository has uncommitted changes.
     pub uncommitted: Uncommitted,
     /// Who asks.
     pub requested_by: Option<String>,
+}
+
+/// An issue of a forge.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Its number. Names the workspace, and the branch as `issue-NUMBER`.
+    pub number: u64,
+    /// Its title, if people who may command wrote it.
+    pub title: Option<String>,
+    /// What it says in sections of its own.
+    pub brief: Brief,
+    /// The key of the intent that asks.
+    pub intent: String,
+    /// The commit that work must start from, when one was looked at: a branch that moved since is refused.
+    pub base_sha: Option<String>,
 }
 
 /// What to do about uncommitted changes in the user's repository. They are never part of a task.
@@ -54,7 +71,8 @@ impl Engine {
     }
 
     async fn check_and_open(&self, request: RunRequest) -> Result<TaskRecord, EngineError> {
-        let title = title(&request.text)?;
+        let origin = request.origin.as_ref();
+        let title = title(origin.and_then(|origin| origin.title.as_deref()).unwrap_or(&request.text))?;
         let plan = &request.plan;
         self.check_plan(plan, request.mode)?;
         let repo = Repo::new(&self.settings.layout, &request.project, &plan.repo)?;
@@ -70,6 +88,11 @@ impl Engine {
             let repo = repo.clone();
             blocking(move || repo.fetch(&inspected)).await?
         };
+        if let Some(seen) = origin.and_then(|origin| origin.base_sha.as_deref())
+            && seen != base_sha
+        {
+            return Err(EngineError::BaseMoved { branch: base, seen: seen.to_owned(), now: base_sha });
+        }
         self.check_prompts(plan, &repo, &base_sha).await?;
         let (key, branch) = self.choose_branch(&request, &repo, &title).await?;
         let at = self.clock.now();
@@ -89,11 +112,13 @@ impl Engine {
             issue: key,
             title,
             description: request.text.trim().to_owned(),
+            brief: origin.map(|origin| origin.brief.clone()).unwrap_or_default(),
             mode: request.mode,
             continues: None,
             handoff: None,
             plan: request.plan,
             requested_by: request.requested_by,
+            intent: request.origin.map(|origin| origin.intent),
             created_at: at,
         };
         check_tasking(&issue, &[TaskRecord::queued(task.clone())])?;
@@ -175,20 +200,26 @@ impl Engine {
         repo: &Repo,
         title: &str,
     ) -> Result<(IssueKey, BranchName), EngineError> {
-        let stem = match &request.branch {
-            Some(branch) => slug(branch.as_str().rsplit('/').next().unwrap_or_default()),
-            None => slug(title),
+        // The key and the branch differ only for issues of a forge, which people know by their number.
+        let (stem, branch_stem) = match (&request.branch, &request.origin) {
+            (Some(branch), _) => {
+                let key = slug(branch.as_str().rsplit('/').next().unwrap_or_default());
+                (key.clone(), key)
+            }
+            (None, Some(origin)) => (origin.number.to_string(), format!("issue-{}", origin.number)),
+            (None, None) => (slug(title), slug(title)),
         };
         for number in 1..=MAX_NUMBER {
-            let key = match number {
-                1 => stem.clone(),
+            let numbered = |stem: &str| match number {
+                1 => stem.to_owned(),
                 n => format!("{stem}-{n}"),
             };
+            let key = numbered(&stem);
             let unfit = |why: String| EngineError::BranchUnfit { branch: key.clone(), why };
             let branch = match &request.branch {
                 Some(branch) => branch.clone(),
                 None => {
-                    let name = format!("{}{key}", request.plan.branch_prefix);
+                    let name = format!("{}{}", request.plan.branch_prefix, numbered(&branch_stem));
                     name.parse().map_err(|e: cloud_code_task_schema::InvalidScalar| unfit(e.to_string()))?
                 }
             };

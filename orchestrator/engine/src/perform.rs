@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cloud_code_model::{Attempt, TaskEvent, TaskRecord, TaskState};
+use cloud_code_model::{Attempt, Gate, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
@@ -59,7 +59,7 @@ impl Engine {
             Step::Import => self.import(facts, observer).await,
             Step::Publish => self.publish(facts, observer).await,
             Step::RemoveContainer { id } => Ok(self.runtime.remove(&ContainerId::new(id)).await?),
-            Step::Wait | Step::Finished => Ok(()),
+            Step::Wait | Step::AwaitApproval | Step::Finished => Ok(()),
         }
     }
 
@@ -168,7 +168,11 @@ impl Engine {
             }
             Err(error) => return Err(error),
         };
-        self.advance(facts, TaskEvent::Imported { head }, observer).await
+        let gate = match facts.record.task.plan.publish.approval {
+            true => Gate::Approval,
+            false => Gate::Open,
+        };
+        self.advance(facts, TaskEvent::Imported { head, gate }, observer).await
     }
 
     /// Where an earlier task of the issue left the branch.

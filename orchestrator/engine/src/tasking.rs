@@ -49,8 +49,11 @@ fn task(issue: &Issue, record: &TaskRecord, ended: &BTreeSet<TaskId>) -> Task {
         title: asked.title.clone(),
         mode: asked.mode,
         description: asked.description.clone(),
-        acceptance_criteria: Vec::new(),
-        context: TaskContext::default(),
+        acceptance_criteria: asked.brief.acceptance_criteria.clone(),
+        context: TaskContext {
+            related_files: asked.brief.related_files.clone(),
+            notes: asked.brief.notes.clone(),
+        },
         continues: asked.continues.clone(),
         handoff: asked.handoff.clone(),
         requested_by: asked.requested_by.clone(),

@@ -9,6 +9,7 @@ mod settings;
 mod size;
 mod state;
 mod stop;
+mod thread;
 
 pub use clock::{Clock, IdSource};
 pub use forge_settings::{
@@ -18,11 +19,12 @@ pub use forge_settings::{
 };
 pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, slug};
 pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
-pub use records::{Attempt, Issue, NewTask, Project, TaskRecord, reads_only};
+pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{
     ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, ImportPolicy,
     ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
 };
 pub use size::ByteSize;
-pub use state::{IllegalTransition, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};
+pub use state::{Gate, IllegalTransition, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};
 pub use stop::StopReason;
+pub use thread::{IntentRecord, Note, Pull, PullState, Thread, ThreadFacts, ThreadWritten};

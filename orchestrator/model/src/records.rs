@@ -51,6 +51,8 @@ pub struct NewTask {
     pub title: String,
     /// The body of the prompt.
     pub description: String,
+    /// What the issue says beside its text.
+    pub brief: Brief,
     /// May it edit, or only read?
     pub mode: Mode,
     /// The earlier task of the issue whose conversation goes on.
@@ -61,8 +63,22 @@ pub struct NewTask {
     pub plan: ProjectPlan,
     /// Who asked.
     pub requested_by: Option<String>,
+    /// The key of the intent it came from. One intent makes one task, however often it is looked at.
+    pub intent: Option<String>,
     /// When.
     pub created_at: Timestamp,
+}
+
+/// What an issue says in sections of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Brief {
+    /// When the work is done.
+    pub acceptance_criteria: Vec<String>,
+    /// Files that matter, relative to the repository's root.
+    pub related_files: Vec<String>,
+    /// What else to know.
+    pub notes: Option<String>,
 }
 
 /// A task as the store knows it.

@@ -28,6 +28,13 @@ pub enum TaskState {
         /// How the agent ended it.
         outcome: Outcome,
     },
+    /// The branch stands in the mirror and waits for a person's yes before it is published. Nothing runs meanwhile.
+    AwaitingApproval {
+        /// The branch's commit.
+        head: String,
+        /// How the agent ended it.
+        outcome: Outcome,
+    },
     /// The branch stands in the mirror and is being handed to where the project wants it.
     Publishing {
         /// The branch's commit.
@@ -71,6 +78,8 @@ pub enum TaskStatus {
     Running,
     /// See [`TaskState::Importing`].
     Importing,
+    /// See [`TaskState::AwaitingApproval`].
+    AwaitingApproval,
     /// See [`TaskState::Publishing`].
     Publishing,
     /// See [`TaskState::Done`].
@@ -85,11 +94,12 @@ pub enum TaskStatus {
 
 impl TaskStatus {
     /// Every status, in the order of a task's life.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Queued,
         Self::Preparing,
         Self::Running,
         Self::Importing,
+        Self::AwaitingApproval,
         Self::Publishing,
         Self::Done,
         Self::NeedsInput,
@@ -104,6 +114,7 @@ impl TaskStatus {
             Self::Preparing => "preparing",
             Self::Running => "running",
             Self::Importing => "importing",
+            Self::AwaitingApproval => "awaiting_approval",
             Self::Publishing => "publishing",
             Self::Done => "done",
             Self::NeedsInput => "needs_input",
@@ -116,7 +127,8 @@ impl TaskStatus {
     pub const fn is_terminal(self) -> bool {
         match self {
             Self::Done | Self::NeedsInput | Self::Failed | Self::Cancelled => true,
-            Self::Queued | Self::Preparing | Self::Running | Self::Importing | Self::Publishing => false,
+            Self::Queued | Self::Preparing | Self::Running | Self::Importing => false,
+            Self::AwaitingApproval | Self::Publishing => false,
         }
     }
 }
@@ -165,6 +177,15 @@ impl OutcomeStatus {
     }
 }
 
+/// Whether work that ended well is published at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// At once.
+    Open,
+    /// After a person's yes.
+    Approval,
+}
+
 /// What happened to a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEvent {
@@ -186,6 +207,17 @@ pub enum TaskEvent {
     Imported {
         /// The branch's commit.
         head: Option<String>,
+        /// Whether finished work is published at once.
+        gate: Gate,
+    },
+    /// A person said yes to what waits.
+    Approved,
+    /// A person said no to what waits. The work is kept.
+    Declined,
+    /// Its commits were put on top of a base that had moved.
+    Rebased {
+        /// The branch's commit.
+        head: String,
     },
     /// The branch was handed over.
     Published,
@@ -206,6 +238,9 @@ impl TaskEvent {
             Self::Started { .. } => "started",
             Self::Ended { .. } => "ended",
             Self::Imported { .. } => "imported",
+            Self::Approved => "approved",
+            Self::Declined => "declined",
+            Self::Rebased { .. } => "rebased",
             Self::Published => "published",
             Self::HostFailed { .. } => "host_failed",
             Self::Withdrawn => "withdrawn",
@@ -231,6 +266,7 @@ impl TaskState {
             Self::Preparing => TaskStatus::Preparing,
             Self::Running { .. } => TaskStatus::Running,
             Self::Importing { .. } => TaskStatus::Importing,
+            Self::AwaitingApproval { .. } => TaskStatus::AwaitingApproval,
             Self::Publishing { .. } => TaskStatus::Publishing,
             Self::Done { .. } => TaskStatus::Done,
             Self::NeedsInput { .. } => TaskStatus::NeedsInput,
@@ -242,7 +278,7 @@ impl TaskState {
     /// The branch's commit, where the state knows one.
     pub fn head(&self) -> Option<&str> {
         match self {
-            Self::Publishing { head, .. } => Some(head),
+            Self::AwaitingApproval { head, .. } | Self::Publishing { head, .. } => Some(head),
             Self::Done { head } | Self::NeedsInput { head } | Self::Cancelled { head } => head.as_deref(),
             Self::Failed { head, .. } => head.as_deref(),
             Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. } => None,
@@ -254,7 +290,8 @@ impl TaskState {
         match self {
             Self::Failed { failure, .. } => Some(failure),
             Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. } => None,
-            Self::Publishing { .. }
+            Self::AwaitingApproval { .. }
+            | Self::Publishing { .. }
             | Self::Done { .. }
             | Self::NeedsInput { .. }
             | Self::Cancelled { .. } => None,
@@ -273,7 +310,18 @@ impl TaskState {
                 Ok(Self::Running { container, started_at: at })
             }
             (Self::Running { .. }, TaskEvent::Ended { outcome }) => Ok(Self::Importing { outcome }),
-            (Self::Importing { outcome }, TaskEvent::Imported { head }) => Ok(after_import(outcome, head)),
+            (Self::Importing { outcome }, TaskEvent::Imported { head, gate }) => {
+                Ok(after_import(outcome, head, gate))
+            }
+            (Self::AwaitingApproval { head, outcome }, TaskEvent::Approved) => {
+                Ok(Self::Publishing { head: head.clone(), outcome: outcome.clone() })
+            }
+            (Self::AwaitingApproval { head, .. }, TaskEvent::Declined | TaskEvent::Withdrawn) => {
+                Ok(Self::Cancelled { head: Some(head.clone()) })
+            }
+            (Self::Publishing { outcome, .. }, TaskEvent::Rebased { head }) => {
+                Ok(Self::Publishing { head, outcome: outcome.clone() })
+            }
             (Self::Publishing { head, .. }, TaskEvent::Published) => {
                 Ok(Self::Done { head: Some(head.clone()) })
             }
@@ -282,15 +330,16 @@ impl TaskState {
                 Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. },
                 TaskEvent::HostFailed { failure },
             ) => Ok(Self::Failed { failure, head: None }),
-            (Self::Publishing { head, .. }, TaskEvent::HostFailed { failure }) => {
-                Ok(Self::Failed { failure, head: Some(head.clone()) })
-            }
+            (
+                Self::AwaitingApproval { head, .. } | Self::Publishing { head, .. },
+                TaskEvent::HostFailed { failure },
+            ) => Ok(Self::Failed { failure, head: Some(head.clone()) }),
             _ => Err(illegal),
         }
     }
 }
 
-fn after_import(outcome: &Outcome, head: Option<String>) -> TaskState {
+fn after_import(outcome: &Outcome, head: Option<String>, gate: Gate) -> TaskState {
     let failure = || {
         let unsaid = "the agent reported a failure without saying why";
         let kind = cloud_code_task_schema::FailureKind::Internal;
@@ -298,7 +347,10 @@ fn after_import(outcome: &Outcome, head: Option<String>) -> TaskState {
     };
     match outcome.status {
         OutcomeStatus::Completed => match head {
-            Some(head) => TaskState::Publishing { head, outcome: outcome.clone() },
+            Some(head) => match gate {
+                Gate::Open => TaskState::Publishing { head, outcome: outcome.clone() },
+                Gate::Approval => TaskState::AwaitingApproval { head, outcome: outcome.clone() },
+            },
             None => TaskState::Done { head: None },
         },
         OutcomeStatus::Blocked => TaskState::NeedsInput { head },
@@ -323,6 +375,7 @@ mod tests {
             TaskState::Preparing,
             TaskState::Running { container: "c".into(), started_at: Timestamp::UNIX_EPOCH },
             TaskState::Importing { outcome: outcome(OutcomeStatus::Completed) },
+            TaskState::AwaitingApproval { head: "h".into(), outcome: outcome(OutcomeStatus::Completed) },
             TaskState::Publishing { head: "h".into(), outcome: outcome(OutcomeStatus::Completed) },
             TaskState::Done { head: None },
             TaskState::NeedsInput { head: None },
@@ -336,7 +389,10 @@ mod tests {
             TaskEvent::Taken,
             TaskEvent::Started { container: "c".into(), at: Timestamp::UNIX_EPOCH },
             TaskEvent::Ended { outcome: outcome(OutcomeStatus::Completed) },
-            TaskEvent::Imported { head: Some("h".into()) },
+            TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open },
+            TaskEvent::Approved,
+            TaskEvent::Declined,
+            TaskEvent::Rebased { head: "r".into() },
             TaskEvent::Published,
             TaskEvent::HostFailed { failure: Failure::new(FailureKind::DiskFull, "full") },
             TaskEvent::Withdrawn,
@@ -353,73 +409,110 @@ mod tests {
                     Ok(next) => next.status().as_str(),
                     Err(_) => "-",
                 };
-                table.push_str(&format!("{:<12}{name:<13}{next}\n", state.status()));
+                table.push_str(&format!("{:<18}{name:<13}{next}\n", state.status()));
             }
         }
         insta::assert_snapshot!(table, @r"
-        queued      taken        preparing
-        queued      started      -
-        queued      ended        -
-        queued      imported     -
-        queued      published    -
-        queued      host_failed  failed
-        queued      withdrawn    cancelled
-        preparing   taken        -
-        preparing   started      running
-        preparing   ended        -
-        preparing   imported     -
-        preparing   published    -
-        preparing   host_failed  failed
-        preparing   withdrawn    cancelled
-        running     taken        -
-        running     started      -
-        running     ended        importing
-        running     imported     -
-        running     published    -
-        running     host_failed  failed
-        running     withdrawn    -
-        importing   taken        -
-        importing   started      -
-        importing   ended        -
-        importing   imported     publishing
-        importing   published    -
-        importing   host_failed  failed
-        importing   withdrawn    -
-        publishing  taken        -
-        publishing  started      -
-        publishing  ended        -
-        publishing  imported     -
-        publishing  published    done
-        publishing  host_failed  failed
-        publishing  withdrawn    -
-        done        taken        -
-        done        started      -
-        done        ended        -
-        done        imported     -
-        done        published    -
-        done        host_failed  -
-        done        withdrawn    -
-        needs_input taken        -
-        needs_input started      -
-        needs_input ended        -
-        needs_input imported     -
-        needs_input published    -
-        needs_input host_failed  -
-        needs_input withdrawn    -
-        failed      taken        -
-        failed      started      -
-        failed      ended        -
-        failed      imported     -
-        failed      published    -
-        failed      host_failed  -
-        failed      withdrawn    -
-        cancelled   taken        -
-        cancelled   started      -
-        cancelled   ended        -
-        cancelled   imported     -
-        cancelled   published    -
-        cancelled   host_failed  -
-        cancelled   withdrawn    -
+        queued            taken        preparing
+        queued            started      -
+        queued            ended        -
+        queued            imported     -
+        queued            approved     -
+        queued            declined     -
+        queued            rebased      -
+        queued            published    -
+        queued            host_failed  failed
+        queued            withdrawn    cancelled
+        preparing         taken        -
+        preparing         started      running
+        preparing         ended        -
+        preparing         imported     -
+        preparing         approved     -
+        preparing         declined     -
+        preparing         rebased      -
+        preparing         published    -
+        preparing         host_failed  failed
+        preparing         withdrawn    cancelled
+        running           taken        -
+        running           started      -
+        running           ended        importing
+        running           imported     -
+        running           approved     -
+        running           declined     -
+        running           rebased      -
+        running           published    -
+        running           host_failed  failed
+        running           withdrawn    -
+        importing         taken        -
+        importing         started      -
+        importing         ended        -
+        importing         imported     publishing
+        importing         approved     -
+        importing         declined     -
+        importing         rebased      -
+        importing         published    -
+        importing         host_failed  failed
+        importing         withdrawn    -
+        awaiting_approval taken        -
+        awaiting_approval started      -
+        awaiting_approval ended        -
+        awaiting_approval imported     -
+        awaiting_approval approved     publishing
+        awaiting_approval declined     cancelled
+        awaiting_approval rebased      -
+        awaiting_approval published    -
+        awaiting_approval host_failed  failed
+        awaiting_approval withdrawn    cancelled
+        publishing        taken        -
+        publishing        started      -
+        publishing        ended        -
+        publishing        imported     -
+        publishing        approved     -
+        publishing        declined     -
+        publishing        rebased      publishing
+        publishing        published    done
+        publishing        host_failed  failed
+        publishing        withdrawn    -
+        done              taken        -
+        done              started      -
+        done              ended        -
+        done              imported     -
+        done              approved     -
+        done              declined     -
+        done              rebased      -
+        done              published    -
+        done              host_failed  -
+        done              withdrawn    -
+        needs_input       taken        -
+        needs_input       started      -
+        needs_input       ended        -
+        needs_input       imported     -
+        needs_input       approved     -
+        needs_input       declined     -
+        needs_input       rebased      -
+        needs_input       published    -
+        needs_input       host_failed  -
+        needs_input       withdrawn    -
+        failed            taken        -
+        failed            started      -
+        failed            ended        -
+        failed            imported     -
+        failed            approved     -
+        failed            declined     -
+        failed            rebased      -
+        failed            published    -
+        failed            host_failed  -
+        failed            withdrawn    -
+        cancelled         taken        -
+        cancelled         started      -
+        cancelled         ended        -
+        cancelled         imported     -
+        cancelled         approved     -
+        cancelled         declined     -
+        cancelled         rebased      -
+        cancelled         published    -
+        cancelled         host_failed  -
+        cancelled         withdrawn    -
         ");
     }
 
@@ -432,7 +525,8 @@ mod tests {
             (OutcomeStatus::Cancelled, TaskStatus::Cancelled),
         ] {
             let importing = TaskState::Importing { outcome: outcome(status) };
-            let next = importing.apply(TaskEvent::Imported { head: Some("h".into()) }).unwrap();
+            let next =
+                importing.apply(TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open }).unwrap();
             assert_eq!((next.status(), next.head()), (expected, Some("h")));
         }
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
+mod forge;
 mod row;
 mod sqlite;
 
@@ -12,6 +13,7 @@ use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
 pub use error::StoreError;
+pub use forge::ForgeStore;
 pub use sqlite::SqliteStore;
 
 /// What the rest of the orchestrator asks of the store. Each call is one transaction.

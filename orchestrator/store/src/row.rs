@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use cloud_code_model::{Attempt, Issue, NewTask, Project, TaskRecord};
+use cloud_code_model::{Attempt, IntentRecord, Issue, NewTask, Note, Project, TaskRecord, Thread};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use sqlx::Row;
@@ -40,6 +40,10 @@ impl<'a> Reader<'a> {
         let text = self.optional(column)?;
         text.map(|t| serde_json::from_str(&t).map_err(|e| self.corrupt(column, e))).transpose()
     }
+    fn number(&self, column: &str) -> Result<u64, StoreError> {
+        let number: i64 = self.row.try_get(column)?;
+        u64::try_from(number).map_err(|e| self.corrupt(column, e))
+    }
     fn optional_time(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
         self.optional(column)?.map(|t| t.parse().map_err(|e| self.corrupt(column, e))).transpose()
     }
@@ -73,6 +77,7 @@ pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
             issue: r.parsed("issue")?,
             title: r.text("title")?,
             description: r.text("description")?,
+            brief: r.json("brief")?,
             mode: r.json("mode")?,
             continues: r
                 .optional("continues")?
@@ -81,6 +86,7 @@ pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
             handoff: r.optional_json("handoff")?,
             plan: r.json("plan")?,
             requested_by: r.optional("requested_by")?,
+            intent: r.optional("intent")?,
             created_at: r.parsed("created_at")?,
         },
         state: r.json("state")?,
@@ -104,5 +110,38 @@ pub(crate) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
         started_at: r.parsed("started_at")?,
         finished_at: r.optional_time("finished_at")?,
         result: r.optional("result")?,
+    })
+}
+
+pub(crate) fn intent(row: &SqliteRow) -> Result<IntentRecord, StoreError> {
+    let r = Reader::new("intent", "key", row)?;
+    Ok(IntentRecord {
+        project: r.parsed("project")?,
+        intent: r.json("intent")?,
+        received_at: r.parsed("received_at")?,
+        is_reacted: r.optional("reacted_at")?.is_some(),
+        outcome: r.optional("outcome")?,
+    })
+}
+
+pub(crate) fn thread(row: &SqliteRow) -> Result<Thread, StoreError> {
+    let r = Reader::new("thread", "project", row)?;
+    Ok(Thread {
+        project: r.parsed("project")?,
+        number: r.number("number")?,
+        facts: r.json("facts")?,
+        written: r.json("written")?,
+    })
+}
+
+pub(crate) fn note(row: &SqliteRow) -> Result<Note, StoreError> {
+    let r = Reader::new("note", "key", row)?;
+    Ok(Note {
+        project: r.parsed("project")?,
+        key: r.text("key")?,
+        number: r.number("number")?,
+        place: r.json("place")?,
+        body: r.text("body")?,
+        created_at: r.parsed("created_at")?,
     })
 }

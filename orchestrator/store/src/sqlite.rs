@@ -1,5 +1,7 @@
 //! The embedded store: one SQLite file in WAL mode, fsynced at each commit.
 
+mod forge;
+
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
@@ -94,16 +96,16 @@ fn exists(error: sqlx::Error, what: &'static str, id: &str) -> StoreError {
 const INSERT_ISSUE: &str = "INSERT INTO issues (project, key, title, branch, base, base_sha, created_at) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const INSERT_TASK: &str = "INSERT INTO tasks (id, project, issue, title, description, mode, plan, requested_by, \
-     created_at, status, state, version, updated_at, usage, continues, handoff) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15)";
+     created_at, status, state, version, updated_at, usage, continues, handoff, brief, intent) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15, $16, $17)";
 /// Inserts nothing and changes nothing: asks whether the issue can take a task.
 const TAKES_TASKS: &str = "SELECT key FROM issues WHERE project = $1 AND key = $2 AND cleaned_at IS NULL \
      AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.project = issues.project AND tasks.issue = issues.key \
-     AND tasks.status IN ('queued', 'preparing', 'running', 'importing', 'publishing'))";
+     AND tasks.status IN ('queued', 'preparing', 'running', 'importing', 'awaiting_approval', 'publishing'))";
 /// Not while a task is open: its worktree would go with the workspace.
 const MARK_CLEANED: &str = "UPDATE issues SET cleaned_at = COALESCE(cleaned_at, $1) WHERE project = $2 AND key = $3 \
      AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.project = issues.project AND tasks.issue = issues.key \
-     AND tasks.status IN ('queued', 'preparing', 'running', 'importing', 'publishing'))";
+     AND tasks.status IN ('queued', 'preparing', 'running', 'importing', 'awaiting_approval', 'publishing'))";
 const MOVE_TASK: &str = "UPDATE tasks SET status = $1, state = $2, version = version + 1, updated_at = $3 \
      WHERE id = $4 AND version = $5";
 
@@ -126,6 +128,8 @@ async fn insert_task(tx: &mut Transaction<'static, Sqlite>, task: &NewTask) -> R
         .bind(json("task", id, &Usage::default())?)
         .bind(task.continues.as_ref().map(TaskId::as_str))
         .bind(task.handoff.as_ref().map(|handoff| json("task", id, handoff)).transpose()?)
+        .bind(json("task", id, &task.brief)?)
+        .bind(&task.intent)
         .execute(&mut **tx)
         .await
         .map_err(|e| exists(e, "task", id))?;
@@ -261,7 +265,7 @@ impl Store for SqliteStore {
 
     async fn open_tasks(&self) -> Result<Vec<TaskRecord>, StoreError> {
         let rows = sqlx::query(
-            "SELECT * FROM tasks WHERE status IN ('queued', 'preparing', 'running', 'importing', 'publishing') \
+            "SELECT * FROM tasks WHERE status IN ('queued', 'preparing', 'running', 'importing', 'awaiting_approval', 'publishing') \
              ORDER BY id",
         )
         .fetch_all(&self.pool)
@@ -295,7 +299,7 @@ impl Store for SqliteStore {
         // Not a move: the version stays, so a driver that is in the middle of a step is not made stale by it.
         sqlx::query(
             "UPDATE tasks SET cancel_requested_at = COALESCE(cancel_requested_at, $1) WHERE id = $2 \
-             AND status IN ('queued', 'preparing', 'running', 'importing', 'publishing')",
+             AND status IN ('queued', 'preparing', 'running', 'importing', 'awaiting_approval', 'publishing')",
         )
         .bind(at.to_string())
         .bind(id.as_str())

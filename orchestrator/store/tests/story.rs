@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use cloud_code_model::{
-    Attempt, DEFAULT_CLI, Issue, NewTask, Outcome, OutcomeStatus, Project, ProjectSettings, StopReason,
-    TaskEvent, TaskStatus,
+    Attempt, Brief, DEFAULT_CLI, Gate, Issue, NewTask, Outcome, OutcomeStatus, Project, ProjectSettings,
+    StopReason, TaskEvent, TaskStatus,
 };
 use cloud_code_store::{SqliteStore, Store, StoreError};
 use cloud_code_task_schema::{Failure, FailureKind, Handoff, Mode, Usage};
@@ -37,11 +37,13 @@ fn task(id: &str, key: &str) -> NewTask {
         issue: key.parse().unwrap(),
         title: "Fix the login".into(),
         description: "Do it; `'\"$(x)` stays text".into(),
+        brief: Brief::default(),
         mode: Mode::Edit,
         continues: None,
         handoff: None,
         plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
         requested_by: None,
+        intent: None,
         created_at: at(3),
     }
 }
@@ -72,7 +74,7 @@ async fn a_task_lives_its_life_and_survives_reopening() {
     assert_eq!(store.task(&running.task.id).await.unwrap(), Some(running.clone()));
     let outcome = Outcome { status: OutcomeStatus::Completed, failure: None, head: Some("abc".into()) };
     let importing = store.transition(&running, TaskEvent::Ended { outcome }, at(6)).await.unwrap();
-    let imported = TaskEvent::Imported { head: Some("abc".into()) };
+    let imported = TaskEvent::Imported { head: Some("abc".into()), gate: Gate::Open };
     let publishing = store.transition(&importing, imported, at(7)).await.unwrap();
     assert_eq!(store.open_tasks().await.unwrap(), vec![publishing.clone()]);
     let done = store.transition(&publishing, TaskEvent::Published, at(8)).await.unwrap();

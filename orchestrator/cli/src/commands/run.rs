@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_engine::{FollowUpRequest, RunRequest, Uncommitted};
-use cloud_code_model::{Issue, ProjectPlan, RuntimeKind, TaskRecord};
+use cloud_code_model::{Brief, Issue, ProjectPlan, RuntimeKind, TaskRecord};
 
 use super::drive::drive;
 use crate::app::App;
@@ -31,6 +31,7 @@ pub(crate) async fn run(app: &App, args: RunArgs) -> Result<ExitCode> {
         text,
         mode: args.options.mode.into(),
         branch: args.branch.clone(),
+        origin: None,
         uncommitted: if args.allow_dirty { Uncommitted::LeaveOut } else { Uncommitted::Refuse },
         requested_by: requested_by(),
     };
@@ -91,7 +92,15 @@ async fn next(
     warn_unsandboxed(plan.runtime);
     let engine = app.engine(plan.runtime).await?;
     let mode = options.mode.into();
-    let request = FollowUpRequest { issue, plan, text, mode, requested_by: requested_by() };
+    let request = FollowUpRequest {
+        issue,
+        plan,
+        text,
+        mode,
+        requested_by: requested_by(),
+        intent: None,
+        brief: Brief::default(),
+    };
     let record = engine.follow_up(request).await.map_err(|e| anyhow!(e.chain()))?;
     say_name(&record, options.json);
     if let (Some(handoff), false) = (&record.task.handoff, options.json) {

@@ -1,0 +1,134 @@
+//! What we know of an issue or pull request of a forge, and what we wrote there.
+//!
+//! Both parts are derived from elsewhere and can be lost without harm: the facts come again with the next look at the
+//! forge, and what was written is found again by its marker. They are kept so that a restart does not have to ask.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Actor, ConfigKey, Intent, IssueKey, Place, ProjectName, Subject};
+
+/// An issue or pull request of a forge that somebody commanded us on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Thread {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its number.
+    pub number: u64,
+    /// What is so.
+    pub facts: ThreadFacts,
+    /// What we wrote.
+    pub written: ThreadWritten,
+}
+
+/// What is so on the forge, and what was said there about later tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThreadFacts {
+    /// Issue or pull request.
+    pub subject: Subject,
+    /// Its title, for people.
+    pub title: String,
+    /// Its address in a browser.
+    pub url: String,
+    /// Our issue that works on it; none before the first task.
+    pub issue: Option<IssueKey>,
+    /// Who asked last: a plain comment of this person answers a question.
+    pub requester: Option<Actor>,
+    /// What `config` set for later tasks.
+    #[serde(default)]
+    pub config: BTreeMap<ConfigKey, String>,
+    /// The pull request that holds the work.
+    #[serde(default)]
+    pub pull: Option<Pull>,
+    /// Tasks that failing checks started since a person last asked for something.
+    #[serde(default)]
+    pub check_rounds: u32,
+    /// Closed, deleted or moved away: nothing starts by itself any more.
+    #[serde(default)]
+    pub is_closed: bool,
+    /// What was left out of the last task's prompt, for people.
+    #[serde(default)]
+    pub left_out: Vec<String>,
+    /// What people should know besides: a branch that was rebased, a draft that was refused.
+    #[serde(default)]
+    pub remarks: Vec<String>,
+}
+
+/// Our pull request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pull {
+    /// Its number.
+    pub number: u64,
+    /// Its address in a browser.
+    pub url: String,
+    /// Where it is.
+    pub state: PullState,
+    /// The commit we last pushed to it.
+    pub head_sha: String,
+}
+
+/// Where a pull request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullState {
+    /// Open, draft or not.
+    Open,
+    /// Merged.
+    Merged,
+    /// Closed without a merge.
+    Closed,
+}
+
+/// What we wrote, as far as we know. A digest says which text stands there, so that equal text is not written twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ThreadWritten {
+    /// The one status comment.
+    pub comment: Option<u64>,
+    /// Its address in a browser.
+    pub comment_url: Option<String>,
+    /// The digest of its text.
+    pub comment_digest: Option<String>,
+    /// The label of ours that it carries.
+    pub label: Option<String>,
+    /// The check or status, as the forge adapter names it, and the commit it stands on.
+    pub check: Option<String>,
+    /// The digest of the check's text.
+    pub check_digest: Option<String>,
+    /// The digest of the pull request's text.
+    pub pull_digest: Option<String>,
+}
+
+/// An intent with where it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IntentRecord {
+    /// Its project.
+    pub project: ProjectName,
+    /// What was asked.
+    pub intent: Intent,
+    /// When it reached us.
+    pub received_at: Timestamp,
+    /// Whether the reaction stands.
+    pub is_reacted: bool,
+    /// What came of it; none while it waits.
+    pub outcome: Option<String>,
+}
+
+/// A comment of ours that is written once and never changed: an answer, a question, a refusal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    /// Its project.
+    pub project: ProjectName,
+    /// Unique in the project: the intent's key it answers, or `question-TASK`.
+    pub key: String,
+    /// The issue or pull request.
+    pub number: u64,
+    /// Where it belongs.
+    pub place: Place,
+    /// Its text, without the marker.
+    pub body: String,
+    /// When it was to be written.
+    pub created_at: Timestamp,
+}

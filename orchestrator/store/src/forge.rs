@@ -1,0 +1,79 @@
+//! What the store keeps of a forge: requests, the threads they were made in, and comments to be written once.
+
+use async_trait::async_trait;
+use cloud_code_model::{
+    Intent, IntentRecord, IssueKey, Note, ProjectName, TaskRecord, Thread, ThreadFacts, ThreadWritten,
+};
+use jiff::Timestamp;
+
+use crate::StoreError;
+
+/// Requests, threads and notes. Each call is one transaction.
+#[async_trait]
+pub trait ForgeStore: Send + Sync {
+    /// Stores a request. False when it is there already: a second delivery of it changes nothing.
+    async fn put_intent(
+        &self,
+        project: &ProjectName,
+        intent: &Intent,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// A request by its key.
+    async fn intent(&self, project: &ProjectName, key: &str) -> Result<Option<IntentRecord>, StoreError>;
+    /// Requests that nothing has come of yet, oldest first.
+    async fn waiting_intents(&self) -> Result<Vec<IntentRecord>, StoreError>;
+    /// Notes what came of a request; the first time counts.
+    async fn settle_intent(
+        &self,
+        project: &ProjectName,
+        key: &str,
+        outcome: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Requests without a reaction, oldest first.
+    async fn unreacted_intents(&self) -> Result<Vec<IntentRecord>, StoreError>;
+    /// Notes that a request has its reaction, or needs none.
+    async fn mark_reacted(&self, project: &ProjectName, key: &str, at: Timestamp) -> Result<(), StoreError>;
+    /// The task that came of a request.
+    async fn task_of_intent(
+        &self,
+        project: &ProjectName,
+        key: &str,
+    ) -> Result<Option<TaskRecord>, StoreError>;
+
+    /// A thread by its number.
+    async fn thread(&self, project: &ProjectName, number: u64) -> Result<Option<Thread>, StoreError>;
+    /// The thread that an issue of ours works on.
+    async fn thread_of_issue(
+        &self,
+        project: &ProjectName,
+        issue: &IssueKey,
+    ) -> Result<Option<Thread>, StoreError>;
+    /// The thread whose work a pull request holds.
+    async fn thread_of_pull(&self, project: &ProjectName, pull: u64) -> Result<Option<Thread>, StoreError>;
+    /// Every thread.
+    async fn threads(&self) -> Result<Vec<Thread>, StoreError>;
+    /// Makes a thread, or replaces what is known of it. What was written there stays.
+    async fn put_thread(
+        &self,
+        project: &ProjectName,
+        number: u64,
+        facts: &ThreadFacts,
+    ) -> Result<(), StoreError>;
+    /// Replaces what was written in a thread.
+    async fn put_written(
+        &self,
+        project: &ProjectName,
+        number: u64,
+        written: &ThreadWritten,
+    ) -> Result<(), StoreError>;
+
+    /// A comment to be written once; the first time counts.
+    async fn put_note(&self, note: &Note) -> Result<(), StoreError>;
+    /// Comments that are not written yet, oldest first.
+    async fn waiting_notes(&self) -> Result<Vec<Note>, StoreError>;
+    /// Notes where a comment was written.
+    async fn note_written(&self, project: &ProjectName, key: &str, remote: u64) -> Result<(), StoreError>;
+    /// Notes why a comment cannot be written.
+    async fn note_given_up(&self, project: &ProjectName, key: &str, why: &str) -> Result<(), StoreError>;
+}
