@@ -98,6 +98,19 @@ pub enum EngineError {
         /// Which variable.
         name: String,
     },
+    /// The branch that work should start from moved after it was looked at.
+    #[error(
+        "the branch `{branch}` moved from {} to {} after the request\n  hint: look at what was pushed, and ask again",
+        seen.get(..12).unwrap_or(seen), now.get(..12).unwrap_or(now)
+    )]
+    BaseMoved {
+        /// Which.
+        branch: BranchName,
+        /// The commit that was looked at.
+        seen: String,
+        /// The commit it stands on now.
+        now: String,
+    },
     /// The branch is there already.
     #[error(
         "the branch `{branch}` exists already in {place}\n  hint: choose another with --branch, or delete it"
@@ -234,6 +247,7 @@ impl EngineError {
             Self::Document(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
             Self::Prompts(_)
             | Self::StillOpen { .. }
+            | Self::BaseMoved { .. }
             | Self::BeingStopped { .. }
             | Self::Cleaned { .. }
             | Self::TooLong { .. } => FailureKind::Internal,

@@ -19,6 +19,8 @@ pub struct Thread {
     pub number: u64,
     /// What is so.
     pub facts: ThreadFacts,
+    /// What came of the work.
+    pub published: Published,
     /// What we wrote.
     pub written: ThreadWritten,
 }
@@ -39,9 +41,6 @@ pub struct ThreadFacts {
     /// What `config` set for later tasks.
     #[serde(default)]
     pub config: BTreeMap<ConfigKey, String>,
-    /// The pull request that holds the work.
-    #[serde(default)]
-    pub pull: Option<Pull>,
     /// Tasks that failing checks started since a person last asked for something.
     #[serde(default)]
     pub check_rounds: u32,
@@ -51,8 +50,15 @@ pub struct ThreadFacts {
     /// What was left out of the last task's prompt, for people.
     #[serde(default)]
     pub left_out: Vec<String>,
+}
+
+/// What came of the work on the forge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Published {
+    /// The pull request that holds the work.
+    pub pull: Option<Pull>,
     /// What people should know besides: a branch that was rebased, a draft that was refused.
-    #[serde(default)]
     pub remarks: Vec<String>,
 }
 

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Intent, IntentRecord, IssueKey, Note, ProjectName, TaskRecord, Thread, ThreadFacts, ThreadWritten,
+    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, TaskRecord, Thread, ThreadFacts,
+    ThreadWritten,
 };
 use jiff::Timestamp;
 
@@ -59,6 +60,13 @@ pub trait ForgeStore: Send + Sync {
         project: &ProjectName,
         number: u64,
         facts: &ThreadFacts,
+    ) -> Result<(), StoreError>;
+    /// Replaces what is known of the work's pull request.
+    async fn put_published(
+        &self,
+        project: &ProjectName,
+        number: u64,
+        published: &Published,
     ) -> Result<(), StoreError>;
     /// Replaces what was written in a thread.
     async fn put_written(

@@ -130,6 +130,7 @@ pub(crate) fn thread(row: &SqliteRow) -> Result<Thread, StoreError> {
         project: r.parsed("project")?,
         number: r.number("number")?,
         facts: r.json("facts")?,
+        published: r.json("published")?,
         written: r.json("written")?,
     })
 }

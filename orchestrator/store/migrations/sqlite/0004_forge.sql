@@ -19,15 +19,16 @@ CREATE TABLE intents (
 CREATE INDEX intents_waiting ON intents (received_at) WHERE outcome IS NULL;
 CREATE INDEX intents_unreacted ON intents (received_at) WHERE reacted_at IS NULL;
 
--- Issues and pull requests of a forge that we have to do with. `facts` and `written` are JSON of the model's types; each
--- has one writer.
+-- Issues and pull requests of a forge that we have to do with. `facts`, `published` and `written` are JSON of the model's
+-- types, and each has one writer: who receives, who publishes, who talks.
 CREATE TABLE threads (
-    project TEXT NOT NULL,
-    number  BIGINT NOT NULL,
-    issue   TEXT,
-    pull    BIGINT,
-    facts   TEXT NOT NULL,
-    written TEXT NOT NULL DEFAULT '{}',
+    project   TEXT NOT NULL,
+    number    BIGINT NOT NULL,
+    issue     TEXT,
+    pull      BIGINT,
+    facts     TEXT NOT NULL,
+    published TEXT NOT NULL DEFAULT '{}',
+    written   TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (project, number)
 );
 

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Intent, IntentRecord, IssueKey, Note, ProjectName, TaskRecord, Thread, ThreadFacts, ThreadWritten,
+    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, TaskRecord, Thread, ThreadFacts,
+    ThreadWritten,
 };
 use jiff::Timestamp;
 
@@ -146,19 +147,33 @@ impl ForgeStore for SqliteStore {
         id: u64,
         facts: &ThreadFacts,
     ) -> Result<(), StoreError> {
-        let pull = facts.pull.as_ref().map(|pull| number("pull request", pull.number)).transpose()?;
         sqlx::query(
-            "INSERT INTO threads (project, number, issue, pull, facts) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (project, number) DO UPDATE SET issue = excluded.issue, pull = excluded.pull, \
-             facts = excluded.facts",
+            "INSERT INTO threads (project, number, issue, facts) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (project, number) DO UPDATE SET issue = excluded.issue, facts = excluded.facts",
         )
         .bind(project.as_str())
         .bind(number("thread", id)?)
         .bind(facts.issue.as_ref().map(IssueKey::as_str))
-        .bind(pull)
         .bind(json("thread", &id.to_string(), facts)?)
         .execute(&self.pool)
         .await?;
+        Ok(())
+    }
+
+    async fn put_published(
+        &self,
+        project: &ProjectName,
+        id: u64,
+        published: &Published,
+    ) -> Result<(), StoreError> {
+        let pull = published.pull.as_ref().map(|pull| number("pull request", pull.number)).transpose()?;
+        sqlx::query("UPDATE threads SET published = $1, pull = $2 WHERE project = $3 AND number = $4")
+            .bind(json("thread", &id.to_string(), published)?)
+            .bind(pull)
+            .bind(project.as_str())
+            .bind(number("thread", id)?)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

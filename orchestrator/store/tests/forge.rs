@@ -1,0 +1,155 @@
+//! What the store keeps of a forge, as a story.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use cloud_code_model::{
+    Actor, Ask, Brief, Command, ConfigKey, DEFAULT_CLI, Intent, Issue, NewTask, Note, Place, Project,
+    ProjectSettings, Published, Pull, PullState, Subject, ThreadFacts, ThreadWritten,
+};
+use cloud_code_store::{ForgeStore, SqliteStore, Store, StoreError};
+use cloud_code_task_schema::Mode;
+use jiff::Timestamp;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn intent(key: &str) -> Intent {
+    Intent {
+        key: key.to_owned(),
+        number: 42,
+        subject: Subject::Issue,
+        actor: Actor { id: 7, login: "alice".into() },
+        at: at(1),
+        place: Place::Comment { id: 123 },
+        ask: Ask::Command { command: Command::Plan { text: "first".into() } },
+    }
+}
+
+async fn opened(dir: &tempfile::TempDir) -> SqliteStore {
+    SqliteStore::open(&dir.path().join("cloud-code.db")).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_request_is_stored_once_and_settled_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    let shop = "shop".parse().unwrap();
+    assert!(store.put_intent(&shop, &intent("comment-123"), at(2)).await.unwrap());
+    assert!(!store.put_intent(&shop, &intent("comment-123"), at(3)).await.unwrap(), "a second delivery");
+    assert!(store.put_intent(&"other".parse().unwrap(), &intent("comment-123"), at(3)).await.unwrap());
+
+    let waiting = store.waiting_intents().await.unwrap();
+    let first = &waiting[0];
+    assert_eq!((waiting.len(), &first.intent, first.received_at), (2, &intent("comment-123"), at(2)));
+    assert_eq!(store.unreacted_intents().await.unwrap().len(), 2);
+    store.mark_reacted(&shop, "comment-123", at(4)).await.unwrap();
+    assert_eq!(store.unreacted_intents().await.unwrap().len(), 1);
+
+    store.settle_intent(&shop, "comment-123", "task T1", at(5)).await.unwrap();
+    store.settle_intent(&shop, "comment-123", "something else", at(6)).await.unwrap();
+    let settled = store.intent(&shop, "comment-123").await.unwrap().unwrap();
+    assert_eq!((settled.outcome.as_deref(), settled.is_reacted), (Some("task T1"), true));
+    assert_eq!(store.waiting_intents().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn one_request_makes_one_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    let project: cloud_code_model::ProjectName = "shop".parse().unwrap();
+    let known = Project { name: project.clone(), repo: "/srv/git/shop".into(), created_at: at(1) };
+    store.put_project(&known).await.unwrap();
+    let issue = |key: &str| Issue {
+        project: project.clone(),
+        key: key.parse().unwrap(),
+        title: "Fix".into(),
+        branch: format!("cloud-code/issue-{key}").parse().unwrap(),
+        base: "main".parse().unwrap(),
+        base_sha: "4e18bcb7".into(),
+        created_at: at(2),
+        cleaned_at: None,
+    };
+    let brief = Brief { acceptance_criteria: vec!["It works".into()], ..Brief::default() };
+    let task = |id: &str, key: &str| NewTask {
+        id: id.parse().unwrap(),
+        project: project.clone(),
+        issue: key.parse().unwrap(),
+        title: "Fix".into(),
+        description: "Fix".into(),
+        brief: brief.clone(),
+        mode: Mode::Edit,
+        continues: None,
+        handoff: None,
+        plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
+        requested_by: Some("alice".into()),
+        intent: Some("comment-123".into()),
+        created_at: at(3),
+    };
+    store.open_issue(&issue("42"), &task("T1", "42")).await.unwrap();
+    let again = store.open_issue(&issue("42-2"), &task("T2", "42-2")).await;
+    assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
+    let found = store.task_of_intent(&project, "comment-123").await.unwrap().unwrap();
+    assert_eq!(found.task, task("T1", "42"));
+    assert_eq!(store.issue(&project, &"42-2".parse().unwrap()).await.unwrap(), None, "both or neither");
+}
+
+#[tokio::test]
+async fn a_thread_keeps_apart_what_its_three_writers_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    let shop = "shop".parse().unwrap();
+    let mut facts = ThreadFacts {
+        subject: Subject::Issue,
+        title: "Fix".into(),
+        url: "https://github.com/acme/shop/issues/42".into(),
+        issue: None,
+        requester: Some(Actor { id: 7, login: "alice".into() }),
+        config: BTreeMap::from([(ConfigKey::Model, "opus".into())]),
+        check_rounds: 1,
+        is_closed: false,
+        left_out: vec!["1 comment".into()],
+    };
+    store.put_thread(&shop, 42, &facts).await.unwrap();
+    let url = "https://github.com/acme/shop/pull/43".to_owned();
+    let pull = Pull { number: 43, url, state: PullState::Open, head_sha: "abc".into() };
+    let published = Published { pull: Some(pull), remarks: vec!["rebased".into()] };
+    store.put_published(&shop, 42, &published).await.unwrap();
+    let written = ThreadWritten { comment: Some(9), ..ThreadWritten::default() };
+    store.put_written(&shop, 42, &written).await.unwrap();
+    facts.issue = "42".parse().ok();
+    store.put_thread(&shop, 42, &facts).await.unwrap();
+
+    let thread = store.thread(&shop, 42).await.unwrap().unwrap();
+    assert_eq!((&thread.facts, &thread.published, &thread.written), (&facts, &published, &written));
+    assert_eq!(store.thread_of_pull(&shop, 43).await.unwrap().as_ref(), Some(&thread));
+    assert_eq!(store.thread_of_issue(&shop, &"42".parse().unwrap()).await.unwrap().as_ref(), Some(&thread));
+    assert_eq!(store.thread_of_pull(&shop, 42).await.unwrap(), None);
+    assert_eq!(store.threads().await.unwrap(), [thread]);
+}
+
+#[tokio::test]
+async fn a_note_waits_until_it_is_written_or_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    let note = |key: &str, body: &str| Note {
+        project: "shop".parse().unwrap(),
+        key: key.into(),
+        number: 42,
+        place: Place::ReviewComment { id: 5, thread: 4 },
+        body: body.into(),
+        created_at: at(1),
+    };
+    store.put_note(&note("comment-1", "no such CLI")).await.unwrap();
+    store.put_note(&note("comment-1", "another text")).await.unwrap();
+    store.put_note(&note("comment-2", "help")).await.unwrap();
+    assert_eq!(
+        store.waiting_notes().await.unwrap(),
+        [note("comment-1", "no such CLI"), note("comment-2", "help")]
+    );
+    let shop = "shop".parse().unwrap();
+    store.note_written(&shop, "comment-1", 99).await.unwrap();
+    store.note_given_up(&shop, "comment-2", "the conversation is locked").await.unwrap();
+    assert_eq!(store.waiting_notes().await.unwrap(), []);
+}
