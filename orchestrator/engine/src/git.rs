@@ -45,7 +45,7 @@ impl Repo {
     /// Brings the mirror up to date and returns the base branch with the commit to start from.
     pub(crate) fn fetch(&self, facts: &SourceFacts) -> Result<(BranchName, String), EngineError> {
         let mirror = self.mirror()?;
-        mirror.fetch(&facts.source, &facts.base)?;
+        mirror.fetch(&facts.source, &facts.base, None)?;
         let base = mirror.base(&facts.base)?.unwrap_or_else(|| facts.head.clone());
         Ok((facts.base.clone(), base.to_string()))
     }

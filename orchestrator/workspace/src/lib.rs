@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod credential;
 mod deliver;
 mod diff;
 mod folder;
@@ -14,11 +15,14 @@ mod names;
 mod policy;
 mod prepare;
 mod program;
+mod push;
 mod quarantine;
+mod remote;
 mod remove;
 mod source;
 mod worktree;
 
+pub use credential::Credential;
 pub use deliver::{DeliverError, DeliverRequest, Delivery, check_delivery, deliver};
 pub use diff::{ChangedFile, DiffError, Lines, changed_files, diff};
 pub use folder::{FolderError, FolderFile, folder_files};
@@ -33,7 +37,9 @@ pub use names::{BadLink, BadName};
 pub use policy::{CiChanges, ImportPolicy, Refusal, RefusalReason};
 pub use prepare::{GitView, Mount, Owner, PrepareError, PrepareRequest, Prepared, Worktree, prepare};
 pub use program::{GitError, git_version};
+pub use push::{PushError, PushOutcome, PushRequest, push};
 pub use quarantine::QuarantineError;
+pub use remote::{RemoteError, remote_branch};
 pub use remove::{RemoveError, remove};
 pub use source::{InvalidSource, Source};
 pub use worktree::{HeadError, WorktreeHead, worktree_head};

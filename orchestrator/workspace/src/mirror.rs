@@ -13,11 +13,13 @@ use cloud_code_model::ProjectName;
 use cloud_code_task_schema::BranchName;
 use git2::{ErrorCode, Repository};
 
+use crate::credential::Credential;
 use crate::fsops;
 use crate::ident::{CommitId, head_ref, origin_ref};
 use crate::layout::{IssuePaths, Layout};
 use crate::lock::{Held, LOCK_WAIT, LockError};
 use crate::program::{Git, GitError};
+use crate::remote::{self, RemoteError, STALL_LIMIT};
 use crate::source::Source;
 
 /// A project's mirror that is known to be whole.
@@ -65,9 +67,17 @@ pub enum MirrorError {
     Fetch {
         /// The source.
         source_name: String,
-        /// git's reason.
+        /// Why.
         #[source]
-        source: GitError,
+        source: RemoteError,
+    },
+    /// The source has no such pull request, or no longer has its commits.
+    #[error("{source_name} has no pull request {number}")]
+    NoSuchPull {
+        /// The source.
+        source_name: String,
+        /// Its number.
+        number: u64,
     },
     /// A ref or object could not be read or written.
     #[error("cannot read or change refs of the mirror {}", path.display())]
@@ -151,19 +161,66 @@ impl Mirror {
     /// Brings `refs/remotes/origin/*` and tags up to date with the source; branches gone there go here. Branches
     /// that agents made are never touched. `base` becomes also a plain branch, so that `git log main` works in
     /// containers.
-    pub fn fetch(&self, source: &Source, base: &BranchName) -> Result<(), MirrorError> {
+    pub fn fetch(
+        &self,
+        source: &Source,
+        base: &BranchName,
+        credential: Option<&Credential>,
+    ) -> Result<(), MirrorError> {
+        let refspecs = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
+        self.bring(source, credential, |git| git.arg("--prune"), &refspecs)?;
+        self.follow_base(base)
+    }
+
+    /// Brings the head of a pull request into `refs/remotes/pull/<number>` and returns it. Strangers write these
+    /// commits, so git checks their form as a forge does.
+    pub fn fetch_pull(
+        &self,
+        source: &Source,
+        number: u64,
+        credential: Option<&Credential>,
+    ) -> Result<CommitId, MirrorError> {
+        let gone = || MirrorError::NoSuchPull { source_name: source.to_string(), number };
+        let name = format!("refs/remotes/pull/{number}");
+        let refspec = format!("+refs/pull/{number}/head:{name}");
+        let checked = |git: Git| git.setting("fetch.fsckObjects", "true");
+        match self.bring(source, credential, checked, &[&refspec]) {
+            Err(MirrorError::Fetch {
+                source: RemoteError::Git { source: GitError::Failed { stderr, .. }, .. },
+                ..
+            }) if stderr.contains("couldn't find remote ref refs/pull/") => {
+                return Err(gone());
+            }
+            other => other?,
+        }
+        self.look_up(&name)?.ok_or_else(gone)
+    }
+
+    fn bring(
+        &self,
+        source: &Source,
+        credential: Option<&Credential>,
+        more: impl FnOnce(Git) -> Git,
+        refspecs: &[&str],
+    ) -> Result<(), MirrorError> {
+        let failed = |error| MirrorError::Fetch { source_name: source.to_string(), source: error };
+        let lent = remote::lend(source, credential).map_err(failed)?;
         let held = self.hold()?;
         let io = |source| MirrorError::Io { path: self.path.clone(), source };
         sweep(&self.path).map_err(io)?;
-        Git::transport("fetch", Some(&self.path))
-            .args(["--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"])
-            .args(["--no-recurse-submodules", "--no-show-forced-updates", "--"])
+        let git = Git::transport("fetch", Some(&self.path))
+            .lend(lent)
+            .stalled_after(STALL_LIMIT)
+            .args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"])
+            .args(["--no-recurse-submodules", "--no-show-forced-updates"]);
+        more(git)
+            .arg("--")
             .arg(source.as_git_argument())
-            .args(["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"])
+            .args(refspecs)
             .hold(held.share().map_err(io)?)
             .run()
-            .map_err(|error| MirrorError::Fetch { source_name: source.to_string(), source: error })?;
-        self.follow_base(base)
+            .map_err(|error| failed(RemoteError::of(source, error)))?;
+        Ok(())
     }
 
     /// Points `refs/heads/<base>` and HEAD at the fetched branch, unless an import made a branch of that name.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+use crate::credential::Lent;
+
 /// Longest time for a local git run. The largest checkout measured takes seconds; a hang must not hold a lock.
 pub(crate) const LOCAL_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// Longest time for a fetch or push: a first fetch of a large repository over a slow line.
@@ -107,6 +109,7 @@ pub(crate) struct Git {
     limit: Duration,
     memory: Option<u64>,
     file_size: Option<u64>,
+    lent: Option<Lent>,
 }
 
 /// Settings that no run may go without: no hook, no monitor, no maintenance in the background.
@@ -221,6 +224,7 @@ impl Git {
             limit: LOCAL_LIMIT,
             memory: None,
             file_size: None,
+            lent: None,
         }
     }
 
@@ -242,6 +246,27 @@ impl Git {
     /// A setting for this run, above every file's.
     pub(crate) fn setting(mut self, key: &str, value: &str) -> Self {
         self.settings.push(format!("{key}={value}"));
+        self
+    }
+
+    /// Stops the run, with all it started, after this time.
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Ends a transfer over http that moves less than a byte a second for so long: a server that hangs.
+    pub(crate) fn stalled_after(self, time: Duration) -> Self {
+        self.setting("http.lowSpeedLimit", "1")
+            .setting("http.lowSpeedTime", &time.as_secs().max(1).to_string())
+    }
+
+    /// Lets the run use a secret at one URL, and takes it out of all that the run says.
+    pub(crate) fn lend(mut self, lent: Option<Lent>) -> Self {
+        if let Some(lent) = &lent {
+            lent.equip(&mut self.command);
+        }
+        self.lent = lent;
         self
     }
 
@@ -335,6 +360,10 @@ impl Git {
         if status.success() {
             return Ok(stdout);
         }
+        let (stderr, stdout) = match &self.lent {
+            Some(lent) => (lent.scrub(&stderr, stderr.len() >= STDERR_TAIL), lent.scrub(&stdout, false)),
+            None => (stderr, stdout),
+        };
         let stderr = String::from_utf8_lossy(&stderr).trim().into();
         Err(GitError::Failed { step, status, stderr, stdout: stdout.into() })
     }

@@ -78,11 +78,11 @@ fn a_commit_made_in_the_worktree_becomes_the_branch_and_reaches_the_user() {
     // A later fetch prunes what the source lost, and leaves our branch.
     git(&house.source, &["branch", "gone"]);
     let facts = facts(&house.source);
-    house.mirror.fetch(&facts.source, &facts.base).unwrap();
+    house.mirror.fetch(&facts.source, &facts.base, None).unwrap();
     assert!(house.mirror.base(&branch("gone")).unwrap().is_some());
     git(&house.source, &["branch", "-D", "gone"]);
     git(&house.source, &["branch", "-D", "cloud-code/42"]);
-    house.mirror.fetch(&facts.source, &facts.base).unwrap();
+    house.mirror.fetch(&facts.source, &facts.base, None).unwrap();
     assert_eq!(house.mirror.base(&branch("gone")).unwrap(), None);
     assert_eq!(house.mirror.branch(&name).unwrap(), Some(head));
 }
@@ -125,7 +125,7 @@ fn no_commit_is_nothing_new() {
     git(&house.source, &["add", "-A"]);
     git(&house.source, &["commit", "-qm", "More"]);
     let facts = facts(&house.source);
-    house.mirror.fetch(&facts.source, &facts.base).unwrap();
+    house.mirror.fetch(&facts.source, &facts.base, None).unwrap();
     agent.git(&["reset", "-q", "--hard", "origin/main"]);
     let head = agent.git(&["rev-parse", "HEAD"]);
     assert_eq!(house.import("1", &head).unwrap(), ImportOutcome::NothingNew);
@@ -140,7 +140,7 @@ fn merging_the_base_branch_brings_its_ci_changes_without_a_refusal() {
     write(&house.source.join(".github/workflows/ci.yml"), "on: [push, pull_request]\n");
     git(&house.source, &["commit", "-qam", "CI"]);
     let facts = facts(&house.source);
-    house.mirror.fetch(&facts.source, &facts.base).unwrap();
+    house.mirror.fetch(&facts.source, &facts.base, None).unwrap();
     agent.git(&["merge", "-q", "-m", "Merge", "origin/main"]);
     let head = agent.git(&["rev-parse", "HEAD"]);
     let outcome = imported(house.import("1", &head).unwrap());
@@ -216,7 +216,7 @@ fn a_half_made_mirror_is_made_anew_and_stale_locks_are_swept() {
     let mirror = Mirror::ensure(&house.layout, &house.project).unwrap();
     assert!(!aside.exists());
     let facts = facts(&house.source);
-    mirror.fetch(&facts.source, &facts.base).unwrap();
+    mirror.fetch(&facts.source, &facts.base, None).unwrap();
     assert_eq!(mirror.base(&facts.base).unwrap(), Some(facts.head));
     let left: Vec<_> = digest(mirror.path())
         .into_keys()
@@ -244,7 +244,7 @@ fn another_base_or_an_unknown_one_is_refused() {
     };
     assert!(matches!(ask(&more), Err(PrepareError::NoSuchBase { .. })));
     let facts = facts(&house.source);
-    house.mirror.fetch(&facts.source, &facts.base).unwrap();
+    house.mirror.fetch(&facts.source, &facts.base, None).unwrap();
     assert!(matches!(ask(&more), Err(PrepareError::OtherBase { .. })));
     ask(&house.base).unwrap();
 }
@@ -260,7 +260,7 @@ fn eight_issues_at_once_share_one_mirror() {
                 let agent = house.agent(&issue);
                 let head = agent.commit(&[("file", &format!("{n}"))], "Work");
                 let facts = facts(&house.source);
-                house.mirror.fetch(&facts.source, &facts.base).unwrap();
+                house.mirror.fetch(&facts.source, &facts.base, None).unwrap();
                 assert_eq!(imported(house.import(&issue, &head).unwrap()).commits.len(), 1);
             });
         }

@@ -35,7 +35,7 @@ pub(super) fn measure(scene: &Scene) -> Result<Measured> {
     let branch: BranchName = BRANCH.parse()?;
     let source = Source::Path(origin);
     // The clone happens once in a project's life and is no part of the figure.
-    Mirror::ensure(&layout, &project)?.fetch(&source, &branch)?;
+    Mirror::ensure(&layout, &project)?.fetch(&source, &branch, None)?;
 
     let mut prepare_only = Vec::new();
     let ours = |run: u32| {
@@ -44,7 +44,7 @@ pub(super) fn measure(scene: &Scene) -> Result<Measured> {
         nix::unistd::sync();
         let started = Instant::now();
         let mirror = Mirror::ensure(&layout, &project)?;
-        mirror.fetch(&source, &branch)?;
+        mirror.fetch(&source, &branch, None)?;
         let base = mirror.base(&branch)?.context("the mirror has no base")?;
         let preparing = Instant::now();
         let request = PrepareRequest {

@@ -146,7 +146,7 @@ impl House {
         let project: ProjectName = "shop".parse().expect("a name");
         let mirror = Mirror::ensure(&layout, &project).expect("a mirror");
         let facts = facts(&source);
-        mirror.fetch(&facts.source, &facts.base).expect("a fetch");
+        mirror.fetch(&facts.source, &facts.base, None).expect("a fetch");
         let base = mirror.base(&facts.base).expect("refs").expect("a base");
         Self { dir, layout, project, source, mirror, base }
     }
