@@ -56,13 +56,16 @@ pub enum FailureKind {
     DiskFull,
     /// The host refused what the agent left: a forbidden path, link, size or workflow change. Set by the host only.
     Rejected,
+    /// The forge refused the finished work: a protected branch, a missing right, an archived repository. The work is kept
+    /// in the mirror. Set by the host only.
+    PublishRefused,
     /// A defect of the agent or the orchestrator.
     Internal,
 }
 
 impl FailureKind {
     /// Every kind, in the order of the protocol page.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidTasking,
         Self::CliMissing,
         Self::Auth,
@@ -86,6 +89,7 @@ impl FailureKind {
         Self::NotReadOnly,
         Self::DiskFull,
         Self::Rejected,
+        Self::PublishRefused,
         Self::Internal,
     ];
 
@@ -106,6 +110,7 @@ impl FailureKind {
             | Self::Oom
             | Self::Budget => false,
             Self::MaxTurns | Self::VerifyFailed | Self::NoChanges | Self::DiskFull | Self::Rejected => false,
+            Self::PublishRefused => false,
         }
     }
 
@@ -135,6 +140,7 @@ impl FailureKind {
             Self::NotReadOnly => "not_read_only",
             Self::DiskFull => "disk_full",
             Self::Rejected => "rejected",
+            Self::PublishRefused => "publish_refused",
             Self::Internal => "internal",
         }
     }
@@ -172,6 +178,7 @@ impl FailureKind {
             Self::NoChanges => "say more precisely what should change, or check that it was not done already",
             Self::NotReadOnly => "run it where the worktree is mounted read only, or in mode edit",
             Self::DiskFull => "free disk space on the host, then run again",
+            Self::PublishRefused => "mend what the message names, then try again; the work is kept",
             Self::Rejected => "look at the named commit and path; a setting under `import` may allow it",
             Self::Internal => "report it with the two YAML files and the log",
         }

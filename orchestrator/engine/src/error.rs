@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use cloud_code_forge::ForgeError;
 use cloud_code_model::TaskStatus;
 use cloud_code_runtime::RuntimeError;
 use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, Diagnostics, FailureKind, TaskId};
 use cloud_code_workspace::{
     DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, PrepareError,
-    RemoveError, SourceError,
+    PushError, RemoveError, SourceError,
 };
 
 use crate::catalog::CliError;
@@ -45,6 +46,12 @@ pub enum EngineError {
     /// The branch could not be handed over.
     #[error(transparent)]
     Deliver(#[from] DeliverError),
+    /// The branch could not be pushed.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// The forge did not do what it was asked.
+    #[error(transparent)]
+    Forge(#[from] ForgeError),
     /// A diff could not be made.
     #[error(transparent)]
     Diff(#[from] DiffError),
@@ -235,6 +242,8 @@ impl EngineError {
                 | ImportError::NotDescended { .. },
             ) => FailureKind::Rejected,
             Self::DiskFull { .. } => FailureKind::DiskFull,
+            Self::Push(error) => push_failure(error),
+            Self::Forge(error) => forge_failure(error),
             Self::Runtime(RuntimeError::ImageMissing { .. }) | Self::Cli(_) => FailureKind::CliMissing,
             Self::NoCredentials { .. } | Self::SecretNotSet { .. } => FailureKind::Auth,
             Self::Driven { .. } | Self::Store(_) | Self::Runtime(_) | Self::Commit(_) => {
@@ -264,6 +273,42 @@ impl EngineError {
             Self::DiskFull { .. } => self,
             error if disk_is_full(home) => Self::DiskFull { path: home.to_owned(), source: Box::new(error) },
             error => error,
+        }
+    }
+}
+
+/// A verdict of the server on the work or on our rights ends the task; what can pass leaves it to be tried again.
+const fn push_failure(error: &PushError) -> FailureKind {
+    match error {
+        PushError::Moved { .. }
+        | PushError::Denied { .. }
+        | PushError::NotFound { .. }
+        | PushError::Archived { .. }
+        | PushError::NotForTokens { .. }
+        | PushError::ProtectedBranch { .. }
+        | PushError::WorkflowRefused { .. }
+        | PushError::Refused { .. } => FailureKind::PublishRefused,
+        PushError::Auth { .. } => FailureKind::Auth,
+        PushError::Redirected { .. } | PushError::Unreachable { .. } | PushError::Git { .. } => {
+            FailureKind::Internal
+        }
+    }
+}
+
+const fn forge_failure(error: &ForgeError) -> FailureKind {
+    match error {
+        ForgeError::Forbidden { .. }
+        | ForgeError::NotFound { .. }
+        | ForgeError::Gone { .. }
+        | ForgeError::Archived
+        | ForgeError::Locked
+        | ForgeError::TooLong { .. }
+        | ForgeError::Invalid { .. }
+        | ForgeError::NothingToMerge => FailureKind::PublishRefused,
+        ForgeError::Auth { .. } => FailureKind::Auth,
+        ForgeError::Limited { .. } => FailureKind::RateLimited,
+        ForgeError::Moved { .. } | ForgeError::Unreachable { .. } | ForgeError::Unexpected { .. } => {
+            FailureKind::Internal
         }
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod facts;
 mod follow;
 mod follow_up;
+mod forges;
 mod gather;
 mod git;
 mod installed;
@@ -17,8 +18,12 @@ mod open;
 mod packet;
 mod perform;
 mod prompts;
+mod publish;
+mod pull_request;
+mod service;
 mod tasking;
 mod unimported;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +41,7 @@ pub use error::{EngineError, disk_is_full};
 pub use facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 pub use follow::Follower;
 pub use follow_up::FollowUpRequest;
+pub use forges::{Forges, NoForges};
 pub use git::Repo;
 pub use installed::NoVersion;
 pub use observe::{Notice, Observer, Silent};
@@ -61,6 +67,8 @@ pub struct EngineSettings {
     pub runs_as_root: bool,
     /// The coding CLIs.
     pub catalog: CliCatalog,
+    /// The forges of its projects.
+    pub forges: Arc<dyn Forges>,
     /// Where credentials come from.
     pub environment: Environment,
 }

@@ -20,6 +20,18 @@ pub enum Notice<'a> {
     Report(&'a TaskReport),
     /// Something is odd and the work goes on.
     Warning(String),
+    /// The branch was pushed.
+    Pushed {
+        /// The repository's address in a browser.
+        url: &'a str,
+        /// The branch.
+        branch: &'a cloud_code_task_schema::BranchName,
+    },
+    /// The work has a pull request.
+    PullRequest {
+        /// Its address in a browser.
+        url: &'a str,
+    },
     /// The branch was handed to the user's repository.
     Delivered {
         /// Where.

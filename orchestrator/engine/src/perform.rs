@@ -63,7 +63,7 @@ impl Engine {
         }
     }
 
-    async fn advance(
+    pub(crate) async fn advance(
         &self,
         facts: &Facts,
         event: TaskEvent,
@@ -194,6 +194,9 @@ impl Engine {
 
     async fn publish(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
         let TaskState::Publishing { head, .. } = &facts.record.state else { return Ok(()) };
+        if let Some(repository) = facts.record.task.plan.publish.github.clone() {
+            return self.publish_to_forge(facts, &repository, observer).await;
+        }
         let (workspaces, head) = (self.workspaces(facts)?, head.clone());
         let earlier = self.delivered_head(facts).await?;
         let delivered = blocking(move || workspaces.deliver(&head, earlier.as_deref())).await?;

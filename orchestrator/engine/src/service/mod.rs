@@ -1,0 +1,164 @@
+//! The service: what `cloud-code serve` does between a forge and the tasks. Four loops, each level-triggered: it reads what
+//! is so, does what is next, and may be killed at any point.
+//!
+//! ```text
+//! deliveries ─► receive ─► requests ─► tasks ─► drivers
+//!                  │           │                   │
+//!                  └───────────┴──── talk ◄────────┘
+//! ```
+//!
+//! `receive` turns deliveries into requests that somebody may make. `requests` turns them into tasks and answers.
+//! `drivers` drives tasks. `talk` makes the forge say what is so. What one loop leaves behind wakes the next; a timer wakes
+//! all, so a lost wake-up costs seconds and no work.
+
+mod answers;
+mod drivers;
+mod facts;
+mod projects;
+mod receive;
+mod requests;
+mod status;
+mod sweep;
+mod talk;
+mod text;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloud_code_model::{Clock, RuntimeKind};
+use cloud_code_store::SqliteStore;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use projects::{Projects, ServedProject};
+pub use sweep::SweepMode;
+
+use crate::{Engine, EngineError};
+
+/// How long each loop sleeps when nothing wakes it. A wake-up that was lost costs this much; lower reads the store for
+/// nothing.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often a running task's progress is written to the forge: 240 edits an hour for one busy task, of the 500 writes
+/// that GitHub allows. Ends and questions are written at once.
+const PROGRESS_EVERY: Duration = Duration::from_secs(15);
+
+/// What wakes the loops.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    /// A delivery was stored.
+    pub received: Notify,
+    /// A request waits, or a task ended for which one waited.
+    pub(crate) requests: Notify,
+    /// A task was added or may go on.
+    pub(crate) tasks: Notify,
+    /// Something is to be said.
+    pub(crate) talk: Notify,
+}
+
+/// How the service runs.
+#[derive(Debug, Clone)]
+pub struct ServiceSettings {
+    /// How many tasks run at one time.
+    pub concurrency: usize,
+    /// How events are fetched that nobody brought.
+    pub sweep: SweepMode,
+    /// Shortest time between two writes of one task's progress.
+    pub progress_every: Duration,
+}
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self { concurrency: 2, sweep: SweepMode::Off, progress_every: PROGRESS_EVERY }
+    }
+}
+
+/// The engine of each runtime.
+#[derive(Clone)]
+pub struct Engines {
+    /// In containers.
+    pub docker: Arc<Engine>,
+    /// As child processes.
+    pub local: Arc<Engine>,
+}
+
+impl Engines {
+    pub(crate) fn of(&self, kind: RuntimeKind) -> &Arc<Engine> {
+        match kind {
+            RuntimeKind::Docker => &self.docker,
+            RuntimeKind::Local => &self.local,
+        }
+    }
+}
+
+/// The service of one installation.
+#[derive(Clone)]
+pub struct Service {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: SqliteStore,
+    pub(crate) engines: Engines,
+    pub(crate) projects: Projects,
+    pub(crate) settings: ServiceSettings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) wakes: Arc<Wakes>,
+}
+
+impl Service {
+    /// Puts it together; nothing runs yet.
+    pub fn new(
+        store: SqliteStore,
+        engines: Engines,
+        projects: Projects,
+        settings: ServiceSettings,
+        clock: Arc<dyn Clock>,
+        wakes: Arc<Wakes>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { store, engines, projects, settings, clock, wakes }) }
+    }
+
+    /// Runs until `stop` is cancelled. Agents go on in their containers after that; the next start finds them.
+    pub async fn run(self, stop: CancellationToken) {
+        let tracker = TaskTracker::new();
+        let service = &self.inner;
+        tracker.spawn(repeat("receive", stop.clone(), service.clone(), |s| &s.wakes.received, receive::look));
+        tracker.spawn(repeat("requests", stop.clone(), service.clone(), |s| &s.wakes.requests, requests::look));
+        tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
+        tracker.spawn(drivers::run(service.clone(), stop.clone()));
+        tracker.spawn(sweep::run(service.clone(), stop.clone()));
+        tracker.close();
+        tracker.wait().await;
+    }
+}
+
+/// Looks, sleeps until woken or a while has passed, looks again. An error is told and ends only that look.
+async fn repeat<F, Fut>(
+    name: &'static str,
+    stop: CancellationToken,
+    inner: Arc<Inner>,
+    wake: fn(&Inner) -> &Notify,
+    look: F,
+) where
+    F: Fn(Arc<Inner>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(), EngineError>> + Send,
+{
+    loop {
+        let woken = wake(&inner).notified();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            looked = look(inner.clone()) => {
+                if let Err(error) = looked {
+                    tracing::warn!(service.r#loop = name, error = %error.chain(), "a look of the service failed");
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = woken => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
