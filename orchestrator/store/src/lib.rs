@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod deliveries;
 mod error;
 mod row;
 mod sqlite;
@@ -11,6 +12,10 @@ use cloud_code_model::{
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
+pub use deliveries::{
+    Deliveries, Delivery, DeliveryKey, DeliverySource, DeliveryState, Forget, Forgotten, HookTarget,
+    NewDelivery, Put,
+};
 pub use error::StoreError;
 pub use sqlite::SqliteStore;
 

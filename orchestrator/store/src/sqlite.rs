@@ -1,5 +1,7 @@
 //! The embedded store: one SQLite file in WAL mode, fsynced at each commit.
 
+mod deliveries;
+
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
