@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod deliveries;
 mod error;
 mod forge;
 mod row;
@@ -12,6 +13,10 @@ use cloud_code_model::{
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
+pub use deliveries::{
+    Deliveries, Delivery, DeliveryKey, DeliverySource, DeliveryState, Forget, Forgotten, HookTarget,
+    NewDelivery, Put,
+};
 pub use error::StoreError;
 pub use forge::ForgeStore;
 pub use sqlite::SqliteStore;

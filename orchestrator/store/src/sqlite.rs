@@ -1,6 +1,8 @@
 //! The embedded store: one SQLite file in WAL mode, fsynced at each commit.
 
+mod deliveries;
 mod forge;
+
 
 use std::fs::File;
 use std::path::Path;

@@ -1,0 +1,227 @@
+//! The queue of deliveries in SQLite.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::SqliteStore;
+use crate::StoreError;
+use crate::deliveries::{
+    Deliveries, Delivery, DeliveryKey, DeliverySource, DeliveryState, Forget, Forgotten, HookTarget,
+    NewDelivery, Put,
+};
+
+/// How many ids one question names. SQLite takes 32,766 values in a statement; a page of a delivery log has 100.
+const MAX_ASKED: usize = 500;
+/// How many rows one clean-up transaction changes. More and a delivery that comes meanwhile waits for it; fewer and the
+/// clean-up pays a disk write for little.
+const FORGET_AT_ONCE: i64 = 200;
+
+const PUT: &str = "INSERT INTO deliveries (target_type, target_id, guid, event, source, received_at, state, done_at, \
+     body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (target_type, target_id, guid) DO NOTHING";
+const SETTLE: &str = "UPDATE deliveries SET attempts = attempts + 1, state = $1, note = $2, done_at = $3 \
+     WHERE target_type = $4 AND target_id = $5 AND guid = $6 AND state = 'waiting'";
+const FORGET_KEYS: &str = "DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries WHERE received_at < $1 \
+     AND state <> 'waiting' LIMIT $2)";
+const FORGET_BODIES: &str = "UPDATE deliveries SET body = $1 WHERE seq IN (SELECT seq FROM deliveries \
+     WHERE done_at < $2 AND state <> 'waiting' AND LENGTH(body) > 0 LIMIT $3)";
+
+/// Three decimals, always: times are compared as text.
+fn text(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+fn target_id(target: &HookTarget) -> Result<i64, StoreError> {
+    i64::try_from(target.id).map_err(|e| StoreError::Corrupt {
+        what: "delivery",
+        id: target.to_string(),
+        why: format!("target_id: {e}"),
+    })
+}
+
+fn read(row: &SqliteRow) -> Result<Delivery, StoreError> {
+    let guid: String = row.try_get("guid")?;
+    let corrupt = |column: &str, why: &dyn std::fmt::Display| StoreError::Corrupt {
+        what: "delivery",
+        id: guid.clone(),
+        why: format!("{column}: {why}"),
+    };
+    let time = |column: &str, text: String| text.parse::<Timestamp>().map_err(|e| corrupt(column, &e));
+    let (id, attempts): (i64, i64) = (row.try_get("target_id")?, row.try_get("attempts")?);
+    let (source, state): (String, String) = (row.try_get("source")?, row.try_get("state")?);
+    let done_at: Option<String> = row.try_get("done_at")?;
+    let target = HookTarget {
+        kind: row.try_get("target_type")?,
+        id: u64::try_from(id).map_err(|e| corrupt("target_id", &e))?,
+    };
+    Ok(Delivery {
+        delivery: NewDelivery {
+            event: row.try_get("event")?,
+            body: row.try_get("body")?,
+            received_at: time("received_at", row.try_get("received_at")?)?,
+            source: DeliverySource::parse(&source).ok_or_else(|| corrupt("source", &source))?,
+            state: DeliveryState::parse(&state).ok_or_else(|| corrupt("state", &state))?,
+            key: DeliveryKey { target, guid: guid.clone() },
+        },
+        attempts: u32::try_from(attempts).map_err(|e| corrupt("attempts", &e))?,
+        note: row.try_get("note")?,
+        done_at: done_at.map(|text| time("done_at", text)).transpose()?,
+    })
+}
+
+#[async_trait]
+impl Deliveries for SqliteStore {
+    async fn put(&self, deliveries: &[NewDelivery]) -> Result<Vec<Put>, StoreError> {
+        let mut answers = Vec::with_capacity(deliveries.len());
+        let mut tx = self.begin().await?;
+        for new in deliveries {
+            let received_at = text(new.received_at);
+            let put = sqlx::query(PUT)
+                .bind(&new.key.target.kind)
+                .bind(target_id(&new.key.target)?)
+                .bind(&new.key.guid)
+                .bind(&new.event)
+                .bind(new.source.as_str())
+                .bind(&received_at)
+                .bind(new.state.as_str())
+                .bind(new.state.is_settled().then_some(&received_at))
+                .bind(new.body.as_slice())
+                .execute(&mut *tx)
+                .await?;
+            answers.push(if put.rows_affected() == 0 { Put::Duplicate } else { Put::Stored });
+        }
+        tx.commit().await?;
+        Ok(answers)
+    }
+
+    async fn next(&self, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM deliveries WHERE state = 'waiting' ORDER BY seq LIMIT $1")
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, StoreError> {
+        let row =
+            sqlx::query("SELECT * FROM deliveries WHERE target_type = $1 AND target_id = $2 AND guid = $3")
+                .bind(&key.target.kind)
+                .bind(target_id(&key.target)?)
+                .bind(&key.guid)
+                .fetch_optional(&self.pool)
+                .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    async fn settle(
+        &self,
+        key: &DeliveryKey,
+        state: DeliveryState,
+        note: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let settled = sqlx::query(SETTLE)
+            .bind(state.as_str())
+            .bind(note)
+            .bind(state.is_settled().then(|| text(at)))
+            .bind(&key.target.kind)
+            .bind(target_id(&key.target)?)
+            .bind(&key.guid)
+            .execute(&self.pool)
+            .await?;
+        if settled.rows_affected() == 0 && self.delivery(key).await?.is_none() {
+            return Err(StoreError::Missing { what: "delivery", id: key.to_string() });
+        }
+        Ok(())
+    }
+
+    async fn seen(&self, target: &HookTarget, guids: &[String]) -> Result<HashSet<String>, StoreError> {
+        let mut seen = HashSet::new();
+        for some in guids.chunks(MAX_ASKED) {
+            let mut query = QueryBuilder::<Sqlite>::new("SELECT guid FROM deliveries WHERE target_type = ");
+            query.push_bind(&target.kind).push(" AND target_id = ").push_bind(target_id(target)?);
+            query.push(" AND guid IN (");
+            let mut list = query.separated(", ");
+            for guid in some {
+                list.push_bind(guid);
+            }
+            query.push(")");
+            for row in query.build().fetch_all(&self.pool).await? {
+                seen.insert(row.try_get("guid")?);
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn last_received(&self, target: &HookTarget) -> Result<Option<Timestamp>, StoreError> {
+        let row = sqlx::query(
+            "SELECT received_at FROM deliveries WHERE target_type = $1 AND target_id = $2 \
+             ORDER BY received_at DESC LIMIT 1",
+        )
+        .bind(&target.kind)
+        .bind(target_id(target)?)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let at: String = row.try_get("received_at")?;
+        let corrupt = |e: jiff::Error| StoreError::Corrupt {
+            what: "delivery",
+            id: target.to_string(),
+            why: format!("received_at: {e}"),
+        };
+        at.parse().map(Some).map_err(corrupt)
+    }
+
+    async fn forget(&self, what: Forget) -> Result<Forgotten, StoreError> {
+        let mut forgotten = Forgotten::default();
+        loop {
+            let gone = sqlx::query(FORGET_KEYS)
+                .bind(text(what.keys_before))
+                .bind(FORGET_AT_ONCE)
+                .execute(&self.pool)
+                .await?
+                .rows_affected();
+            forgotten.keys += gone;
+            if gone == 0 {
+                break;
+            }
+        }
+        loop {
+            let emptied = sqlx::query(FORGET_BODIES)
+                .bind([].as_slice())
+                .bind(text(what.bodies_before))
+                .bind(FORGET_AT_ONCE)
+                .execute(&self.pool)
+                .await?
+                .rows_affected();
+            forgotten.bodies += emptied;
+            if emptied == 0 {
+                break;
+            }
+        }
+        Ok(forgotten)
+    }
+
+    async fn cursor(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query("SELECT value FROM cursors WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|row| row.try_get("value")).transpose()?)
+    }
+
+    async fn set_cursor(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO cursors (name, value) VALUES ($1, $2) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name)
+        .bind(value)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
