@@ -82,6 +82,8 @@ pub trait ForgeStore: Send + Sync {
     async fn waiting_notes(&self) -> Result<Vec<Note>, StoreError>;
     /// Notes where a comment was written.
     async fn note_written(&self, project: &ProjectName, key: &str, remote: u64) -> Result<(), StoreError>;
+    /// The forge's id of a comment that was written once.
+    async fn written_note(&self, project: &ProjectName, key: &str) -> Result<Option<u64>, StoreError>;
     /// Notes why a comment cannot be written.
     async fn note_given_up(&self, project: &ProjectName, key: &str, why: &str) -> Result<(), StoreError>;
 }

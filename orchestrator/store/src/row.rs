@@ -146,3 +146,7 @@ pub(crate) fn note(row: &SqliteRow) -> Result<Note, StoreError> {
         created_at: r.parsed("created_at")?,
     })
 }
+
+pub(crate) fn note_remote(row: &SqliteRow) -> Result<u64, StoreError> {
+    Reader::new("note", "key", row)?.number("remote")
+}

@@ -152,4 +152,6 @@ async fn a_note_waits_until_it_is_written_or_given_up() {
     store.note_written(&shop, "comment-1", 99).await.unwrap();
     store.note_given_up(&shop, "comment-2", "the conversation is locked").await.unwrap();
     assert_eq!(store.waiting_notes().await.unwrap(), []);
+    assert_eq!(store.written_note(&shop, "comment-1").await.unwrap(), Some(99));
+    assert_eq!(store.written_note(&shop, "comment-2").await.unwrap(), None);
 }

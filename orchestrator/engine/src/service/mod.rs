@@ -50,6 +50,8 @@ pub struct Wakes {
     pub received: Notify,
     /// A request waits, or a task ended for which one waited.
     pub(crate) requests: Notify,
+    /// A request has no reaction yet.
+    pub(crate) reactions: Notify,
     /// A task was added or may go on.
     pub(crate) tasks: Notify,
     /// Something is to be said.
@@ -104,6 +106,14 @@ pub(crate) struct Inner {
     pub(crate) settings: ServiceSettings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wakes: Arc<Wakes>,
+    pub(crate) talk: talk::Talk,
+}
+
+impl Inner {
+    /// Whose texts they are: two installations on one repository do not touch each other's.
+    pub(crate) fn instance(&self) -> &str {
+        self.engines.docker.settings().instance.as_str()
+    }
 }
 
 impl Service {
@@ -116,7 +126,7 @@ impl Service {
         clock: Arc<dyn Clock>,
         wakes: Arc<Wakes>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { store, engines, projects, settings, clock, wakes }) }
+        Self { inner: Arc::new(Inner { store, engines, projects, settings, clock, wakes, talk: talk::Talk::new() }) }
     }
 
     /// Runs until `stop` is cancelled. Agents go on in their containers after that; the next start finds them.
@@ -125,6 +135,7 @@ impl Service {
         let service = &self.inner;
         tracker.spawn(repeat("receive", stop.clone(), service.clone(), |s| &s.wakes.received, receive::look));
         tracker.spawn(repeat("requests", stop.clone(), service.clone(), |s| &s.wakes.requests, requests::look));
+        tracker.spawn(repeat("react", stop.clone(), service.clone(), |s| &s.wakes.reactions, talk::react));
         tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
         tracker.spawn(drivers::run(service.clone(), stop.clone()));
         tracker.spawn(sweep::run(service.clone(), stop.clone()));

@@ -227,6 +227,15 @@ impl ForgeStore for SqliteStore {
         Ok(())
     }
 
+    async fn written_note(&self, project: &ProjectName, key: &str) -> Result<Option<u64>, StoreError> {
+        let row = sqlx::query("SELECT * FROM notes WHERE project = $1 AND key = $2 AND remote IS NOT NULL")
+            .bind(project.as_str())
+            .bind(key)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(row::note_remote).transpose()
+    }
+
     async fn note_given_up(&self, project: &ProjectName, key: &str, why: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE notes SET gave_up = $1 WHERE project = $2 AND key = $3 AND remote IS NULL")
             .bind(why)

@@ -1,0 +1,226 @@
+//! What happened on the forge that is no request: things closed, merged, deleted. It changes what is known of a thread, and
+//! stops what nobody wants any more.
+
+use cloud_code_forge::{Forge, Permission};
+use cloud_code_intake::{Happening, Notice, PermissionAnswer, PermissionFact};
+use cloud_code_model::{Ask, Intent, ProjectName, Pull, PullState, Subject, TaskState, Thread, ThreadFacts};
+use cloud_code_store::{ForgeStore, Store};
+
+use super::Inner;
+use super::projects::ServedProject;
+use super::receive::Worked;
+use crate::{EngineError, Repo};
+
+impl Inner {
+    /// The thread that a number belongs to: its own, or the one whose work that pull request holds.
+    pub(super) async fn thread(&self, project: &ProjectName, number: u64) -> Result<Option<Thread>, EngineError> {
+        if let Some(thread) = self.store.thread_of_pull(project, number).await? {
+            return Ok(Some(thread));
+        }
+        Ok(self.store.thread(project, number).await?)
+    }
+
+    /// The thread of a number, made if nobody spoke there before.
+    pub(super) async fn thread_or_new(
+        &self,
+        project: &ServedProject,
+        forge: &dyn Forge,
+        number: u64,
+    ) -> Result<Thread, EngineError> {
+        if let Some(thread) = self.thread(&project.name, number).await? {
+            return Ok(thread);
+        }
+        let issue = forge.issue(number).await?;
+        let facts = ThreadFacts {
+            subject: if issue.is_pull_request { Subject::PullRequest } else { Subject::Issue },
+            title: cloud_code_intake::visible(&issue.title).text.trim().to_owned(),
+            url: issue.url,
+            issue: None,
+            requester: None,
+            config: Default::default(),
+            check_rounds: 0,
+            is_closed: issue.state == cloud_code_forge::OpenState::Closed,
+            left_out: Vec::new(),
+        };
+        self.store.put_thread(&project.name, number, &facts).await?;
+        Ok(Thread {
+            project: project.name.clone(),
+            number,
+            facts,
+            published: Default::default(),
+            written: Default::default(),
+        })
+    }
+}
+
+/// Whether a request is about something of ours. Checks name a branch; only our own pull request's matter, and only as
+/// long as it is open. Its number becomes the request's.
+pub(super) async fn concerns_us(
+    inner: &Inner,
+    project: &ServedProject,
+    intent: &mut Intent,
+) -> Result<bool, EngineError> {
+    match &intent.ask {
+        Ask::ChecksFailed { .. } => {
+            let cloud_code_model::Place::Check { head_sha } = &intent.place else { return Ok(false) };
+            let ours = inner.store.threads().await?.into_iter().find(|thread| {
+                thread.project == project.name
+                    && thread.published.pull.as_ref().is_some_and(|pull| is_at(pull, head_sha))
+            });
+            let Some(thread) = ours else { return Ok(false) };
+            intent.number = thread.number;
+            Ok(true)
+        }
+        Ask::Changes { .. } | Ask::Line { .. } => {
+            Ok(inner.store.thread_of_pull(&project.name, intent.number).await?.is_some())
+        }
+        Ask::Command { .. } | Ask::Mistake { .. } => Ok(true),
+    }
+}
+
+fn is_at(pull: &Pull, head_sha: &str) -> bool {
+    pull.state == PullState::Open && pull.head_sha == head_sha
+}
+
+/// A permission in the words of the one who decides.
+pub(super) fn permission(fact: &cloud_code_forge::PermissionFact) -> PermissionFact {
+    PermissionFact {
+        user_id: fact.user_id,
+        permission: match fact.permission {
+            Permission::None => PermissionAnswer::None,
+            Permission::Read => PermissionAnswer::Read,
+            Permission::Write => PermissionAnswer::Write,
+            Permission::Admin => PermissionAnswer::Admin,
+        },
+        role_name: fact.role_name.clone(),
+    }
+}
+
+/// Takes note of what happened.
+pub(super) async fn note(
+    inner: &Inner,
+    project: &ServedProject,
+    forge: &dyn Forge,
+    notice: &Notice,
+) -> Result<Worked, EngineError> {
+    let name = &project.name;
+    match &notice.happening {
+        Happening::IssueClosed(thing) | Happening::IssueDeleted(thing) | Happening::IssueTransferred(thing) => {
+            close(inner, name, thing.number, "the issue was closed").await
+        }
+        Happening::IssueReopened(thing) => {
+            let Some(mut thread) = inner.store.thread(name, thing.number).await? else {
+                return Ok(nothing());
+            };
+            thread.facts.is_closed = false;
+            inner.store.put_thread(name, thread.number, &thread.facts).await?;
+            inner.touch(name, thread.number);
+            Ok(Worked::Done(format!("#{} is open again", thread.number)))
+        }
+        Happening::PullClosed { thing, merged, .. } => {
+            let state = if *merged { PullState::Merged } else { PullState::Closed };
+            pull(inner, project, thing.number, state).await
+        }
+        Happening::PullReopened { thing, .. } => pull(inner, project, thing.number, PullState::Open).await,
+        Happening::CommentDeleted { id, .. } => withdraw(inner, project, &format!("comment-{id}")).await,
+        Happening::LineDeleted { id, .. } => withdraw(inner, project, &format!("line-{id}")).await,
+        Happening::RepositoryRenamed | Happening::RepositoryTransferred => {
+            let now = forge.repository().await?.name;
+            tracing::warn!(
+                project = %name, repository = %now,
+                "the repository has another name now; it is followed, but the project's file should say so"
+            );
+            Ok(Worked::Done(format!("the repository is now {now}")))
+        }
+        _ => Ok(nothing()),
+    }
+}
+
+fn nothing() -> Worked {
+    Worked::Nothing("it changes nothing here".into())
+}
+
+/// Stops what runs for a thread and forgets what waits for it. Its work is kept.
+async fn close(inner: &Inner, name: &ProjectName, number: u64, why: &str) -> Result<Worked, EngineError> {
+    let now = inner.clock.now();
+    for waiting in inner.store.waiting_intents().await? {
+        if waiting.project == *name && waiting.intent.number == number {
+            inner.store.settle_intent(name, &waiting.intent.key, why, now).await?;
+        }
+    }
+    let Some(mut thread) = inner.store.thread(name, number).await? else { return Ok(nothing()) };
+    thread.facts.is_closed = true;
+    inner.store.put_thread(name, number, &thread.facts).await?;
+    stop_tasks(inner, &thread).await?;
+    inner.touch(name, number);
+    Ok(Worked::Done(format!("#{number}: {why}")))
+}
+
+async fn stop_tasks(inner: &Inner, thread: &Thread) -> Result<(), EngineError> {
+    let Some(issue) = &thread.facts.issue else { return Ok(()) };
+    for task in inner.store.tasks_of(&thread.project, issue).await? {
+        if !task.state.status().is_terminal() {
+            inner.store.request_cancel(&task.task.id, inner.clock.now()).await?;
+        }
+    }
+    inner.wakes.tasks.notify_one();
+    Ok(())
+}
+
+async fn pull(
+    inner: &Inner,
+    project: &ServedProject,
+    number: u64,
+    state: PullState,
+) -> Result<Worked, EngineError> {
+    let Some(mut thread) = inner.store.thread_of_pull(&project.name, number).await? else {
+        return Ok(nothing());
+    };
+    let Some(pull) = &mut thread.published.pull else { return Ok(nothing()) };
+    pull.state = state;
+    inner.store.put_published(&thread.project, thread.number, &thread.published).await?;
+    match state {
+        PullState::Open => {}
+        PullState::Closed => stop_tasks(inner, &thread).await?,
+        PullState::Merged => {
+            stop_tasks(inner, &thread).await?;
+            tidy(inner, project, &thread).await?;
+        }
+    }
+    inner.touch(&thread.project, thread.number);
+    Ok(Worked::Done(format!("pull request #{number} is {state:?}").to_lowercase()))
+}
+
+/// Merged work needs no workspace any more. One whose task has not ended yet stays for `cloud-code clean`.
+async fn tidy(inner: &Inner, project: &ServedProject, thread: &Thread) -> Result<(), EngineError> {
+    let Some(key) = &thread.facts.issue else { return Ok(()) };
+    let tasks = inner.store.tasks_of(&thread.project, key).await?;
+    if tasks.iter().any(|task| !task.state.status().is_terminal()) {
+        return Ok(());
+    }
+    if inner.store.mark_cleaned(&thread.project, key, inner.clock.now()).await.is_err() {
+        // A task came in between: its worktree is in use.
+        return Ok(());
+    }
+    let Some(last) = tasks.last() else { return Ok(()) };
+    let engine = inner.engines.of(last.task.plan.runtime);
+    engine.remove_leftovers(last).await?;
+    let repo = Repo::new(&engine.settings().layout, &project.name, &last.task.plan.repo)?;
+    let key = key.clone();
+    crate::blocking(move || repo.remove(&key)).await
+}
+
+/// A request whose words were taken back, if nothing has begun.
+async fn withdraw(inner: &Inner, project: &ServedProject, key: &str) -> Result<Worked, EngineError> {
+    let name = &project.name;
+    let Some(found) = inner.store.intent(name, key).await? else { return Ok(nothing()) };
+    inner.store.settle_intent(name, key, "its comment was deleted", inner.clock.now()).await?;
+    if let Some(task) = inner.store.task_of_intent(name, key).await?
+        && task.state == TaskState::Queued
+    {
+        inner.store.request_cancel(&task.task.id, inner.clock.now()).await?;
+        inner.wakes.tasks.notify_one();
+    }
+    inner.touch(name, found.intent.number);
+    Ok(Worked::Done(format!("{key} was taken back")))
+}

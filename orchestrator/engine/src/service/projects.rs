@@ -1,0 +1,108 @@
+//! The projects that the service looks after, found by what a forge says of their repositories.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cloud_code_forge::{Forge, ForgeError};
+use cloud_code_intake::{RepositoryRef, Rules};
+use cloud_code_model::{Access, ProjectName, ProjectPlan, RepositoryName, Triggers};
+use cloud_code_task_schema::CliName;
+
+use crate::Forges;
+
+/// A project on a forge, with everything that its settings say.
+#[derive(Debug, Clone)]
+pub struct ServedProject {
+    /// Its name here.
+    pub name: ProjectName,
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// What its tasks run with.
+    pub plan: ProjectPlan,
+    /// What starts work.
+    pub triggers: Triggers,
+    /// Who may command.
+    pub access: Access,
+}
+
+/// All of them.
+pub struct Projects {
+    served: Vec<Arc<ServedProject>>,
+    clis: Vec<CliName>,
+    forges: Arc<dyn Forges>,
+    /// The forge's numbers of the repositories: names are changed and reused.
+    ids: Mutex<HashMap<u64, ProjectName>>,
+}
+
+impl Projects {
+    /// Puts them together; `clis` are the names that a command may use.
+    pub fn new(served: Vec<ServedProject>, clis: Vec<CliName>, forges: Arc<dyn Forges>) -> Self {
+        let served = served.into_iter().map(Arc::new).collect();
+        Self { served, clis, forges, ids: Mutex::default() }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedProject>> {
+        self.served.iter()
+    }
+
+    pub(crate) fn get(&self, name: &ProjectName) -> Option<Arc<ServedProject>> {
+        self.served.iter().find(|project| project.name == *name).cloned()
+    }
+
+    /// The forge of a project. Its repository's number is learnt on the way.
+    pub(crate) async fn forge(&self, project: &ServedProject) -> Result<Arc<dyn Forge>, ForgeError> {
+        let forge = self.forges.of(&project.repository).await?;
+        if !self.ids().values().any(|name| *name == project.name) {
+            let id = forge.repository().await?.id;
+            self.ids().insert(id, project.name.clone());
+        }
+        Ok(forge)
+    }
+
+    /// The project of a repository that an event names. The number decides where it is known: after a rename the name
+    /// in our settings is old, and another repository may have taken it.
+    pub(crate) async fn find(&self, repository: &RepositoryRef) -> Option<Arc<ServedProject>> {
+        if let Some(name) = self.ids().get(&repository.id).cloned() {
+            return self.get(&name);
+        }
+        let same = |project: &&Arc<ServedProject>| {
+            project.repository.to_string().eq_ignore_ascii_case(&repository.name.to_string())
+        };
+        let project = self.served.iter().find(same)?.clone();
+        // Learns the number; a forge that cannot be asked is asked again with the next event.
+        if let Err(error) = self.forge(&project).await {
+            tracing::debug!(project = %project.name, error = %error, "the repository's number is not known yet");
+            return Some(project);
+        }
+        let known = self.ids().get(&repository.id).cloned();
+        (known.as_ref() == Some(&project.name)).then_some(project)
+    }
+
+    /// What reading a text of this project needs to know.
+    pub(crate) async fn rules(
+        &self,
+        project: &ServedProject,
+        forge: &dyn Forge,
+    ) -> Result<Rules, ForgeError> {
+        let identity = forge.identity().await?;
+        let triggers = &project.triggers;
+        Ok(Rules {
+            prefix: triggers.prefix.clone(),
+            aliases: triggers.aliases.clone(),
+            // With a token we write as a person, whose own comments are commands.
+            bot: identity.app_id.is_some().then_some(identity.actor),
+            app_id: identity.app_id,
+            ready_labels: triggers.labels.clone(),
+            on_assignment: triggers.assignment,
+            on_mention: triggers.mention,
+            on_changes_requested: triggers.changes_requested,
+            on_failing_checks: triggers.failing_check_rounds > 0,
+            branch_prefix: project.plan.branch_prefix.clone(),
+            clis: self.clis.clone(),
+        })
+    }
+
+    fn ids(&self) -> std::sync::MutexGuard<'_, HashMap<u64, ProjectName>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

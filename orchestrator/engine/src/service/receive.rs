@@ -1,0 +1,171 @@
+//! From a stored delivery to a stored request. What cannot be read is noted and left; what a forge cannot be asked about
+//! now waits; nothing is acted on here.
+
+use std::sync::Arc;
+
+use cloud_code_forge::Forge;
+use cloud_code_intake::{Happening, Notice, SaidAt, Trigger, authorise, trigger, visible};
+use cloud_code_model::{Ask, Command, Intent, Place, TaskState};
+use cloud_code_store::{Deliveries, Delivery, DeliveryState, ForgeStore, Store};
+use futures_util::{StreamExt, stream};
+use jiff::SignedDuration;
+
+use super::projects::ServedProject;
+use super::{Inner, answers, facts};
+use crate::EngineError;
+
+/// How many deliveries are worked on at one time: most of the time is waiting for the forge's word on who may.
+const AT_ONCE: usize = 8;
+/// How many are read at one time.
+const BATCH: u32 = 256;
+/// How long a delivery is tried again that needs a forge which does not answer. A forge's own log goes back three days;
+/// a command that is older would surprise whoever gave it.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(72);
+
+pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
+    loop {
+        let waiting = inner.store.next(BATCH).await?;
+        let count = waiting.len();
+        let settled: Vec<Result<bool, EngineError>> = stream::iter(waiting)
+            .map(|delivery| settle(&inner, delivery))
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut progress = false;
+        for settled in settled {
+            progress |= settled?;
+        }
+        // What could not be settled now comes again with the next look.
+        if count < BATCH as usize || !progress {
+            return Ok(());
+        }
+    }
+}
+
+/// Works on one delivery; false when it has to wait.
+async fn settle(inner: &Inner, stored: Delivery) -> Result<bool, EngineError> {
+    let delivery = &stored.delivery;
+    let now = inner.clock.now();
+    let (state, note) = match cloud_code_intake::read(&delivery.event, &delivery.body) {
+        Err(error) => (DeliveryState::Failed, Some(error.to_string())),
+        Ok(notice) => match work_on(inner, &notice).await {
+            Ok(Worked::Done(note)) => (DeliveryState::Done, Some(note)),
+            Ok(Worked::Nothing(why)) => (DeliveryState::Ignored, Some(why)),
+            Err(error) => {
+                let age = now.duration_since(delivery.received_at);
+                let state = if age > PATIENCE { DeliveryState::Failed } else { DeliveryState::Waiting };
+                tracing::warn!(
+                    delivery.id = %delivery.key, delivery.event = delivery.event, error = %error.chain(),
+                    "a delivery could not be worked on"
+                );
+                (state, Some(error.chain()))
+            }
+        },
+    };
+    inner.store.settle(&delivery.key, state, note.as_deref(), now).await?;
+    Ok(state.is_settled())
+}
+
+/// What became of a notice.
+pub(super) enum Worked {
+    /// Something; for the log.
+    Done(String),
+    /// Nothing for us, and why.
+    Nothing(String),
+}
+
+/// Works on what happened, however it was learnt.
+pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, EngineError> {
+    let Some(repository) = &notice.repository else {
+        return Ok(Worked::Nothing("it concerns no repository".into()));
+    };
+    if let Happening::Ignored { why } = &notice.happening {
+        return Ok(Worked::Nothing(why.clone()));
+    }
+    let Some(project) = inner.projects.find(repository).await else {
+        return Ok(Worked::Nothing(format!("no project has the repository {}", repository.name)));
+    };
+    let forge = inner.projects.forge(&project).await?;
+    let rules = inner.projects.rules(&project, forge.as_ref()).await?;
+    let (intent, why) = match trigger(notice, &rules) {
+        Trigger::Intent(intent) => (Some(*intent), String::new()),
+        Trigger::Fact => return facts::note(inner, &project, forge.as_ref(), notice).await,
+        Trigger::Nothing(why) => (answer_to_a_question(inner, &project, notice).await?, why.to_string()),
+    };
+    let Some(mut intent) = intent else { return Ok(Worked::Nothing(why)) };
+    if inner.store.intent(&project.name, &intent.key).await?.is_some() {
+        return Ok(Worked::Done(format!("{} is known", intent.key)));
+    }
+    if !facts::concerns_us(inner, &project, &mut intent).await? {
+        return Ok(Worked::Nothing("it is about a branch that is not ours".into()));
+    }
+    if let Err(denial) = may(forge.as_ref(), &project, notice, &intent).await? {
+        tracing::info!(
+            project = %project.name, intent.key = intent.key, actor.id = intent.actor.id, reason = %denial,
+            "a request was refused"
+        );
+        return Ok(Worked::Nothing(denial));
+    }
+    let key = intent.key.clone();
+    inner.store.put_intent(&project.name, &intent, inner.clock.now()).await?;
+    inner.wakes.reactions.notify_one();
+    inner.wakes.requests.notify_one();
+    Ok(Worked::Done(key))
+}
+
+/// Whether the person who asks may, by the one rule that every path goes through. Checks fail by nobody's hand: our own
+/// pull request, which somebody with access asked for, vouches for them.
+async fn may(
+    forge: &dyn Forge,
+    project: &ServedProject,
+    notice: &Notice,
+    intent: &Intent,
+) -> Result<Result<(), String>, EngineError> {
+    if matches!(intent.ask, Ask::ChecksFailed { .. }) {
+        return Ok(Ok(()));
+    }
+    let Some(sender) = &notice.sender else { return Ok(Err("nobody is named as its author".into())) };
+    let fact = forge.permission(&sender.actor).await?;
+    let identity = forge.identity().await?;
+    let ours = identity.app_id.is_some().then_some(identity.actor.id);
+    let permission = facts::permission(&fact);
+    Ok(match authorise(&project.access, ours, &sender.actor, sender.kind, &permission) {
+        Ok(_) => Ok(()),
+        Err(denial) => Err(denial.to_string()),
+    })
+}
+
+/// A plain comment of who asked last answers the agent's question.
+async fn answer_to_a_question(
+    inner: &Inner,
+    project: &ServedProject,
+    notice: &Notice,
+) -> Result<Option<Intent>, EngineError> {
+    let Happening::Said(said) = &notice.happening else { return Ok(None) };
+    let (SaidAt::Comment { id }, Some(author)) = (&said.at, &said.author) else { return Ok(None) };
+    if cloud_code_forge::Marker::any_in(&said.text) || notice.via_app.is_some() {
+        return Ok(None);
+    }
+    let Some(thread) = inner.thread(&project.name, said.number).await? else { return Ok(None) };
+    let asked_by = thread.facts.requester.as_ref().map(|actor| actor.id);
+    let Some(issue) = thread.facts.issue.as_ref().filter(|_| asked_by == Some(author.actor.id)) else {
+        return Ok(None);
+    };
+    let tasks = inner.store.tasks_of(&project.name, issue).await?;
+    let asking = tasks.last().filter(|task| matches!(task.state, TaskState::NeedsInput { .. }));
+    let Some(asking) = asking else { return Ok(None) };
+    // Ids of comments grow, so what is older than the question cannot answer it, whatever the clocks say.
+    let question = inner.store.written_note(&project.name, &answers::question_key(&asking.task.id)).await?;
+    let waits = question.is_some_and(|question| question < *id);
+    let text = visible(&said.text).text;
+    let command = Command::Run { cli: None, model: None, base: None, budget: None, text };
+    Ok(waits.then(|| Intent {
+        key: format!("comment-{id}"),
+        number: said.number,
+        subject: said.subject,
+        actor: author.actor.clone(),
+        at: said.created_at,
+        place: Place::Comment { id: *id },
+        ask: Ask::Command { command },
+    }))
+}

@@ -1,0 +1,306 @@
+//! Makes the forge say what is so. Everything written here is derived, compared with what was written last, and written again
+//! only when it differs; a kill between a write and its note costs one repeated edit, never a second comment.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
+use cloud_code_model::{
+    IssueKey, Note, Place, ProjectName, PullState, TaskRecord, Thread, ThreadWritten,
+};
+use cloud_code_store::{ForgeStore, Store};
+use cloud_code_task_schema::ControlDir;
+use futures_util::{StreamExt, stream};
+
+use super::drivers::Dirty;
+use super::projects::ServedProject;
+use super::status::{StatusView, check_status, check_title, label_family, status_comment};
+use super::Inner;
+use crate::follow_up::heard;
+use crate::forges::{fnv1a, marker};
+use crate::{EngineError, blocking};
+
+/// How many threads are written to at one time. The forge's own queue keeps the pace of each account.
+const AT_ONCE: usize = 4;
+
+/// What is to be said, and when progress was said last.
+#[derive(Default)]
+pub(super) struct Talk {
+    dirty: Mutex<Dirty>,
+    progress: Mutex<HashMap<(ProjectName, u64), Instant>>,
+}
+
+impl Talk {
+    pub(super) fn new() -> Self {
+        let dirty = Dirty { all: true, ..Dirty::default() };
+        Self { dirty: Mutex::new(dirty), progress: Mutex::default() }
+    }
+
+    fn dirty(&self) -> std::sync::MutexGuard<'_, Dirty> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Something is to be said in a thread.
+    pub(super) fn touch(&self, project: &ProjectName, number: u64) {
+        self.talk.dirty().numbers.insert((project.clone(), number));
+        self.wakes.talk.notify_one();
+    }
+
+    /// Something is to be said about a task.
+    pub(super) fn touch_task(&self, record: &TaskRecord) {
+        self.touch_issue(&record.task.project, &record.task.issue);
+    }
+
+    pub(super) fn touch_issue(&self, project: &ProjectName, issue: &IssueKey) {
+        self.talk.dirty().issues.insert((project.clone(), issue.clone()));
+        self.wakes.talk.notify_one();
+    }
+}
+
+/// The sign that somebody was heard. It does not wait behind anything else that is to be said.
+pub(super) async fn react(inner: Arc<Inner>) -> Result<(), EngineError> {
+    let waiting = inner.store.unreacted_intents().await?;
+    stream::iter(waiting)
+        .for_each_concurrent(AT_ONCE, |record| {
+            let inner = &inner;
+            async move {
+                let Some(project) = inner.projects.get(&record.project) else { return };
+                let reacted = async {
+                    let forge = inner.projects.forge(&project).await?;
+                    forge.react(record.intent.number, &record.intent.place).await
+                };
+                match reacted.await {
+                    Err(error) if error.is_transient() || matches!(error, ForgeError::Auth { .. }) => {
+                        tracing::debug!(intent.key = record.intent.key, error = %error, "a reaction has to wait");
+                    }
+                    // What cannot be reacted to (a deleted comment, a locked conversation) is passed over.
+                    Ok(()) | Err(_) => {
+                        let key = &record.intent.key;
+                        if let Err(error) =
+                            inner.store.mark_reacted(&record.project, key, inner.clock.now()).await
+                        {
+                            tracing::warn!(intent.key = key, error = %error, "a reaction cannot be noted");
+                        }
+                    }
+                }
+            }
+        })
+        .await;
+    Ok(())
+}
+
+pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
+    let threads = threads_to_write(&inner).await?;
+    for (thread, tasks) in &threads {
+        inner.answer_ends(thread, tasks).await?;
+    }
+    let notes = inner.store.waiting_notes().await?;
+    stream::iter(notes)
+        .for_each_concurrent(AT_ONCE, |note| {
+            let inner = &inner;
+            async move {
+                if let Err(error) = write_note(inner, &note).await {
+                    tracing::warn!(note.key = note.key, error = %error.chain(), "a comment cannot be written now");
+                }
+            }
+        })
+        .await;
+    let waiting = inner.store.waiting_intents().await?;
+    stream::iter(threads)
+        .for_each_concurrent(AT_ONCE, |(thread, tasks)| {
+            let inner = &inner;
+            let waits = waiting.iter().filter(|record| {
+                record.project == thread.project
+                    && (record.intent.number == thread.number
+                        || thread.published.pull.as_ref().is_some_and(|pull| pull.number == record.intent.number))
+            });
+            let waits = waits.count();
+            async move {
+                if let Err(error) = write_thread(inner, &thread, &tasks, waits).await {
+                    // Said again with the next look.
+                    inner.talk.dirty().numbers.insert((thread.project.clone(), thread.number));
+                    tracing::warn!(
+                        project = %thread.project, issue.number = thread.number, error = %error.chain(),
+                        "a thread cannot be written to now"
+                    );
+                }
+            }
+        })
+        .await;
+    Ok(())
+}
+
+/// The threads that something may be said in, those first whose tasks have ended.
+async fn threads_to_write(inner: &Inner) -> Result<Vec<(Thread, Vec<TaskRecord>)>, EngineError> {
+    let dirty = std::mem::take(&mut *inner.talk.dirty());
+    let mut found: BTreeMap<(ProjectName, u64), Thread> = BTreeMap::new();
+    let mut keep = |thread: Option<Thread>| {
+        if let Some(thread) = thread {
+            found.insert((thread.project.clone(), thread.number), thread);
+        }
+    };
+    if dirty.all {
+        inner.store.threads().await?.into_iter().for_each(|thread| keep(Some(thread)));
+    }
+    for (project, number) in &dirty.numbers {
+        keep(inner.thread(project, *number).await?);
+    }
+    for (project, issue) in &dirty.issues {
+        keep(inner.store.thread_of_issue(project, issue).await?);
+    }
+    // Running tasks have progress to tell.
+    for task in inner.store.open_tasks().await? {
+        keep(inner.store.thread_of_issue(&task.task.project, &task.task.issue).await?);
+    }
+    let mut threads = Vec::new();
+    for thread in found.into_values() {
+        if let Some(issue) = &thread.facts.issue {
+            let tasks = inner.store.tasks_of(&thread.project, issue).await?;
+            threads.push((thread, tasks));
+        }
+    }
+    threads.sort_by_key(|(_, tasks)| tasks.last().is_some_and(|task| !task.state.status().is_terminal()));
+    Ok(threads)
+}
+
+async fn write_note(inner: &Inner, note: &Note) -> Result<(), EngineError> {
+    let Some(project) = inner.projects.get(&note.project) else { return Ok(()) };
+    let forge = inner.projects.forge(&project).await?;
+    let marker = marker("note", inner.instance(), &note.key)?;
+    let written = match &note.place {
+        Place::ReviewComment { thread, .. } => {
+            forge.put_reply(note.number, *thread, &marker, &note.body, Priority::Reply).await
+        }
+        Place::Issue | Place::Comment { .. } | Place::Review { .. } | Place::Check { .. } => {
+            forge.put_comment(note.number, &marker, None, &note.body, Priority::Reply).await
+        }
+    };
+    match written {
+        Ok(handle) => Ok(inner.store.note_written(&note.project, &note.key, handle.id).await?),
+        Err(error) if error.is_transient() || matches!(error, ForgeError::Auth { .. }) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(note.key = note.key, error = %error, "a comment is given up");
+            Ok(inner.store.note_given_up(&note.project, &note.key, &error.to_string()).await?)
+        }
+    }
+}
+
+async fn write_thread(
+    inner: &Inner,
+    thread: &Thread,
+    tasks: &[TaskRecord],
+    waiting: usize,
+) -> Result<(), EngineError> {
+    let (Some(project), Some(key), Some(last)) =
+        (inner.projects.get(&thread.project), &thread.facts.issue, tasks.last())
+    else {
+        return Ok(());
+    };
+    let Some(issue) = inner.store.issue(&thread.project, key).await? else { return Ok(()) };
+    let layout = &inner.engines.of(last.task.plan.runtime).settings().layout;
+    let control = ControlDir::new(layout.issue(&thread.project, key).control);
+    let reports = blocking(move || Ok(heard(&control).reports)).await?;
+    let forge = inner.projects.forge(&project).await?;
+    let repository = forge.repository().await?;
+    let tree_url = format!("{}/tree", repository.web_url);
+    let view = StatusView {
+        thread,
+        issue: &issue,
+        tasks,
+        reports: &reports,
+        waiting,
+        prefix: &project.triggers.prefix,
+        tree_url: &tree_url,
+    };
+    write_view(inner, &project, forge.as_ref(), &view).await
+}
+
+/// Comment, label, check: each is written if it differs from what stands there, and noted at once.
+async fn write_view(
+    inner: &Inner,
+    project: &ServedProject,
+    forge: &dyn Forge,
+    view: &StatusView<'_>,
+) -> Result<(), EngineError> {
+    let thread = view.thread;
+    let phase = view.phase();
+    let mut written = thread.written.clone();
+    let priority = if phase.is_settled() { Priority::Terminal } else { Priority::Progress };
+    let body = status_comment(view);
+    let digest = format!("{:016x}", fnv1a(body.as_bytes()));
+    let label = phase.label();
+    let is_same_phase = written.label.as_deref() == Some(label.as_str());
+    let is_new = written.comment_digest.as_deref() != Some(digest.as_str());
+    if is_new && !(is_same_phase && !phase.is_settled() && said_lately(inner, thread)) {
+        let marker = marker("status", inner.instance(), &format!("{}-{}", project.name, thread.number))?;
+        let handle = forge.put_comment(thread.number, &marker, written.comment, &body, priority).await?;
+        written.comment = Some(handle.id);
+        written.comment_url = Some(handle.url);
+        written.comment_digest = Some(digest);
+        note_written(inner, thread, &written).await?;
+    }
+    if !is_same_phase {
+        forge.set_labels(thread.number, &label_family(), Some(&label), priority).await?;
+        written.label = Some(label);
+        note_written(inner, thread, &written).await?;
+    }
+    write_check(inner, project, forge, view, written, priority).await
+}
+
+async fn write_check(
+    inner: &Inner,
+    project: &ServedProject,
+    forge: &dyn Forge,
+    view: &StatusView<'_>,
+    mut written: ThreadWritten,
+    priority: Priority,
+) -> Result<(), EngineError> {
+    let thread = view.thread;
+    let Some(pull) = thread.published.pull.as_ref().filter(|pull| pull.state == PullState::Open) else {
+        return Ok(());
+    };
+    let spec = CheckSpec {
+        name: "cloud-code".to_owned(),
+        head_sha: pull.head_sha.clone(),
+        external_id: format!("{}-{}-{}", inner.instance(), project.name, thread.number),
+        status: check_status(view),
+        title: check_title(view),
+        summary: written.comment_url.as_ref().map_or_else(String::new, |url| format!("[The status]({url})")),
+        details_url: written.comment_url.clone(),
+    };
+    let digest = format!("{:016x}", fnv1a(format!("{spec:?}").as_bytes()));
+    if written.check_digest.as_deref() == Some(digest.as_str()) {
+        return Ok(());
+    }
+    let known: Option<CheckHandle> = written.check.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let handle = match forge.put_check(&spec, known.as_ref(), priority).await {
+        Ok(handle) => Some(handle),
+        // An installation without that permission works all the same; doctor names it.
+        Err(ForgeError::Forbidden { message, .. }) => {
+            tracing::debug!(message, "checks may not be written");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    written.check = handle.and_then(|handle| serde_json::to_string(&handle).ok());
+    written.check_digest = Some(digest);
+    note_written(inner, thread, &written).await
+}
+
+async fn note_written(inner: &Inner, thread: &Thread, written: &ThreadWritten) -> Result<(), EngineError> {
+    Ok(inner.store.put_written(&thread.project, thread.number, written).await?)
+}
+
+/// Whether progress was told a moment ago. If not, it counts as told now.
+fn said_lately(inner: &Inner, thread: &Thread) -> bool {
+    let key = (thread.project.clone(), thread.number);
+    let mut said = inner.talk.progress.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_lately = said.get(&key).is_some_and(|at| at.elapsed() < inner.settings.progress_every);
+    if !is_lately {
+        said.insert(key, Instant::now());
+    }
+    is_lately
+}
