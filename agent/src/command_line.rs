@@ -41,7 +41,7 @@ impl Call<'_> {
         match self.task.mode {
             Mode::Edit => argv.extend(manifest.edit.iter().cloned()),
             // Without a mode of its own it runs behind a read-only mount (`read_only.rs`).
-            Mode::Plan | Mode::Review => {
+            Mode::Plan | Mode::Review | Mode::Ask => {
                 argv.extend(manifest.plan.as_ref().unwrap_or(&manifest.edit).iter().cloned());
             }
         }

@@ -44,7 +44,7 @@ pub(crate) async fn finish(shared: &Shared, finish: Finish<'_>) {
     let committed = match finish.task.mode {
         Mode::Edit => commit(&finish, &message).await,
         // Nothing to commit, and nothing changed; else it ended as `not_read_only`.
-        Mode::Plan | Mode::Review => Ok((OwnCommit::None, finish.git.standing())),
+        Mode::Plan | Mode::Review | Mode::Ask => Ok((OwnCommit::None, finish.git.standing())),
     };
     let (own_commit, work) = match committed {
         Ok((own_commit, work)) => (own_commit, Ok(work)),

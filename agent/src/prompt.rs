@@ -17,6 +17,7 @@ const BUILT_IN: [&str; PROMPT_NAMES.len()] = [
     include_str!("../prompts/task.md"),
     include_str!("../prompts/plan.md"),
     include_str!("../prompts/review.md"),
+    include_str!("../prompts/ask.md"),
     include_str!("../prompts/follow-up.md"),
     include_str!("../prompts/interrupted.md"),
     include_str!("../prompts/packet.md"),
@@ -63,6 +64,7 @@ const fn of_mode(mode: Mode) -> &'static str {
         Mode::Edit => "task",
         Mode::Plan => "plan",
         Mode::Review => "review",
+        Mode::Ask => "ask",
     }
 }
 
@@ -271,7 +273,7 @@ mod tests {
 
     #[test]
     fn read_only_modes_forbid_changes() {
-        for mode in ["plan", "review"] {
+        for mode in ["plan", "review", "ask"] {
             assert!(text(&format!(", mode: {mode}"), Turn::Task).contains("Do not change any file"));
         }
     }

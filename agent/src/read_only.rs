@@ -31,9 +31,9 @@ pub(crate) fn guard(mode: Mode, manifest: &CliManifest, workspace: &Path) -> Res
             );
             Err(Failure::new(FailureKind::InvalidTasking, message))
         }
-        (Mode::Plan | Mode::Review, true) => Ok(Guard::Mount),
-        (Mode::Plan | Mode::Review, false) if manifest.plan.is_some() => Ok(Guard::Cli),
-        (Mode::Plan | Mode::Review, false) => {
+        (Mode::Plan | Mode::Review | Mode::Ask, true) => Ok(Guard::Mount),
+        (Mode::Plan | Mode::Review | Mode::Ask, false) if manifest.plan.is_some() => Ok(Guard::Cli),
+        (Mode::Plan | Mode::Review | Mode::Ask, false) => {
             let message = format!(
                 "{} has no read-only mode (cli.yaml has no `plan`), and the worktree is not mounted read only: mount it \
                  so, use mode edit, or use another CLI",

@@ -27,11 +27,12 @@ pub const LOGS_DIR: &str = "logs";
 /// The folder of the project's own prompts in the control directory.
 pub const PROMPTS_DIR: &str = "prompts";
 /// The prompts that a project may replace, each by `<name>.md`.
-pub const PROMPT_NAMES: [&str; 10] = [
+pub const PROMPT_NAMES: [&str; 11] = [
     "body",
     "task",
     "plan",
     "review",
+    "ask",
     "follow-up",
     "interrupted",
     "packet",

@@ -110,6 +110,8 @@ pub enum Mode {
     Plan,
     /// Read only: judge what is there.
     Review,
+    /// Read only: answer a question.
+    Ask,
 }
 
 /// How urgent a task is.

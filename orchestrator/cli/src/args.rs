@@ -103,7 +103,7 @@ The work stands on a branch cloud-code/<slug>: in your repository when it is a f
 else in the mirror; `status` says where.
 Ctrl-C stops the task and keeps its work; a second Ctrl-C ends a running container at once.
 
-A task of mode plan or review cannot write: in Docker its worktree is mounted read only.
+A task of mode plan, review or ask cannot write: in Docker its worktree is mounted read only.
 Ctrl-C a third time leaves everything as it is; `resume` goes on.
 
 Exit codes: 0 done, 1 could not be run, 2 wrong usage, 3 the task failed, 4 it needs an answer, 5 cancelled,
@@ -234,6 +234,8 @@ pub(crate) enum ModeArg {
     Plan,
     /// Read only: judge what is there.
     Review,
+    /// Answer a question.
+    Ask,
 }
 
 impl From<ModeArg> for Mode {
@@ -242,6 +244,7 @@ impl From<ModeArg> for Mode {
             ModeArg::Edit => Self::Edit,
             ModeArg::Plan => Self::Plan,
             ModeArg::Review => Self::Review,
+            ModeArg::Ask => Self::Ask,
         }
     }
 }

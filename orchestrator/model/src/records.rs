@@ -108,7 +108,7 @@ pub struct TaskRecord {
 pub const fn reads_only(mode: Mode) -> bool {
     match mode {
         Mode::Edit => false,
-        Mode::Plan | Mode::Review => true,
+        Mode::Plan | Mode::Review | Mode::Ask => true,
     }
 }
 
