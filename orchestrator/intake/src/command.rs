@@ -496,3 +496,7 @@ fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>, limit: usiz
         .min()
         .map(|(_, name)| name)
 }
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -384,6 +384,7 @@ fn check_suite(action: &str, body: &[u8]) -> Result<Read, Unreadable> {
         head_branch: suite.head_branch,
         conclusion,
         pulls: suite.pull_requests.into_iter().map(|pull| pull.number).collect(),
+        completed_at: suite.updated_at,
     };
     Ok((happening, None))
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod authorise;
 mod command;
 mod command_error;
 mod delivery;
@@ -8,12 +9,17 @@ mod grammar;
 mod html;
 mod listing;
 mod markdown;
+mod marker;
 mod notice;
 mod rules;
+mod sections;
 mod signature;
+mod trigger;
+mod trust;
 mod visible;
 mod wire;
 
+pub use authorise::{AccessRules, Allowed, Authority, Denial, Level, PermissionFact, authorise};
 pub use command::{Found, Spelling, parse, render};
 pub use command_error::CommandError;
 pub use delivery::{DeliveryError, DeliveryHeaders, Header};
@@ -23,10 +29,14 @@ pub use listing::{
     from_comment_listing, from_event_listing, from_issue_listing, from_line_comment_listing,
     from_review_listing,
 };
+pub use marker::{InvalidMarker, Marker, carries_marker, neutralize};
 pub use notice::{
     Conclusion, Happening, Head, InstallationChange, Notice, RepositoryRef, Said, SaidAt, Sender, SenderKind,
     Thing, Verdict,
 };
 pub use rules::Rules;
+pub use sections::{Sections, sections};
 pub use signature::{SIGNATURE_HEADER, SignatureError, Verifier, verify};
+pub use trigger::{Trigger, Why, trigger};
+pub use trust::{Kept, LeftOut, Selection, TextKind, ThreadText, TrustRules, select};
 pub use visible::{Removed, Visible, visible};

@@ -89,6 +89,67 @@ fn contains_ignoring_case(text: &str, word: &str) -> bool {
     text.as_bytes().windows(word.len().max(1)).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 
+/// Whether somebody with this login is mentioned in what is said: not in a quote, code, a link or HTML.
+pub(crate) fn mentions(text: &str, handle: &str) -> bool {
+    let mention = format!("@{handle}");
+    if !contains_ignoring_case(text, &mention) {
+        return false;
+    }
+    let mut unheard = 0_usize;
+    let mut html = OpenTags::default();
+    for (event, range) in Parser::new_ext(text, options()).into_offset_iter() {
+        match event {
+            Event::Start(tag) => {
+                if tag == Tag::HtmlBlock {
+                    html.read(text.get(range).unwrap_or_default());
+                }
+                if unheard > 0 || !is_said(&tag) {
+                    unheard += 1;
+                }
+            }
+            Event::End(_) => unheard = unheard.saturating_sub(1),
+            Event::InlineHtml(markup) => html.read(&markup),
+            Event::Text(_) if unheard == 0 && html.is_none_open() => {
+                let words = text.get(range.clone()).unwrap_or_default();
+                let found = words.char_indices().filter(|(_, character)| *character == '@').any(|(at, _)| {
+                    let start = range.start + at;
+                    let before = text.get(..start).and_then(|before| before.chars().next_back());
+                    let (head, tail) = text
+                        .get(start..)
+                        .unwrap_or_default()
+                        .split_at_checked(mention.len())
+                        .unwrap_or_default();
+                    let is_free = |c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_' | '/');
+                    head.eq_ignore_ascii_case(&mention)
+                        && before.is_none_or(|c| is_free(c) && c != '`')
+                        && tail.chars().next().is_none_or(is_free)
+                });
+                if found {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Whether what stands in it is the author's own word to the reader.
+const fn is_said(tag: &Tag<'_>) -> bool {
+    matches!(
+        tag,
+        Tag::Paragraph
+            | Tag::List(_)
+            | Tag::Item
+            | Tag::Emphasis
+            | Tag::Strong
+            | Tag::Table(_)
+            | Tag::TableHead
+            | Tag::TableRow
+            | Tag::TableCell
+    )
+}
+
 /// The HTML elements that are open between Markdown blocks: a paragraph between `<details>` and `</details>` is one to
 /// the parser, but folded away, or a quote, to the reader. An element that is never closed counts as open to the end.
 #[derive(Default)]

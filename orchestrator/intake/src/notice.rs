@@ -320,6 +320,8 @@ pub enum Happening {
         conclusion: Conclusion,
         /// The pull requests with this head, by number. Empty for forks.
         pulls: Vec<u64>,
+        /// When it was done.
+        completed_at: Timestamp,
     },
     /// A branch moved.
     Pushed {

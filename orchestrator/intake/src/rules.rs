@@ -1,5 +1,7 @@
 //! What a project has decided about being spoken to.
 
+use std::collections::BTreeSet;
+
 use cloud_code_model::Actor;
 use cloud_code_task_schema::CliName;
 
@@ -15,6 +17,8 @@ pub struct Rules {
     pub bot: Option<Actor>,
     /// Our App.
     pub app_id: Option<u64>,
+    /// Bots of others that are listened to, by id.
+    pub listed_bots: BTreeSet<u64>,
     /// Labels that ask for work.
     pub ready_labels: Vec<String>,
     /// Assigning the bot asks for work.

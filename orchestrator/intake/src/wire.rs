@@ -181,6 +181,7 @@ pub(crate) struct CheckSuite {
     pub(crate) head_branch: Option<String>,
     pub(crate) conclusion: Option<String>,
     pub(crate) app: App,
+    pub(crate) updated_at: Timestamp,
     #[serde(default)]
     pub(crate) pull_requests: Vec<Number>,
 }

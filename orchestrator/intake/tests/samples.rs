@@ -133,5 +133,46 @@ fn each_event_of_ours_means_what_it_says() {
             format!("{event}: {}", names.join(", "))
         })
         .collect();
-    insta::assert_snapshot!(table.join("\n"), @"");
+    insta::assert_snapshot!(table.join("\n"), @r"
+    check_suite.completed: 4 checks completed
+    installation.created: 2 installation created
+    installation.deleted: 2 installation deleted
+    installation.new_permissions_accepted: 1 installation permissions
+    installation.suspend: 1 installation suspended
+    installation.unsuspend: 1 installation unsuspended
+    installation_repositories.added: 2 installation repositories
+    installation_repositories.removed: 1 installation repositories
+    issue_comment.created: 5 said: comment
+    issue_comment.deleted: 2 comment deleted
+    issue_comment.edited: 2 comment edited
+    issues.assigned: 3 assigned
+    issues.deleted: 1 issue deleted
+    issues.edited: 3 issue edited
+    issues.labeled: 2 labeled
+    issues.opened: 4 said: opening
+    issues.reopened: 1 issue reopened
+    issues.transferred: 1 issue transferred
+    issues.unassigned: 2 unassigned
+    issues.unlabeled: 2 unlabeled
+    ping: 4 ping
+    pull_request.assigned: 2 assigned
+    pull_request.closed: 2 pull closed
+    pull_request.labeled: 2 labeled
+    pull_request.opened: 4 said: opening
+    pull_request.ready_for_review: 3 pull ready
+    pull_request.reopened: 2 pull reopened
+    pull_request.synchronize: 1 pull synchronized
+    pull_request.unassigned: 2 unassigned
+    pull_request.unlabeled: 2 unlabeled
+    pull_request_review.dismissed: 1 review dismissed
+    pull_request_review.submitted: 3 said: review, commented
+    pull_request_review_comment.created: 3 said: line
+    pull_request_review_comment.deleted: 1 line deleted
+    pull_request_review_comment.edited: 1 line edited
+    push: 2 pushed
+    repository.privatized: 2 repository privatized
+    repository.publicized: 3 repository publicized
+    repository.renamed: 1 repository renamed
+    repository.transferred: 3 repository transferred
+    ");
 }
