@@ -95,8 +95,8 @@ mod tests {
             handoff: None,
             plan: ProjectSettings::default().plan("/srv/shop".into(), DEFAULT_CLI.parse().unwrap()),
             requested_by: None,
- intent: None,
- brief: cloud_code_model::Brief::default(),
+            intent: None,
+            brief: cloud_code_model::Brief::default(),
             created_at: at,
         };
         Facts {

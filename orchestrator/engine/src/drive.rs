@@ -74,8 +74,7 @@ impl Engine {
         // mended, and the task resumed.
         let work_exists =
             matches!(facts.record.state, TaskState::Importing { .. } | TaskState::Publishing { .. });
-        let is_verdict =
-            matches!(error.failure_kind(), FailureKind::Rejected | FailureKind::PublishRefused);
+        let is_verdict = matches!(error.failure_kind(), FailureKind::Rejected | FailureKind::PublishRefused);
         // Keys that this shell lacks are set in another one: the task waits for that.
         let is_keyless =
             matches!(error, EngineError::NoCredentials { .. } | EngineError::SecretNotSet { .. });

@@ -10,7 +10,7 @@ use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, Diagnostics, FailureKind, TaskId};
 use cloud_code_workspace::{
     DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, PrepareError,
-    PushError, RemoveError, SourceError,
+    PushError, RemoteError, RemoveError, SourceError,
 };
 
 use crate::catalog::CliError;
@@ -117,6 +117,22 @@ pub enum EngineError {
         seen: String,
         /// The commit it stands on now.
         now: String,
+    },
+    /// The pull request's branch lives where nothing can be pushed.
+    #[error(
+        "pull request #{number} comes from a fork, where nothing can be pushed\n  hint: push its branch to this repository, and open the pull request from there"
+    )]
+    PullFromFork {
+        /// Which.
+        number: u64,
+    },
+    /// Nobody who may command has said what to do.
+    #[error(
+        "nothing says what to do: the text of #{number} is empty, or of somebody without write access\n  hint: say it in the command itself"
+    )]
+    NothingSaid {
+        /// Which issue.
+        number: u64,
     },
     /// The branch is there already.
     #[error(
@@ -257,12 +273,33 @@ impl EngineError {
             Self::Prompts(_)
             | Self::StillOpen { .. }
             | Self::BaseMoved { .. }
+            | Self::PullFromFork { .. }
+            | Self::NothingSaid { .. }
             | Self::BeingStopped { .. }
             | Self::Cleaned { .. }
             | Self::TooLong { .. } => FailureKind::Internal,
             Self::BranchExists { .. } | Self::BranchUnfit { .. } | Self::EmptyTask | Self::Job(_) => {
                 FailureKind::Internal
             }
+        }
+    }
+
+    /// Whether it is a matter of reaching the repository's server, which may be reached later.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Mirror(MirrorError::Fetch { source, .. }) => {
+                matches!(source, RemoteError::Unreachable { .. } | RemoteError::Auth { .. })
+            }
+            Self::Mirror(MirrorError::Lock(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// How long there is no use in trying again, when somebody said so.
+    pub(crate) fn not_before(&self, now: jiff::Timestamp) -> Option<std::time::Duration> {
+        match self {
+            Self::Forge(ForgeError::Limited { until }) => until.duration_since(now).try_into().ok(),
+            _ => None,
         }
     }
 

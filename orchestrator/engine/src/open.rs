@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use cloud_code_model::{
-    Brief, Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, reads_only, slug,
+    Brief, Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, reads_only,
+    slug,
 };
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{BranchName, CliManifest, MAX_YAML_BYTES, Mode, parse_tasking, to_yaml};

@@ -45,12 +45,13 @@ impl Engine {
         self.push_to_forge(facts, forge.as_ref(), source, &head, delivered.as_deref()).await?;
         observer.notice(Notice::Pushed { url: &known.web_url, branch: &facts.issue.branch });
         let thread = self.store.thread_of_issue(&asked.project, &asked.issue).await?;
-        let published = match self.put_pull(facts, forge.as_ref(), thread.as_ref(), &known.default_branch).await {
-            Ok(published) => published,
-            // The base has all of it already: nothing is left to review.
-            Err(EngineError::Forge(ForgeError::NothingToMerge)) => Published::default(),
-            Err(error) => return Err(error),
-        };
+        let published =
+            match self.put_pull(facts, forge.as_ref(), thread.as_ref(), &known.default_branch).await {
+                Ok(published) => published,
+                // The base has all of it already: nothing is left to review.
+                Err(EngineError::Forge(ForgeError::NothingToMerge)) => Published::default(),
+                Err(error) => return Err(error),
+            };
         if let Some(pull) = &published.pull {
             observer.notice(Notice::PullRequest { url: &pull.url });
         }
@@ -104,7 +105,9 @@ impl Engine {
         let reports = blocking(move || Ok(heard(&control).reports)).await?;
         let text = pull_text(&PullText {
             origin: match thread.map(|thread| (thread.facts.subject, thread.number)) {
-                Some((Subject::Issue, number)) if issue.base.as_str() == default_branch => Origin::Fixes(number),
+                Some((Subject::Issue, number)) if issue.base.as_str() == default_branch => {
+                    Origin::Fixes(number)
+                }
                 Some((Subject::Issue | Subject::PullRequest, number)) => Origin::PartOf(number),
                 None => Origin::CommandLine,
             },
@@ -112,7 +115,8 @@ impl Engine {
             reports: &reports,
         });
         let title = thread.map_or(issue.title.as_str(), |thread| thread.facts.title.as_str());
-        let marker = marker("pull", self.settings.instance.as_str(), &format!("{}-{}", asked.project, issue.key))?;
+        let marker =
+            marker("pull", self.settings.instance.as_str(), &format!("{}-{}", asked.project, issue.key))?;
         let before = thread.map(|thread| thread.published.clone()).unwrap_or_default();
         let body = match before.pull {
             Some(_) => text.clone(),
@@ -149,7 +153,8 @@ impl Engine {
         for note in put.notes {
             let remark = match note {
                 PullNote::NoDraft => {
-                    "Drafts are not available in this repository, so the pull request is a plain one.".to_owned()
+                    "Drafts are not available in this repository, so the pull request is a plain one."
+                        .to_owned()
                 }
                 PullNote::Reviewers { refused, message } => {
                     format!("Not asked to review: {} ({message}).", refused.join(", "))

@@ -81,7 +81,8 @@ pub(crate) fn replace_section(body: &str, section: &str) -> Option<String> {
 /// The criteria of the newest task that has any, and which of them an agent said are met: it is asked to end with them
 /// as a task list.
 pub(crate) fn criteria(records: &[TaskRecord]) -> Vec<(String, bool)> {
-    let Some(asked) = records.iter().rev().find(|record| !record.task.brief.acceptance_criteria.is_empty()) else {
+    let Some(asked) = records.iter().rev().find(|record| !record.task.brief.acceptance_criteria.is_empty())
+    else {
         return Vec::new();
     };
     let met: Vec<String> = records
@@ -112,7 +113,8 @@ fn plain(text: &str) -> String {
 }
 
 fn costs(records: &[TaskRecord]) -> String {
-    let mut lines = vec!["| task | CLI | how it ended | used |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
+    let mut lines =
+        vec!["| task | CLI | how it ended | used |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
     for (index, record) in records.iter().enumerate() {
         let how = match &record.state {
             TaskState::Publishing { .. } => "done".to_owned(),

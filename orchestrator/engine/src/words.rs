@@ -10,7 +10,7 @@ pub(crate) fn cost_line(usage: &Usage) -> String {
             CostSource::Estimated => ", estimated",
             CostSource::Reported | CostSource::Unknown => "",
         };
-        parts.push(format!("${cost}{estimated}"));
+        parts.push(format!("{cost}{estimated}"));
     }
     if let Some(tokens) = usage.input_tokens {
         parts.push(format!("{} tokens in", thousands(tokens)));
@@ -73,7 +73,7 @@ pub(crate) fn code(text: &str, most: usize) -> String {
 /// Text of an agent or a stranger, to stand in a comment of ours: no hidden characters, no comments that could pass for
 /// our markers, nobody is notified, and nothing in it reads as a command.
 pub(crate) fn foreign(text: &str, most: usize) -> String {
-    cloud_code_intake::neutralize(&cut(text.trim(), most))
+    cloud_code_intake::disarm(&cut(text.trim(), most))
 }
 
 /// Cut at a character, with a sign that something is missing.
@@ -88,7 +88,7 @@ fn cut(text: &str, most: usize) -> String {
 pub(crate) mod tests {
     use super::*;
     use cloud_code_model::{Brief, NewTask, ProjectSettings, TaskRecord, TaskState};
-    use cloud_code_task_schema::Mode;
+    use cloud_code_task_schema::{Mode, Usd};
     use jiff::Timestamp;
 
     pub(crate) fn record(id: &str, cli: &str) -> TaskRecord {
@@ -113,7 +113,7 @@ pub(crate) mod tests {
     #[test]
     fn figures_read_well() {
         let usage = Usage {
-            cost_usd: "0.42".parse().ok(),
+            cost_usd: Usd::new(0.42).ok(),
             cost_source: CostSource::Estimated,
             input_tokens: Some(1_234_567),
             output_tokens: Some(999),

@@ -32,8 +32,8 @@ fn facts(state: TaskState) -> Facts {
         handoff: None,
         plan: ProjectSettings::default().plan("/srv/shop".into(), DEFAULT_CLI.parse().unwrap()),
         requested_by: None,
- intent: None,
- brief: cloud_code_model::Brief::default(),
+        intent: None,
+        brief: cloud_code_model::Brief::default(),
         created_at: START,
     };
     let record = TaskRecord { state, ..TaskRecord::queued(task) };

@@ -24,8 +24,8 @@ fn record(id: &str, text: &str, state: TaskState) -> TaskRecord {
         handoff: None,
         plan: ProjectSettings::default().plan("/srv/shop".into(), DEFAULT_CLI.parse().unwrap()),
         requested_by: None,
- intent: None,
- brief: cloud_code_model::Brief::default(),
+        intent: None,
+        brief: cloud_code_model::Brief::default(),
         created_at: Timestamp::UNIX_EPOCH,
     };
     TaskRecord { state, ..TaskRecord::queued(task) }

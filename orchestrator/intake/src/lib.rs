@@ -29,7 +29,7 @@ pub use listing::{
     from_comment_listing, from_event_listing, from_issue_listing, from_line_comment_listing,
     from_review_listing,
 };
-pub use marker::{InvalidMarker, Marker, carries_marker, neutralize};
+pub use marker::{InvalidMarker, Marker, carries_marker, disarm, neutralize};
 pub use notice::{
     Conclusion, Happening, Head, InstallationChange, Notice, RepositoryRef, Said, SaidAt, Sender, SenderKind,
     Thing, Verdict,

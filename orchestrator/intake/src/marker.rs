@@ -125,6 +125,20 @@ pub fn neutralize(text: &str) -> String {
     out
 }
 
+/// An agent's text in what we write, where its Markdown is wanted: nobody is mentioned, no issue is linked or closed, and no
+/// comment or marker is opened. Its lines can still look like ours, so it never stands before what must be read.
+pub fn disarm(text: &str) -> String {
+    let (text, _) = crate::visible::without_hidden_characters(text);
+    let mut out = String::with_capacity(text.len() + text.len() / 8);
+    for (index, line) in text.trim().split('\n').enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        break_references(line.trim_end(), &mut out);
+    }
+    out
+}
+
 fn break_references(line: &str, out: &mut String) {
     let mut characters = line.char_indices();
     while let Some((at, character)) = characters.next() {

@@ -4,7 +4,7 @@
 //! alternative, a status column that every caller updates, is how rows get stuck: an illegal move is refused
 //! here, in one place, with a name.
 
-use cloud_code_task_schema::{Failure, TaskReportStatus};
+use cloud_code_task_schema::{Failure, FailureKind, TaskReportStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -214,6 +214,8 @@ pub enum TaskEvent {
     Approved,
     /// A person said no to what waits. The work is kept.
     Declined,
+    /// The publication that a forge refused is tried again.
+    Retried,
     /// Its commits were put on top of a base that had moved.
     Rebased {
         /// The branch's commit.
@@ -240,6 +242,7 @@ impl TaskEvent {
             Self::Imported { .. } => "imported",
             Self::Approved => "approved",
             Self::Declined => "declined",
+            Self::Retried => "retried",
             Self::Rebased { .. } => "rebased",
             Self::Published => "published",
             Self::HostFailed { .. } => "host_failed",
@@ -319,6 +322,13 @@ impl TaskState {
             (Self::AwaitingApproval { head, .. }, TaskEvent::Declined | TaskEvent::Withdrawn) => {
                 Ok(Self::Cancelled { head: Some(head.clone()) })
             }
+            (Self::Failed { failure, head: Some(head) }, TaskEvent::Retried)
+                if failure.kind == FailureKind::PublishRefused =>
+            {
+                let outcome =
+                    Outcome { status: OutcomeStatus::Completed, failure: None, head: Some(head.clone()) };
+                Ok(Self::Publishing { head: head.clone(), outcome })
+            }
             (Self::Publishing { outcome, .. }, TaskEvent::Rebased { head }) => {
                 Ok(Self::Publishing { head, outcome: outcome.clone() })
             }
@@ -362,7 +372,6 @@ fn after_import(outcome: &Outcome, head: Option<String>, gate: Gate) -> TaskStat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cloud_code_task_schema::FailureKind;
 
     fn outcome(status: OutcomeStatus) -> Outcome {
         Outcome { status, failure: None, head: None }
@@ -392,6 +401,7 @@ mod tests {
             TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open },
             TaskEvent::Approved,
             TaskEvent::Declined,
+            TaskEvent::Retried,
             TaskEvent::Rebased { head: "r".into() },
             TaskEvent::Published,
             TaskEvent::HostFailed { failure: Failure::new(FailureKind::DiskFull, "full") },
@@ -529,6 +539,18 @@ mod tests {
                 importing.apply(TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open }).unwrap();
             assert_eq!((next.status(), next.head()), (expected, Some("h")));
         }
+    }
+
+    #[test]
+    fn only_a_publication_that_was_refused_is_tried_again_without_an_agent() {
+        let failed = |kind, head: Option<&str>| TaskState::Failed {
+            failure: Failure::new(kind, "no"),
+            head: head.map(str::to_owned),
+        };
+        let refused = failed(FailureKind::PublishRefused, Some("h"));
+        assert_eq!(refused.apply(TaskEvent::Retried).unwrap().status(), TaskStatus::Publishing);
+        assert!(failed(FailureKind::PublishRefused, None).apply(TaskEvent::Retried).is_err());
+        assert!(failed(FailureKind::Crashed, Some("h")).apply(TaskEvent::Retried).is_err());
     }
 
     #[test]

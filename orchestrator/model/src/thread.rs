@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use cloud_code_task_schema::TaskId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ pub struct ThreadFacts {
     /// Closed, deleted or moved away: nothing starts by itself any more.
     #[serde(default)]
     pub is_closed: bool,
+    /// The plan that somebody said no to, without asking for another.
+    #[serde(default)]
+    pub declined: Option<TaskId>,
     /// What was left out of the last task's prompt, for people.
     #[serde(default)]
     pub left_out: Vec<String>,

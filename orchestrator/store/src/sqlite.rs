@@ -3,7 +3,6 @@
 mod deliveries;
 mod forge;
 
-
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;

@@ -108,6 +108,7 @@ async fn a_thread_keeps_apart_what_its_three_writers_say() {
         requester: Some(Actor { id: 7, login: "alice".into() }),
         config: BTreeMap::from([(ConfigKey::Model, "opus".into())]),
         check_rounds: 1,
+        declined: None,
         is_closed: false,
         left_out: vec!["1 comment".into()],
     };

@@ -58,14 +58,19 @@ impl Inner {
             let at = format!("@{}", asked.actor.login);
             match &task.state {
                 TaskState::NeedsInput { .. } => {
-                    let questions: Vec<String> =
-                        task.questions.iter().map(|question| quoted(&foreign(question, MAX_ANSWER))).collect();
+                    let questions: Vec<String> = task
+                        .questions
+                        .iter()
+                        .map(|question| quoted(&foreign(question, MAX_ANSWER)))
+                        .collect();
                     let body = format!(
                         "{at} **{}** asks before it goes on:\n\n{}\n\nAnswer with a comment.",
                         task.cli(),
                         questions.join("\n\n")
                     );
-                    self.store.put_note(&note(question_key(&task.task.id), asked.place.clone(), body)).await?;
+                    self.store
+                        .put_note(&note(question_key(&task.task.id), asked.place.clone(), body))
+                        .await?;
                 }
                 TaskState::Done { .. } if wants_an_answer(&asked) => {
                     let key = format!("answer-{}", task.task.id);
@@ -96,7 +101,8 @@ fn wants_an_answer(intent: &Intent) -> bool {
 
 fn answer(at: &str, task: &TaskRecord) -> String {
     let summary = task.summary.as_deref().map(str::trim).filter(|text| !text.is_empty());
-    let said = summary.map_or_else(|| "It ended without a word.".to_owned(), |text| foreign(text, MAX_ANSWER));
+    let said =
+        summary.map_or_else(|| "It ended without a word.".to_owned(), |text| foreign(text, MAX_ANSWER));
     let commit = match task.state.head() {
         Some(head) => format!("\n\nDone in {head}."),
         None => String::new(),

@@ -69,10 +69,12 @@ async fn look(
         }
         // What already has a container goes on whatever the number of places: it runs anyway.
         let place = match record.state {
-            TaskState::Queued if record.cancel_requested_at.is_none() => match places.clone().try_acquire_owned() {
-                Ok(place) => Some(place),
-                Err(_) => continue,
-            },
+            TaskState::Queued if record.cancel_requested_at.is_none() => {
+                match places.clone().try_acquire_owned() {
+                    Ok(place) => Some(place),
+                    Err(_) => continue,
+                }
+            }
             _ => places.clone().try_acquire_owned().ok(),
         };
         let nudge = Arc::new(Notify::new());
@@ -116,7 +118,8 @@ async fn drive(
         }
         Err(error) => {
             let last = board.resting.get(id).map_or(FIRST_WAIT, |rest| (rest.last * 2).min(LONGEST_WAIT));
-            let until = Instant::now() + error.not_before(inner.clock.now()).map_or(last, |wait| wait.max(last));
+            let until =
+                Instant::now() + error.not_before(inner.clock.now()).map_or(last, |wait| wait.max(last));
             board.resting.insert(id.clone(), Rest { until, last });
             tracing::warn!(
                 task.id = %id, retry.after_s = last.as_secs(), error = %error.chain(),

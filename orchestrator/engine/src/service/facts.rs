@@ -2,8 +2,10 @@
 //! stops what nobody wants any more.
 
 use cloud_code_forge::{Forge, Permission};
-use cloud_code_intake::{Happening, Notice, PermissionAnswer, PermissionFact};
-use cloud_code_model::{Ask, Intent, ProjectName, Pull, PullState, Subject, TaskState, Thread, ThreadFacts};
+use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact};
+use cloud_code_model::{
+    Ask, Intent, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread, ThreadFacts,
+};
 use cloud_code_store::{ForgeStore, Store};
 
 use super::Inner;
@@ -13,7 +15,11 @@ use crate::{EngineError, Repo};
 
 impl Inner {
     /// The thread that a number belongs to: its own, or the one whose work that pull request holds.
-    pub(super) async fn thread(&self, project: &ProjectName, number: u64) -> Result<Option<Thread>, EngineError> {
+    pub(super) async fn thread(
+        &self,
+        project: &ProjectName,
+        number: u64,
+    ) -> Result<Option<Thread>, EngineError> {
         if let Some(thread) = self.store.thread_of_pull(project, number).await? {
             return Ok(Some(thread));
         }
@@ -39,6 +45,7 @@ impl Inner {
             requester: None,
             config: Default::default(),
             check_rounds: 0,
+            declined: None,
             is_closed: issue.state == cloud_code_forge::OpenState::Closed,
             left_out: Vec::new(),
         };
@@ -53,47 +60,55 @@ impl Inner {
     }
 }
 
-/// Whether a request is about something of ours. Checks name a branch; only our own pull request's matter, and only as
-/// long as it is open. Its number becomes the request's.
+/// Whether a request is about something of ours: reviews and checks of other people's pull requests are theirs.
 pub(super) async fn concerns_us(
     inner: &Inner,
     project: &ServedProject,
-    intent: &mut Intent,
+    intent: &Intent,
 ) -> Result<bool, EngineError> {
     match &intent.ask {
-        Ask::ChecksFailed { .. } => {
-            let cloud_code_model::Place::Check { head_sha } = &intent.place else { return Ok(false) };
-            let ours = inner.store.threads().await?.into_iter().find(|thread| {
-                thread.project == project.name
-                    && thread.published.pull.as_ref().is_some_and(|pull| is_at(pull, head_sha))
-            });
-            let Some(thread) = ours else { return Ok(false) };
-            intent.number = thread.number;
-            Ok(true)
-        }
-        Ask::Changes { .. } | Ask::Line { .. } => {
+        Ask::Changes { .. } | Ask::Line { .. } | Ask::ChecksFailed { .. } => {
             Ok(inner.store.thread_of_pull(&project.name, intent.number).await?.is_some())
         }
         Ask::Command { .. } | Ask::Mistake { .. } => Ok(true),
     }
 }
 
-fn is_at(pull: &Pull, head_sha: &str) -> bool {
-    pull.state == PullState::Open && pull.head_sha == head_sha
+/// What a permission means to the one who decides.
+pub(super) fn permission(fact: &cloud_code_forge::PermissionFact) -> PermissionFact {
+    let Some(user_id) = fact.user_id else {
+        return PermissionFact::Unknown { why: "the forge knows nobody of that name".to_owned() };
+    };
+    let level = match (fact.permission, fact.role_name.as_deref()) {
+        (Permission::Admin, _) => Level::Admin,
+        (Permission::Write, Some("maintain")) => Level::Maintain,
+        (Permission::Write, _) => Level::Write,
+        (Permission::Read, Some("triage")) => Level::Triage,
+        (Permission::Read, _) => Level::Read,
+        (Permission::None, _) => Level::None,
+    };
+    PermissionFact::Known { user_id, level }
 }
 
-/// A permission in the words of the one who decides.
-pub(super) fn permission(fact: &cloud_code_forge::PermissionFact) -> PermissionFact {
-    PermissionFact {
-        user_id: fact.user_id,
-        permission: match fact.permission {
-            Permission::None => PermissionAnswer::None,
-            Permission::Read => PermissionAnswer::Read,
-            Permission::Write => PermissionAnswer::Write,
-            Permission::Admin => PermissionAnswer::Admin,
+/// Who may command in a project.
+pub(super) async fn access(project: &ServedProject, forge: &dyn Forge) -> Result<AccessRules, EngineError> {
+    let identity = forge.identity().await?;
+    let access = &project.access;
+    Ok(AccessRules {
+        least: match access.require {
+            RequiredAccess::Write => Level::Write,
+            RequiredAccess::Maintain => Level::Maintain,
+            RequiredAccess::Admin => Level::Admin,
         },
-        role_name: fact.role_name.clone(),
-    }
+        allowed: match access.allow.is_empty() {
+            true => Allowed::Everyone,
+            false => Allowed::Only(access.allow.iter().copied().collect()),
+        },
+        denied: access.deny.iter().copied().collect(),
+        bots: access.bots.iter().copied().collect(),
+        // With a token we write as a person, who may command like any other.
+        ourselves: identity.app_id.is_some().then_some(identity.actor.id),
+    })
 }
 
 /// Takes note of what happened.
@@ -101,11 +116,13 @@ pub(super) async fn note(
     inner: &Inner,
     project: &ServedProject,
     forge: &dyn Forge,
-    notice: &Notice,
+    happening: &Happening,
 ) -> Result<Worked, EngineError> {
     let name = &project.name;
-    match &notice.happening {
-        Happening::IssueClosed(thing) | Happening::IssueDeleted(thing) | Happening::IssueTransferred(thing) => {
+    match happening {
+        Happening::IssueClosed(thing)
+        | Happening::IssueDeleted(thing)
+        | Happening::IssueTransferred(thing) => {
             close(inner, name, thing.number, "the issue was closed").await
         }
         Happening::IssueReopened(thing) => {

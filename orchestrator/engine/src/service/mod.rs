@@ -17,6 +17,7 @@ mod facts;
 mod projects;
 mod receive;
 mod requests;
+mod says;
 mod status;
 mod sweep;
 mod talk;
@@ -126,7 +127,17 @@ impl Service {
         clock: Arc<dyn Clock>,
         wakes: Arc<Wakes>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { store, engines, projects, settings, clock, wakes, talk: talk::Talk::new() }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                engines,
+                projects,
+                settings,
+                clock,
+                wakes,
+                talk: talk::Talk::new(),
+            }),
+        }
     }
 
     /// Runs until `stop` is cancelled. Agents go on in their containers after that; the next start finds them.
@@ -134,7 +145,13 @@ impl Service {
         let tracker = TaskTracker::new();
         let service = &self.inner;
         tracker.spawn(repeat("receive", stop.clone(), service.clone(), |s| &s.wakes.received, receive::look));
-        tracker.spawn(repeat("requests", stop.clone(), service.clone(), |s| &s.wakes.requests, requests::look));
+        tracker.spawn(repeat(
+            "requests",
+            stop.clone(),
+            service.clone(),
+            |s| &s.wakes.requests,
+            requests::look,
+        ));
         tracker.spawn(repeat("react", stop.clone(), service.clone(), |s| &s.wakes.reactions, talk::react));
         tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
         tracker.spawn(drivers::run(service.clone(), stop.clone()));

@@ -92,6 +92,7 @@ impl Projects {
             // With a token we write as a person, whose own comments are commands.
             bot: identity.app_id.is_some().then_some(identity.actor),
             app_id: identity.app_id,
+            listed_bots: project.access.bots.iter().copied().collect(),
             ready_labels: triggers.labels.clone(),
             on_assignment: triggers.assignment,
             on_mention: triggers.mention,

@@ -89,14 +89,17 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
     let rules = inner.projects.rules(&project, forge.as_ref()).await?;
     let (intent, why) = match trigger(notice, &rules) {
         Trigger::Intent(intent) => (Some(*intent), String::new()),
-        Trigger::Fact => return facts::note(inner, &project, forge.as_ref(), notice).await,
-        Trigger::Nothing(why) => (answer_to_a_question(inner, &project, notice).await?, why.to_string()),
+        Trigger::Fact(Happening::Said(_)) => {
+            (answer_to_a_question(inner, &project, notice).await?, "it asks for nothing".to_owned())
+        }
+        Trigger::Fact(happening) => return facts::note(inner, &project, forge.as_ref(), &happening).await,
+        Trigger::Nothing(why) => (None, why.to_string()),
     };
-    let Some(mut intent) = intent else { return Ok(Worked::Nothing(why)) };
+    let Some(intent) = intent else { return Ok(Worked::Nothing(why)) };
     if inner.store.intent(&project.name, &intent.key).await?.is_some() {
         return Ok(Worked::Done(format!("{} is known", intent.key)));
     }
-    if !facts::concerns_us(inner, &project, &mut intent).await? {
+    if !facts::concerns_us(inner, &project, &intent).await? {
         return Ok(Worked::Nothing("it is about a branch that is not ours".into()));
     }
     if let Err(denial) = may(forge.as_ref(), &project, notice, &intent).await? {
@@ -125,11 +128,9 @@ async fn may(
         return Ok(Ok(()));
     }
     let Some(sender) = &notice.sender else { return Ok(Err("nobody is named as its author".into())) };
-    let fact = forge.permission(&sender.actor).await?;
-    let identity = forge.identity().await?;
-    let ours = identity.app_id.is_some().then_some(identity.actor.id);
-    let permission = facts::permission(&fact);
-    Ok(match authorise(&project.access, ours, &sender.actor, sender.kind, &permission) {
+    let rules = facts::access(project, forge).await?;
+    let permission = facts::permission(&forge.permission(&sender.actor).await?);
+    Ok(match authorise(&rules, &sender.actor, sender.kind, &permission) {
         Ok(_) => Ok(()),
         Err(denial) => Err(denial.to_string()),
     })

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use cloud_code_forge::{Forge, ForgeError, PullFacts};
 use cloud_code_intake::help_text;
 use cloud_code_model::{
-    Ask, Command, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectName, ProjectPlan, PullState, TaskEvent,
-    TaskRecord, TaskState, Thread, reads_only,
+    Ask, Command, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectName, ProjectPlan, PullState,
+    TaskEvent, TaskRecord, TaskState, Thread, reads_only,
 };
 use cloud_code_store::{ForgeStore, Store, StoreError};
 use cloud_code_task_schema::{CliName, FailureKind, Mode};
@@ -89,7 +89,13 @@ async fn in_thread(
             Ok(acted) => acted,
             Err(error) if can_pass(&error) => return Err(error),
             Err(error) => {
-                inner.reply(name, intent, format!("this could not be begun:\n\n{}", says::quoted(&error.chain()))).await?;
+                inner
+                    .reply(
+                        name,
+                        intent,
+                        format!("this could not be begun:\n\n{}", says::quoted(&error.chain())),
+                    )
+                    .await?;
                 Acted::Settled(error.chain())
             }
         };
@@ -178,25 +184,33 @@ impl Desk<'_> {
                 };
                 let (cli, model, base) = (cli.clone(), model.clone(), base.clone());
                 let words = Words::said(text);
-                self.work(thread, intent, tasks, Wish { mode, cli, model, base, budget: *budget, words }).await
+                self.work(thread, intent, tasks, Wish { mode, cli, model, base, budget: *budget, words })
+                    .await
             }
             Command::Plan { text } => {
-                self.work(thread, intent, tasks, Wish { mode: Mode::Plan, ..Wish::edit(Words::said(text)) }).await
+                self.work(thread, intent, tasks, Wish { mode: Mode::Plan, ..Wish::edit(Words::said(text)) })
+                    .await
             }
             Command::Ask { text } => {
-                self.work(thread, intent, tasks, Wish { mode: Mode::Ask, ..Wish::edit(Words::said(text)) }).await
+                self.work(thread, intent, tasks, Wish { mode: Mode::Ask, ..Wish::edit(Words::said(text)) })
+                    .await
             }
             Command::Handoff { cli, text } => match last {
                 Some(last) if last.cli() == cli => {
-                    let text = format!("`{cli}` works on this already. Say what comes next without a hand-off.");
+                    let text =
+                        format!("`{cli}` works on this already. Say what comes next without a hand-off.");
                     self.answer(intent, text, "no hand-off").await
                 }
                 Some(_) => {
                     let words = Words::said(if text.is_empty() { TAKE_OVER } else { text });
-                    self.work(thread, intent, tasks, Wish { cli: Some(cli.clone()), ..Wish::edit(words) }).await
+                    self.work(thread, intent, tasks, Wish { cli: Some(cli.clone()), ..Wish::edit(words) })
+                        .await
                 }
                 None => {
-                    let text = format!("nothing was done here yet, so there is nothing to hand over: `{} run {cli}`", self.prefix());
+                    let text = format!(
+                        "nothing was done here yet, so there is nothing to hand over: `{} run {cli}`",
+                        self.prefix()
+                    );
                     self.answer(intent, text, "no hand-off").await
                 }
             },
@@ -274,7 +288,9 @@ impl Desk<'_> {
                 Ok(self.begun(&task))
             }
             // Another look was faster; the next one finds its task.
-            Err(EngineError::Store(StoreError::Exists { .. } | StoreError::NotOpen { .. })) => Ok(Acted::Waits),
+            Err(EngineError::Store(StoreError::Exists { .. } | StoreError::NotOpen { .. })) => {
+                Ok(Acted::Waits)
+            }
             Err(EngineError::StillOpen { .. } | EngineError::BeingStopped { .. }) => Ok(Acted::Waits),
             Err(error) => Err(error),
         }
@@ -293,7 +309,12 @@ impl Desk<'_> {
         Ok(self.inner.store.put_thread(&thread.project, thread.number, &thread.facts).await?)
     }
 
-    async fn open(&self, thread: &mut Thread, intent: &Intent, wish: Wish) -> Result<TaskRecord, EngineError> {
+    async fn open(
+        &self,
+        thread: &mut Thread,
+        intent: &Intent,
+        wish: Wish,
+    ) -> Result<TaskRecord, EngineError> {
         let issue = self.forge.issue(thread.number).await?;
         let mut plan = self.plan(thread, &wish, None)?;
         plan.base = wish.base.clone().or(plan.base);
@@ -311,7 +332,7 @@ impl Desk<'_> {
         if plan.base.is_none() {
             plan.base = repository.default_branch.parse().ok();
         }
-        let told = text::of_issue(self.inner, self.project, self.forge, &issue, intent, &wish.words).await?;
+        let told = text::of_issue(self.project, self.forge, &issue, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let request = RunRequest {
             project: self.project.name.clone(),
@@ -341,7 +362,9 @@ impl Desk<'_> {
         wish: Wish,
     ) -> Result<TaskRecord, EngineError> {
         let plan = self.plan(thread, &wish, tasks.last())?;
-        let told = text::of_follow_up(self.inner, self.project, self.forge, thread, tasks, intent, &wish.words).await?;
+        let told =
+            text::of_follow_up(self.inner, self.project, self.forge, thread, tasks, intent, &wish.words)
+                .await?;
         thread.facts.left_out = told.left_out;
         let engine = self.engine_of(&plan).clone();
         let request = FollowUpRequest {
@@ -387,7 +410,7 @@ impl Desk<'_> {
         if let Some(base) = config.get(&ConfigKey::Base).filter(|_| last.is_none()) {
             plan.base = base.parse().ok();
         }
-        let budget = wish.budget.or(config.get(&ConfigKey::Budget).and_then(|budget| budget.parse().ok()));
+        let budget = wish.budget.or(config.get(&ConfigKey::Budget).and_then(|budget| says::amount(budget)));
         plan.limits.max_cost_usd = budget.or(plan.limits.max_cost_usd);
         if let Some(timeout) = config.get(&ConfigKey::Timeout).and_then(|timeout| timeout.parse().ok()) {
             plan.limits.timeout = timeout;
@@ -396,7 +419,12 @@ impl Desk<'_> {
         Ok(plan)
     }
 
-    async fn retry(&self, thread: Thread, intent: &Intent, tasks: &[TaskRecord]) -> Result<Acted, EngineError> {
+    async fn retry(
+        &self,
+        thread: Thread,
+        intent: &Intent,
+        tasks: &[TaskRecord],
+    ) -> Result<Acted, EngineError> {
         let Some(last) = tasks.last() else {
             let text = format!("nothing was tried here yet. `{} run` begins.", self.prefix());
             return self.answer(intent, text, "nothing to retry").await;
@@ -411,7 +439,10 @@ impl Desk<'_> {
             TaskState::Failed { failure, .. } => format!("It failed: {}.", failure.message),
             TaskState::Cancelled { .. } => "It was stopped.".to_owned(),
             state if state.status().is_terminal() => {
-                let text = format!("the last task is {}, so there is nothing to retry. Say what comes next.", state.status());
+                let text = format!(
+                    "the last task is {}, so there is nothing to retry. Say what comes next.",
+                    state.status()
+                );
                 return self.answer(intent, text, "nothing to retry").await;
             }
             _ => return Ok(Acted::Waits),
@@ -421,7 +452,12 @@ impl Desk<'_> {
         self.work(thread, intent, tasks, wish).await
     }
 
-    async fn approve(&self, thread: Thread, intent: &Intent, tasks: &[TaskRecord]) -> Result<Acted, EngineError> {
+    async fn approve(
+        &self,
+        thread: Thread,
+        intent: &Intent,
+        tasks: &[TaskRecord],
+    ) -> Result<Acted, EngineError> {
         match tasks.last() {
             Some(last) if matches!(last.state, TaskState::AwaitingApproval { .. }) => {
                 self.inner.store.transition(last, TaskEvent::Approved, self.inner.clock.now()).await?;
@@ -435,7 +471,9 @@ impl Desk<'_> {
                 self.work(thread, intent, tasks, Wish::edit(words)).await
             }
             Some(last) if !last.state.status().is_terminal() => Ok(Acted::Waits),
-            Some(_) | None => self.answer(intent, "nothing here waits for a yes".to_owned(), "nothing to approve").await,
+            Some(_) | None => {
+                self.answer(intent, "nothing here waits for a yes".to_owned(), "nothing to approve").await
+            }
         }
     }
 
@@ -458,7 +496,11 @@ impl Desk<'_> {
                 Mode::Edit
             }
             // Declined before a kill, and the next task is still to be made.
-            TaskState::Cancelled { head: Some(_) } if !reason.is_empty() && last.task.plan.publish.approval => Mode::Edit,
+            TaskState::Cancelled { head: Some(_) }
+                if !reason.is_empty() && last.task.plan.publish.approval =>
+            {
+                Mode::Edit
+            }
             TaskState::Done { .. } if is_plan(last) => {
                 if reason.is_empty() {
                     thread.facts.declined = Some(last.task.id.clone());
@@ -468,7 +510,9 @@ impl Desk<'_> {
                 Mode::Plan
             }
             state if state.status().is_terminal() && last.task.intent.as_deref() != Some(&intent.key) => {
-                return self.answer(intent, "nothing here waits for a yes".to_owned(), "nothing to reject").await;
+                return self
+                    .answer(intent, "nothing here waits for a yes".to_owned(), "nothing to reject")
+                    .await;
             }
             _ if last.task.intent.as_deref() == Some(&intent.key) => return Ok(self.begun(last)),
             _ => return Ok(Acted::Waits),
@@ -478,7 +522,12 @@ impl Desk<'_> {
         self.work(thread, intent, &tasks, Wish { mode, ..Wish::edit(words) }).await
     }
 
-    async fn cancel(&self, thread: &Thread, intent: &Intent, tasks: &[TaskRecord]) -> Result<Acted, EngineError> {
+    async fn cancel(
+        &self,
+        thread: &Thread,
+        intent: &Intent,
+        tasks: &[TaskRecord],
+    ) -> Result<Acted, EngineError> {
         let now = self.inner.clock.now();
         let mut dropped = 0;
         for waiting in self.inner.store.waiting_intents().await? {
@@ -521,7 +570,8 @@ impl Desk<'_> {
         let most = self.project.triggers.failing_check_rounds;
         if thread.facts.check_rounds >= most {
             let pull = pull.map(|pull| pull.number).unwrap_or(thread.number);
-            let at = thread.facts.requester.as_ref().map(|actor| format!("@{} ", actor.login)).unwrap_or_default();
+            let at =
+                thread.facts.requester.as_ref().map(|actor| format!("@{} ", actor.login)).unwrap_or_default();
             let note = cloud_code_model::Note {
                 project: thread.project.clone(),
                 key: intent.key.clone(),

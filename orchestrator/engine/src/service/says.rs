@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use cloud_code_model::{ConfigKey, TaskRecord};
-use cloud_code_task_schema::{BranchName, CliName, ControlDir, EventItem, EventKind, EventReader, HumanDuration, Usd};
+use cloud_code_task_schema::{
+    BranchName, CliName, ControlDir, EventItem, EventKind, EventReader, HumanDuration, Usd,
+};
 
 use crate::words::{code, cost_line};
 use crate::{Engine, EngineError, blocking};
@@ -22,15 +24,19 @@ pub(super) fn checked_config(key: ConfigKey, value: &str, has_begun: bool) -> Re
     let shown = code(value, 80);
     let fits = match key {
         ConfigKey::Cli => value.parse::<CliName>().map(drop).map_err(|_| "the name of a coding CLI"),
-        ConfigKey::Model => match value.chars().any(|c| c.is_whitespace() || c.is_control()) || value.starts_with('-') {
-            true => Err("a model's name"),
-            false => Ok(()),
-        },
+        ConfigKey::Model => {
+            match value.chars().any(|c| c.is_whitespace() || c.is_control()) || value.starts_with('-') {
+                true => Err("a model's name"),
+                false => Ok(()),
+            }
+        }
         ConfigKey::Base if has_begun => {
             return Err("the base cannot be changed any more, because work has begun from it".to_owned());
         }
         ConfigKey::Base => value.parse::<BranchName>().map(drop).map_err(|_| "the name of a branch"),
-        ConfigKey::Budget => value.trim_start_matches('$').parse::<Usd>().map(drop).map_err(|_| "an amount in US dollars, as `2.50`"),
+        ConfigKey::Budget => {
+            amount(value).map(drop).ok_or(()).map_err(|_| "an amount in US dollars, as `2.50`")
+        }
         ConfigKey::Timeout => value.parse::<HumanDuration>().map(drop).map_err(|_| "a duration, as `30m`"),
         ConfigKey::Draft => match value {
             "true" | "false" => Ok(()),
@@ -41,6 +47,11 @@ pub(super) fn checked_config(key: ConfigKey, value: &str, has_begun: bool) -> Re
         Ok(()) => Ok(Some(value.trim_start_matches('$').to_owned())),
         Err(wanted) => Err(format!("{shown} does not fit {}: it takes {wanted}", code(key.as_str(), 20))),
     }
+}
+
+/// An amount in US dollars, with or without the sign.
+pub(super) fn amount(text: &str) -> Option<Usd> {
+    Usd::new(text.trim_start_matches('$').parse().ok()?).ok()
 }
 
 /// What this later tasks run with.
@@ -57,14 +68,18 @@ pub(super) fn costs(tasks: &[TaskRecord]) -> String {
     if tasks.is_empty() {
         return "nothing was spent here".to_owned();
     }
-    let mut lines = vec!["this was used here:\n".to_owned(), "| task | CLI | used |".to_owned(), "| --- | --- | --- |".to_owned()];
+    let mut lines = vec![
+        "this was used here:\n".to_owned(),
+        "| task | CLI | used |".to_owned(),
+        "| --- | --- | --- |".to_owned(),
+    ];
     for task in tasks {
         let title = code(&task.task.title, 80).replace('|', "\\|");
         lines.push(format!("| {title} | {} | {} |", task.cli(), cost_line(&task.usage)));
     }
     let known: Vec<Usd> = tasks.iter().filter_map(|task| task.usage.cost_usd).collect();
     let unknown = tasks.len() - known.len();
-    let sum: f64 = known.iter().map(|cost| cost.as_f64()).sum();
+    let sum: f64 = known.into_iter().map(f64::from).sum();
     lines.push(match unknown {
         0 => format!("\nTogether ${sum:.2}."),
         n => format!("\nTogether ${sum:.2}, without {} that said nothing of money.", rounds_of(n, "task")),
@@ -122,7 +137,9 @@ fn event_line(kind: &EventKind) -> Option<String> {
         },
         EventKind::Question { text } => format!("question: {text}"),
         EventKind::Warning { message } => format!("warning: {message}"),
-        EventKind::Committed { sha, message } => format!("committed {} {message}", sha.get(..8).unwrap_or(sha)),
+        EventKind::Committed { sha, message } => {
+            format!("committed {} {message}", sha.get(..8).unwrap_or(sha))
+        }
         EventKind::TaskEnded { .. } => "the task ended".to_owned(),
         EventKind::AgentStarted { .. }
         | EventKind::TaskReceived { .. }

@@ -148,6 +148,7 @@ impl StatusView<'_> {
                 && reads_only(last.task.mode)
                 && last.task.plan.publish.plan_first
                 && !self.thread.facts.is_closed
+                && self.thread.facts.declined.as_ref() != Some(&last.task.id)
                 && self.tasks.iter().all(|task| reads_only(task.task.mode))
         })
     }
@@ -170,7 +171,8 @@ pub(crate) fn status_comment(view: &StatusView<'_>) -> String {
         }
         _ => {}
     }
-    let has_ended = last.state.status().is_terminal() || matches!(last.state, TaskState::AwaitingApproval { .. });
+    let has_ended =
+        last.state.status().is_terminal() || matches!(last.state, TaskState::AwaitingApproval { .. });
     if let Some(summary) = last.summary.as_deref().filter(|text| has_ended && !text.trim().is_empty()) {
         out.push(foreign(summary, MAX_SUMMARY));
     }
@@ -196,28 +198,39 @@ fn sentence(view: &StatusView<'_>, last: &TaskRecord) -> String {
             format!("**{cli}** was told to stop; what it has done is being kept.")
         }
         TaskState::Running { .. } => match view.report().map(|report| report.status) {
-            Some(TaskReportStatus::Verifying) => format!("**{cli}** has worked on {title}, which is being verified."),
+            Some(TaskReportStatus::Verifying) => {
+                format!("**{cli}** has worked on {title}, which is being verified.")
+            }
             Some(_) | None => format!("**{cli}** works on {title}."),
         },
         TaskState::Importing { .. } => format!("**{cli}** has ended; its commits are being checked."),
         TaskState::AwaitingApproval { .. } => {
-            format!("**{cli}** has done {title}. It is not pushed before somebody with write access says yes.")
+            format!(
+                "**{cli}** has done {title}. It is not pushed before somebody with write access says yes."
+            )
         }
         TaskState::Publishing { .. } => format!("**{cli}** has done {title}; the branch is being pushed."),
-        TaskState::Done { head: Some(_) } => match view.thread.published.pull.as_ref().map(|pull| pull.state) {
+        TaskState::Done { head: Some(_) } => match view.thread.published.pull.as_ref().map(|pull| pull.state)
+        {
             Some(PullState::Merged) => format!("**{cli}** has done {title}, and it is merged."),
             Some(PullState::Closed) => format!("**{cli}** has done {title}. Its pull request was closed."),
             Some(PullState::Open) => format!("**{cli}** has done {title}."),
-            None => format!("**{cli}** has done {title}. Its base has all of it, so there is no pull request."),
+            None => {
+                format!("**{cli}** has done {title}. Its base has all of it, so there is no pull request.")
+            }
         },
         TaskState::Done { head: None } if view.waits_for_plan() => {
-            format!("**{cli}** has a plan for {title}. Nothing is changed before somebody with write access says yes.")
+            format!(
+                "**{cli}** has a plan for {title}. Nothing is changed before somebody with write access says yes."
+            )
         }
         TaskState::Done { head: None } if reads_only(last.task.mode) => {
             format!("**{cli}** has looked at {title} and changed nothing.")
         }
         TaskState::Done { head: None } => {
-            format!("**{cli}** has ended {title} and there was nothing to change, so there is no pull request.")
+            format!(
+                "**{cli}** has ended {title} and there was nothing to change, so there is no pull request."
+            )
         }
         TaskState::NeedsInput { .. } => format!("**{cli}** asks before it goes on with {title}:"),
         TaskState::Failed { failure, .. } => format!("**{cli}** could not do {title}: `{}`.", failure.kind),
@@ -299,7 +312,11 @@ fn earlier(view: &StatusView<'_>) -> String {
         let title = code(&task.task.title, 100);
         format!("- {title} by {}: {}; {}", task.cli(), task.state.status(), cost_line(&task.usage))
     }));
-    format!("<details><summary>Earlier tasks ({})</summary>\n\n{}\n\n</details>", earlier.len(), lines.join("\n"))
+    format!(
+        "<details><summary>Earlier tasks ({})</summary>\n\n{}\n\n</details>",
+        earlier.len(),
+        lines.join("\n")
+    )
 }
 
 /// What can be said next.
@@ -310,12 +327,16 @@ fn next(view: &StatusView<'_>, last: &TaskRecord) -> String {
             format!("`{prefix} approve` pushes it, `{prefix} reject what to change` sends it back")
         }
         TaskState::Done { .. } if view.waits_for_plan() => {
-            format!("`{prefix} approve` begins the work, `{prefix} reject what to change` asks for another plan")
+            format!(
+                "`{prefix} approve` begins the work, `{prefix} reject what to change` asks for another plan"
+            )
         }
         TaskState::NeedsInput { .. } => {
             format!("Answer with a comment; somebody else than who asked writes `{prefix} the answer`")
         }
-        TaskState::Failed { .. } => format!("`{prefix} retry` tries again, `{prefix} handoff CLI` lets another one try"),
+        TaskState::Failed { .. } => {
+            format!("`{prefix} retry` tries again, `{prefix} handoff CLI` lets another one try")
+        }
         state if state.status().is_terminal() => match view.thread.facts.subject {
             Subject::Issue => format!("`{prefix} what comes next` goes on, `{prefix} help` says what else"),
             Subject::PullRequest => format!("`{prefix} help` says what can be said here"),
@@ -343,7 +364,7 @@ pub(crate) fn check_status(view: &StatusView<'_>) -> CheckStatus {
 pub(crate) fn check_title(view: &StatusView<'_>) -> String {
     let step = view.report().and_then(|report| report.current_step.as_deref());
     match (view.last().map(|last| &last.state), step) {
-        (Some(TaskState::Running { .. }), Some(step)) => cloud_code_intake::neutralize(step).replace('\n', " "),
+        (Some(TaskState::Running { .. }), Some(step)) => cloud_code_intake::disarm(step).replace('\n', " "),
         _ => view.phase().as_str().to_owned(),
     }
 }

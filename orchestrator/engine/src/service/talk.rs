@@ -6,17 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
-use cloud_code_model::{
-    IssueKey, Note, Place, ProjectName, PullState, TaskRecord, Thread, ThreadWritten,
-};
+use cloud_code_model::{IssueKey, Note, Place, ProjectName, PullState, TaskRecord, Thread, ThreadWritten};
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::ControlDir;
 use futures_util::{StreamExt, stream};
 
+use super::Inner;
 use super::drivers::Dirty;
 use super::projects::ServedProject;
 use super::status::{StatusView, check_status, check_title, label_family, status_comment};
-use super::Inner;
 use crate::follow_up::heard;
 use crate::forges::{fnv1a, marker};
 use crate::{EngineError, blocking};
@@ -26,7 +24,7 @@ const AT_ONCE: usize = 4;
 
 /// What is to be said, and when progress was said last.
 #[derive(Default)]
-pub(super) struct Talk {
+pub(crate) struct Talk {
     dirty: Mutex<Dirty>,
     progress: Mutex<HashMap<(ProjectName, u64), Instant>>,
 }
@@ -115,7 +113,11 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
             let waits = waiting.iter().filter(|record| {
                 record.project == thread.project
                     && (record.intent.number == thread.number
-                        || thread.published.pull.as_ref().is_some_and(|pull| pull.number == record.intent.number))
+                        || thread
+                            .published
+                            .pull
+                            .as_ref()
+                            .is_some_and(|pull| pull.number == record.intent.number))
             });
             let waits = waits.count();
             async move {
@@ -275,7 +277,8 @@ async fn write_check(
     if written.check_digest.as_deref() == Some(digest.as_str()) {
         return Ok(());
     }
-    let known: Option<CheckHandle> = written.check.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let known: Option<CheckHandle> =
+        written.check.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let handle = match forge.put_check(&spec, known.as_ref(), priority).await {
         Ok(handle) => Some(handle),
         // An installation without that permission works all the same; doctor names it.

@@ -8,6 +8,7 @@ use cloud_code_intake::{
     Sender, SenderKind, TextKind, ThreadText, TrustRules, authorise, sections, select, visible,
 };
 use cloud_code_model::{Actor, Ask, Brief, Intent, Place, TaskRecord, Thread};
+use cloud_code_store::ForgeStore;
 use jiff::Timestamp;
 
 use super::Inner;
@@ -48,7 +49,6 @@ pub(super) struct Told {
 
 /// The first task of an issue: its text, what was said under it, and the request.
 pub(super) async fn of_issue(
-    inner: &Inner,
     project: &ServedProject,
     forge: &dyn Forge,
     issue: &IssueFacts,
@@ -59,7 +59,8 @@ pub(super) async fn of_issue(
     texts.extend(comments(forge, issue.number, None).await?);
     let picked = pick(project, forge, &texts, intent).await?;
     let is_trusted = picked.kept.iter().any(|text| text.kind == TextKind::Opening)
-        || (issue.body.trim().is_empty() && picked.trusted.contains(&issue.author.as_ref().map_or(0, |a| a.id)));
+        || (issue.body.trim().is_empty()
+            && picked.trusted.contains(&issue.author.as_ref().map_or(0, |a| a.id)));
     let opening = picked.kept.iter().find(|text| text.kind == TextKind::Opening);
     let parts = opening.map(|text| sections(&text.text)).unwrap_or_default();
     let mut left_out = picked.left_out;
@@ -74,7 +75,8 @@ pub(super) async fn of_issue(
         let names = parts.refused_files.iter().map(|name| crate::words::code(name, 100));
         left_out.push(format!("Not paths in the repository: {}.", names.collect::<Vec<_>>().join(", ")));
     }
-    let title = is_trusted.then(|| visible(&issue.title).text.trim().to_owned()).filter(|title| !title.is_empty());
+    let title =
+        is_trusted.then(|| visible(&issue.title).text.trim().to_owned()).filter(|title| !title.is_empty());
     let said = [words.text.as_str(), parts.description.trim()];
     let said: Vec<&str> = said.into_iter().filter(|text| !text.is_empty()).collect();
     let text = match (said.is_empty(), &title) {
@@ -113,8 +115,8 @@ pub(super) async fn of_follow_up(
     let mut asked = BTreeSet::new();
     for task in tasks {
         if let Some(key) = &task.task.intent
-            && let Some(record) = inner.store_intent(&thread.project, key).await?
-            && let Place::Comment { id } = record.place
+            && let Some(record) = inner.store.intent(&thread.project, key).await?
+            && let Place::Comment { id } = record.intent.place
         {
             asked.insert(id);
         }
@@ -133,7 +135,11 @@ pub(super) async fn of_follow_up(
 const GO_ON: &str = "Go on with this until it is done.";
 
 /// A review that asks for changes, or a comment on a line.
-pub(super) async fn of_review(forge: &dyn Forge, thread: &Thread, intent: &Intent) -> Result<Words, EngineError> {
+pub(super) async fn of_review(
+    forge: &dyn Forge,
+    thread: &Thread,
+    intent: &Intent,
+) -> Result<Words, EngineError> {
     let mut out = Vec::new();
     match (&intent.ask, &intent.place) {
         (Ask::Changes { text }, Place::Review { id }) => {
@@ -186,7 +192,10 @@ pub(super) async fn of_checks(forge: &dyn Forge, head_sha: &str) -> Result<Optio
     for check in failed {
         let mut said = check.summary.clone();
         for annotation in &check.annotations {
-            said.push_str(&format!("\n{}:{} {}: {}", annotation.path, annotation.line, annotation.level, annotation.message));
+            said.push_str(&format!(
+                "\n{}:{} {}: {}",
+                annotation.path, annotation.line, annotation.level, annotation.message
+            ));
         }
         let said: String = visible(&said).text.chars().take(MAX_CHECK).collect();
         let name = visible(&check.name).text.replace('\n', " ");
@@ -244,7 +253,8 @@ async fn pick(
         left_out.push(format!("Left out of what the agent was told: {}.", selection.left_out));
     }
     if selection.hidden.total() > 0 {
-        left_out.push(format!("Hidden parts that were taken out of the texts: {}.", selection.hidden.total()));
+        left_out
+            .push(format!("Hidden parts that were taken out of the texts: {}.", selection.hidden.total()));
     }
     Ok(Picked { kept: selection.texts, left_out, trusted })
 }
