@@ -17,8 +17,10 @@ mod prepare;
 mod program;
 mod push;
 mod quarantine;
+mod rebase;
 mod remote;
 mod remove;
+mod reset;
 mod source;
 mod worktree;
 
@@ -39,7 +41,9 @@ pub use prepare::{GitView, Mount, Owner, PrepareError, PrepareRequest, Prepared,
 pub use program::{GitError, git_version};
 pub use push::{PushError, PushOutcome, PushRequest, push};
 pub use quarantine::QuarantineError;
+pub use rebase::{MoveError, RebaseError, Rebased, conflicts_with, is_behind, move_branch, rebase};
 pub use remote::{RemoteError, remote_branch};
 pub use remove::{RemoveError, remove};
+pub use reset::reset_worktree;
 pub use source::{InvalidSource, Source};
 pub use worktree::{HeadError, WorktreeHead, worktree_head};
