@@ -12,6 +12,7 @@ mod layout;
 mod lock;
 mod mirror;
 mod names;
+mod overlay;
 mod policy;
 mod prepare;
 mod program;

@@ -111,8 +111,15 @@ fn commits_move_onto_the_new_base_as_they_were_written() {
     reset_worktree(paths).unwrap();
     reset_worktree(paths).unwrap();
     assert!(!paths.is_prepared() && outside.join("kept").exists() && !paths.objects.exists());
-    let prepared =
-        prepare(&PrepareRequest { mirror, paths, base: &new, view: GitView::Host, owner: owner() }).unwrap();
+    let prepared = prepare(&PrepareRequest {
+        mirror,
+        paths,
+        base: &new,
+        settings_from: None,
+        view: GitView::Host,
+        owner: owner(),
+    })
+    .unwrap();
     assert_eq!(prepared.worktree, Worktree::Made);
     assert_eq!(scene.agent.git(&["rev-parse", "HEAD"]), new.as_str());
     assert_eq!(scene.agent.git(&["status", "--porcelain"]), "");

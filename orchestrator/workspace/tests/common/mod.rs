@@ -163,6 +163,7 @@ impl House {
             mirror: &self.mirror,
             paths: &paths,
             base: &self.base,
+            settings_from: None,
             view,
             owner: owner(),
         })
