@@ -22,6 +22,7 @@ mod rebase;
 mod remote;
 mod remove;
 mod reset;
+mod secrets;
 mod source;
 mod worktree;
 
@@ -46,5 +47,6 @@ pub use rebase::{MoveError, RebaseError, Rebased, conflicts_with, is_behind, mov
 pub use remote::{RemoteError, remote_branch};
 pub use remove::{RemoveError, remove};
 pub use reset::reset_worktree;
+pub use secrets::SecretKind;
 pub use source::{InvalidSource, Source};
 pub use worktree::{HeadError, WorktreeHead, worktree_head};
