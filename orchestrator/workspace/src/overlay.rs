@@ -1,10 +1,11 @@
 //! Settings of CLIs that a repository carries, taken from a trusted commit when the work starts from a stranger's.
 //!
 //! A pull request's head may bring hooks, servers and instructions for the CLI that will read it. In the worktree such
-//! files stand as in the trusted commit, and git there is told to look away: the commit's own entries stay in the index
-//! with `skip-worktree`, and files that only the trusted commit has are entered as `intent-to-add` with
-//! `skip-worktree`, which keeps them out of `git status`, `git add -A` and every commit. An exclude file was rejected: git reads
-//! it from the folder that all worktrees share. A sparse checkout was rejected: it is a setting of that folder too.
+//! files stand as in the trusted commit, and git there is told to look away. The commit's own entries stay in the index
+//! with `skip-worktree`. Files that only the trusted commit has are excluded by a list that is mounted over the
+//! mirror's `info/`. On the host all worktrees share that folder, so there they are entered as `intent-to-add` with
+//! `skip-worktree`, which has a price: git refuses to merge, rebase or stash beside such an entry. A sparse checkout
+//! was rejected: it is a setting in the configuration that all worktrees share.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -240,8 +241,40 @@ pub(crate) trait Run {
     fn git(&self, step: &'static str, args: &[&str], input: Vec<u8>) -> Result<Vec<u8>, GitError>;
 }
 
+/// How git is made to look away from files that only the trusted commit has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LookAway {
+    /// By the list of [`exclude_list`].
+    Excluded,
+    /// By entries in the index.
+    Entered,
+}
+
+/// The list that excludes files that only the trusted commit has, one by one.
+pub(crate) fn exclude_list(overlaid: &[Overlaid]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for one in overlaid.iter().filter(|one| one.committed.is_none()) {
+        list.push(b'/');
+        for byte in &one.path {
+            match byte {
+                b'\\' | b'*' | b'?' | b'[' | b' ' => list.extend_from_slice(&[b'\\', *byte]),
+                // A line cannot hold these; the mark stands for any one character.
+                b'\n' | b'\r' => list.push(b'?'),
+                other => list.push(*other),
+            }
+        }
+        list.push(b'\n');
+    }
+    list
+}
+
 /// Checks the commit out with the overlay in place, and makes git look away from it.
-pub(crate) fn check_out(run: &impl Run, commit: &CommitId, overlaid: &[Overlaid]) -> Result<(), GitError> {
+pub(crate) fn check_out(
+    run: &impl Run,
+    commit: &CommitId,
+    overlaid: &[Overlaid],
+    way: LookAway,
+) -> Result<(), GitError> {
     run.git("read-tree", &[commit.as_str()], Vec::new())?;
     run.git("update-index", &["-z", "--index-info"], index_info(overlaid, |one| one.standing))?;
     let tree = run.git("write-tree", &[], Vec::new())?;
@@ -251,12 +284,16 @@ pub(crate) fn check_out(run: &impl Run, commit: &CommitId, overlaid: &[Overlaid]
     let paths = |wanted: &dyn Fn(&&Overlaid) -> bool| -> Vec<u8> {
         overlaid.iter().filter(wanted).flat_map(|one| [&one.path[..], b"\0"].concat()).collect()
     };
-    let only_standing = paths(&|one| one.committed.is_none() && one.standing.is_some());
-    if !only_standing.is_empty() {
+    let mut skipped = paths(&|one| one.committed.is_some());
+    if way == LookAway::Entered {
+        let only_standing = paths(&|one| one.committed.is_none());
         let args = ["--intent-to-add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"];
-        run.git("add", &args, only_standing)?;
+        if !only_standing.is_empty() {
+            skipped.extend_from_slice(&only_standing);
+            run.git("add", &args, only_standing)?;
+        }
     }
-    run.git("update-index", &["-z", "--skip-worktree", "--stdin"], paths(&|_| true))?;
+    run.git("update-index", &["-z", "--skip-worktree", "--stdin"], skipped)?;
     Ok(())
 }
 
@@ -297,6 +334,18 @@ mod tests {
             let found = joined(path.as_bytes(), target.as_bytes());
             assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{path} -> {target}");
         }
+    }
+
+    #[test]
+    fn the_list_names_each_file_and_no_other() {
+        let one = |path: &str, committed: bool| Overlaid {
+            path: path.as_bytes().to_vec(),
+            committed: committed.then_some((PLAIN, Oid::ZERO_SHA1)),
+            standing: Some((PLAIN, Oid::ZERO_SHA1)),
+        };
+        let overlaid = [one("CLAUDE.md", true), one("a[1] *\n/AGENTS.md", false), one(".claude/x", false)];
+        let list = String::from_utf8(exclude_list(&overlaid)).expect("text");
+        assert_eq!(list, "/a\\[1]\\ \\*?/AGENTS.md\n/.claude/x\n");
     }
 
     #[test]

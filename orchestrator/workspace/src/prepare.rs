@@ -257,7 +257,20 @@ fn keep(request: &PrepareRequest<'_>, marker: &str) -> Result<Vec<Overlaid>, Pre
         }
         fsops::write_whole(&paths.marker(), wanted.as_bytes(), None).map_err(io)?;
     }
-    overlaid(request, settings.as_ref())
+    let overlaid = overlaid(request, settings.as_ref())?;
+    look_away(request, &overlaid).map_err(io)?;
+    Ok(overlaid)
+}
+
+/// Writes what git inside ignores: files that only the trusted commit has.
+fn look_away(request: &PrepareRequest<'_>, overlaid: &[Overlaid]) -> io::Result<()> {
+    let info = request.paths.info();
+    fsops::make_dir(&info, 0o755, None)?;
+    let (exclude, list) = (info.join("exclude"), overlay::exclude_list(overlaid));
+    if fs::read(&exclude).is_ok_and(|found| found == list) {
+        return Ok(());
+    }
+    fsops::write_whole(&exclude, &list, None)
 }
 
 /// What differs in the worktree from the base, for the settings to be those of a trusted commit.
@@ -298,6 +311,7 @@ fn make(request: &PrepareRequest<'_>) -> Result<Vec<Overlaid>, PrepareError> {
     worktree::tie(request.mirror, paths, GitView::Host, request.owner).map_err(io)?;
     check_out(request, &overlaid)?;
     worktree::tie(request.mirror, paths, request.view, request.owner).map_err(io)?;
+    look_away(request, &overlaid).map_err(io)?;
     let marker = marker_text(request, request.settings_from);
     fsops::write_whole(&paths.marker(), marker.as_bytes(), None).map_err(io)?;
     Ok(overlaid)
@@ -340,7 +354,11 @@ fn check_out(request: &PrepareRequest<'_>, overlaid: &[Overlaid]) -> Result<(), 
         let args = ["--hard", "--quiet", "--no-recurse-submodules", request.base.as_str()];
         checkout.git("reset", &args, Vec::new()).map(drop)
     } else {
-        overlay::check_out(&checkout, request.base, overlaid)
+        let way = match request.view {
+            GitView::Container => overlay::LookAway::Excluded,
+            GitView::Host => overlay::LookAway::Entered,
+        };
+        overlay::check_out(&checkout, request.base, overlaid, way)
     };
     done.map_err(|source| PrepareError::Checkout {
         base: request.base.clone(),
@@ -375,6 +393,7 @@ fn describe(request: &PrepareRequest<'_>, worktree: Worktree, overlaid: Vec<Stri
                 mount(&mirror.path().to_owned(), inside::MIRROR, true),
                 mount(&paths.objects, inside::OBJECTS, false),
                 mount(&paths.admin, inside::ADMIN, false),
+                mount(&paths.info(), inside::INFO, true),
             ];
             Prepared { mounts, env: Vec::new(), worktree, overlaid }
         }
