@@ -126,14 +126,14 @@ impl Lent {
         command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "never");
     }
 
-    /// The text without the secret. If its start was cut off, so much is dropped that no rest of a secret is left.
+    /// The text without the secret. If its start was cut off, the rest of a secret there goes too.
     pub(crate) fn scrub(&self, text: &[u8], cut: bool) -> Vec<u8> {
         let secrets = self.hidden.iter().map(|secret| secret.expose_secret().as_bytes());
         let secrets: Vec<&[u8]> = secrets.filter(|secret| !secret.is_empty()).collect();
-        let longest = secrets.iter().map(|secret| secret.len()).max().unwrap_or_default();
-        let text = if cut { text.get(longest..).unwrap_or_default() } else { text };
+        let ends = secrets.iter().flat_map(|secret| (1..secret.len()).map(|start| &secret[start..]));
+        let left = ends.filter(|end| cut && text.starts_with(end)).map(<[u8]>::len).max();
         let mut clean = Vec::with_capacity(text.len());
-        let mut rest = text;
+        let mut rest = &text[left.unwrap_or_default()..];
         while let Some(first) = rest.first() {
             match secrets.iter().find(|secret| rest.starts_with(secret)) {
                 Some(secret) => {
@@ -196,6 +196,17 @@ mod tests {
         let rest = format!("biscuits and more{}", " words".repeat(20));
         assert!(!String::from_utf8_lossy(&lent.scrub(rest.as_bytes(), true)).contains("biscuits"));
         assert_eq!(format!("{:?}", credential()), "Credential { username: \"x-access-token\", .. }");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_cut_leaves_a_part_of_the_secret(start in 0_usize..80, before in "[a-p ]{0,40}", after in "[0-9 ]{100}") {
+            let lent = lend("https://example.org/o/r").expect("lent");
+            let said = format!("{before}tea-and-biscuits{after}");
+            let cut = &said.as_bytes()[start.min(said.len())..];
+            let clean = String::from_utf8(lent.scrub(cut, start > 0)).expect("text");
+            proptest::prop_assert!(!clean.contains("ts"), "{}", clean);
+        }
     }
 
     /// Answers every request with 401 and gives what was asked.

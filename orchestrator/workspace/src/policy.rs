@@ -114,6 +114,11 @@ pub enum RefusalReason {
         /// The cap.
         cap: usize,
     },
+    /// More bytes in new files, unpacked, than are looked at.
+    TooMuchContent {
+        /// The cap.
+        cap: u64,
+    },
     /// Folders nested deeper than any real ones.
     TooDeep,
     /// A secret in a file, or in where a link leads.
@@ -144,6 +149,9 @@ impl fmt::Display for RefusalReason {
             Self::Ci => f.write_str("is CI configuration, which agents may not change in this project"),
             Self::TooManyCommits { cap } => write!(f, "more than {cap} new commits"),
             Self::TooManyChanges { cap } => write!(f, "more than {cap} changes in new commits"),
+            Self::TooMuchContent { cap } => {
+                write!(f, "brings the new files above {cap} bytes, the most that are looked at")
+            }
             Self::Secret(kind) => write!(f, "holds {kind}"),
             Self::SecretInName(kind) => write!(f, "holds {kind} in the name of a file"),
             Self::SecretInMessage(kind) => write!(f, "its message or author holds {kind}"),
@@ -179,6 +187,9 @@ pub(crate) struct Check<'a> {
     /// All files of those, read when a secret is found in one.
     published_files: OnceCell<HashSet<Oid>>,
     scanner: Scanner,
+    /// Files without a secret that is new. One object may stand at any number of places.
+    clean: HashSet<Oid>,
+    scanned: u64,
     changes: usize,
 }
 
@@ -192,7 +203,18 @@ impl<'a> Check<'a> {
     ) -> Self {
         let scanner = Scanner::new(policy.forbidden, policy.secret_patterns);
         let published_files = OnceCell::new();
-        Self { repository, odb, known, policy, published, published_files, scanner, changes: 0 }
+        Self {
+            repository,
+            odb,
+            known,
+            policy,
+            published,
+            published_files,
+            scanner,
+            clean: HashSet::new(),
+            scanned: 0,
+            changes: 0,
+        }
     }
 
     /// Checks every commit that `head` brings and the mirror lacks. Returns how many there are.
@@ -325,15 +347,24 @@ impl<'a> Check<'a> {
     /// Refuses a file with a secret in it that is new: in no parent's file of that name, and in no such file of a
     /// published commit, maybe under another name.
     fn no_secret(
-        &self,
+        &mut self,
         commit: Oid,
         entry: &git2::TreeEntry<'_>,
         parents: &[Tree<'_>],
         path: &[u8],
     ) -> Result<(), CheckError> {
+        if self.clean.contains(&entry.id()) {
+            return Ok(());
+        }
+        // A small pack can unfold to any size: a thousand commits, each with a large file of zeros.
+        self.scanned = self.scanned.saturating_add(self.odb.read_header(entry.id())?.0 as u64);
+        if self.scanned > MAX_SCANNED {
+            return Err(refusal(commit, path, RefusalReason::TooMuchContent { cap: MAX_SCANNED }).into());
+        }
         let blob = self.odb.read(entry.id())?;
         let mut found = self.scanner.find(blob.data()).peekable();
         if found.peek().is_none() || self.is_published(entry.id())? {
+            self.clean.insert(entry.id());
             return Ok(());
         }
         let mut before = Vec::new();
@@ -412,6 +443,9 @@ impl<'a> Check<'a> {
         Ok(())
     }
 }
+
+/// Most bytes looked at for secrets in one import: four times what its pack may hold, some seconds of work.
+const MAX_SCANNED: u64 = 4 << 30;
 
 /// Modes that git writes into trees.
 const FOLDER: i32 = 0o040_000;

@@ -217,7 +217,7 @@ fn settings_of_a_strangers_commit_stay_out_of_the_container_and_ours_out_of_its_
     let script = format!(
         "set -e; {IDENTITY}
          echo more >> src/login.rs; echo mine >> AGENTS.md; echo new > 'a b/new.txt'
-         git stash -q; git stash pop -q; git add -A; git commit -qm Work
+         git add -A; git commit -qm Work
          test -z \"$(git status --porcelain --untracked-files=all)\"
          git diff --name-only {pull} HEAD; echo --; git merge -q -m Merge {trusted}; git diff --name-only {trusted} HEAD"
     );

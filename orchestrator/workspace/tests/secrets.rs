@@ -129,3 +129,18 @@ fn what_the_source_holds_already_is_not_new() {
     accepted(&house, &clean, true);
     assert!(house.mirror.branch(&branch("cloud-code/1")).unwrap().is_some());
 }
+
+#[test]
+fn one_large_file_at_many_places_is_looked_at_once() {
+    let (house, agent) = scene();
+    let zeros = vec![0; 40 << 20];
+    let blob = agent.object("blob", &zeros);
+    let names: Vec<String> = (0..400).map(|number| format!("f{number:03}")).collect();
+    let entries: Vec<(&str, &[u8], &str)> =
+        names.iter().map(|name| ("100644", name.as_bytes(), blob.as_str())).collect();
+    let folder = agent.tree(&entries);
+    // The second commit is looked at first. Looked at each time, its files would be sixteen GB, above the cap.
+    let link = agent.commit_with_entry(house.base.as_str(), "160000", b"zz", house.base.as_str());
+    let head = agent.commit_with_entry(&link, "40000", b"zeros", &folder);
+    assert_eq!(refused(&house, &head, true), (link, "zz".to_owned(), RefusalReason::Gitlink));
+}
