@@ -184,6 +184,7 @@ impl IssueWorkspace {
             mirror: &mirror,
             paths: &self.paths,
             base: &self.base,
+            settings_from: None,
             view: self.view,
             owner: self.owner,
         })?)

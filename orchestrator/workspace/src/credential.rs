@@ -126,14 +126,14 @@ impl Lent {
         command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "never");
     }
 
-    /// The text without the secret. If its start was cut off, so much is dropped that no rest of a secret is left.
+    /// The text without the secret. If its start was cut off, the rest of a secret there goes too.
     pub(crate) fn scrub(&self, text: &[u8], cut: bool) -> Vec<u8> {
         let secrets = self.hidden.iter().map(|secret| secret.expose_secret().as_bytes());
         let secrets: Vec<&[u8]> = secrets.filter(|secret| !secret.is_empty()).collect();
-        let longest = secrets.iter().map(|secret| secret.len()).max().unwrap_or_default();
-        let text = if cut { text.get(longest..).unwrap_or_default() } else { text };
+        let ends = secrets.iter().flat_map(|secret| (1..secret.len()).map(|start| &secret[start..]));
+        let left = ends.filter(|end| cut && text.starts_with(end)).map(<[u8]>::len).max();
         let mut clean = Vec::with_capacity(text.len());
-        let mut rest = text;
+        let mut rest = &text[left.unwrap_or_default()..];
         while let Some(first) = rest.first() {
             match secrets.iter().find(|secret| rest.starts_with(secret)) {
                 Some(secret) => {
@@ -196,5 +196,65 @@ mod tests {
         let rest = format!("biscuits and more{}", " words".repeat(20));
         assert!(!String::from_utf8_lossy(&lent.scrub(rest.as_bytes(), true)).contains("biscuits"));
         assert_eq!(format!("{:?}", credential()), "Credential { username: \"x-access-token\", .. }");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_cut_leaves_a_part_of_the_secret(start in 0_usize..80, before in "[a-p ]{0,40}", after in "[0-9 ]{100}") {
+            let lent = lend("https://example.org/o/r").expect("lent");
+            let said = format!("{before}tea-and-biscuits{after}");
+            let cut = &said.as_bytes()[start.min(said.len())..];
+            let clean = String::from_utf8(lent.scrub(cut, start > 0)).expect("text");
+            proptest::prop_assert!(!clean.contains("ts"), "{}", clean);
+        }
+    }
+
+    /// Answers every request with 401 and gives what was asked.
+    fn refusing_server() -> (String, std::sync::mpsc::Receiver<String>) {
+        use std::io::{BufRead, BufReader, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let reader = BufReader::new(stream.try_clone().expect("a stream"));
+                let lines = reader.lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+                let asked = lines.collect::<Vec<_>>().join("\n");
+                let _ = sender.send(asked);
+                let _ = stream.write_all(
+                    b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                );
+            }
+        });
+        (address, receiver)
+    }
+
+    #[test]
+    fn the_configuration_of_the_user_neither_redirects_nor_replaces_the_token() {
+        let (address, asked) = refusing_server();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (config, ran) = (folder.path().join("config"), folder.path().join("ran"));
+        let helper = format!("helper = \"!touch {}; echo username=own; echo password=own;\"", ran.display());
+        let text = format!(
+            "[url \"http://127.0.0.1:1/\"]\n insteadOf = http://{address}/\n pushInsteadOf = http://{address}/\n\
+             [credential]\n {helper}\n[credential \"http://{address}\"]\n {helper}\n\
+             [credential \"http://{address}/o/r\"]\n {helper}\n useHttpPath = true\n\
+             [core]\n askPass = touch {}\n\
+             [http \"http://{address}/\"]\n extraHeader = \"Authorization: Basic b3duOm93bg==\"\n",
+            ran.display()
+        );
+        std::fs::write(&config, text).expect("a file");
+        let url = format!("http://{address}/o/r");
+        let failed = crate::program::Git::transport("ls-remote", None)
+            .env("GIT_CONFIG_GLOBAL", &config)
+            .lend(lend(&url))
+            .args(["--", &url])
+            .run();
+        failed.expect_err("refused");
+        let first = asked.recv_timeout(std::time::Duration::from_secs(20)).expect("a request");
+        let sent: Vec<&str> = first.lines().filter(|line| line.starts_with("Authorization")).collect();
+        assert_eq!(sent, [lend(&url).expect("lent").header.expose_secret()]);
+        assert!(asked.try_recv().is_err(), "a second try with another name");
+        assert!(!ran.exists(), "a helper of the user ran");
     }
 }

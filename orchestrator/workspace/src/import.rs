@@ -44,7 +44,7 @@ pub struct ImportRequest<'a> {
     /// Where the branch must be now; none if it must not exist.
     pub expected_old: Option<&'a CommitId>,
     /// Limits.
-    pub policy: &'a ImportPolicy,
+    pub policy: &'a ImportPolicy<'a>,
 }
 
 /// How an import ended when nothing was wrong.
@@ -310,13 +310,13 @@ impl Import<'_> {
         };
         let (head, base) = (self.oid(request.head)?, self.oid(request.base)?);
         let odb = repository.odb().map_err(|source| self.objects(source))?;
-        let mut check = Check::new(repository, &odb, known, request.policy);
+        let mut allowed = vec![base];
+        allowed.extend(self.upstream()?);
+        let mut check = Check::new(repository, &odb, known, request.policy, allowed.clone());
         check.new_commits(head).map_err(failed)?;
         if !repository.graph_descendant_of(head, base).map_err(|source| self.objects(source))? {
             return Err(ImportError::NotDescended { head: request.head.clone(), base: request.base.clone() });
         }
-        let mut allowed = vec![base];
-        allowed.extend(self.upstream()?);
         check.ci_untouched(head, &allowed).map_err(failed)
     }
 

@@ -87,6 +87,11 @@ impl IssuePaths {
         self.root.join("prepared")
     }
 
+    /// What git inside reads as `info/`: the list of files it shall look away from. Only the host writes it.
+    pub(crate) fn info(&self) -> PathBuf {
+        self.root.join("info")
+    }
+
     /// What a removal renames the issue's folder to first. No issue key starts with a dot, so it cannot collide.
     pub(crate) fn doomed(&self) -> PathBuf {
         self.parent.join(format!(".removing-{}", self.name))
@@ -109,6 +114,8 @@ pub mod inside {
     pub const BASE_OBJECTS: &str = "/srv/cloud-code/base-objects";
     /// The quarantine, mounted over the mirror's `objects`.
     pub const OBJECTS: &str = "/srv/cloud-code/mirror.git/objects";
+    /// This issue's `info/`, mounted over an empty folder that every mirror has. Read-only.
+    pub const INFO: &str = "/srv/cloud-code/mirror.git/info";
     /// This issue's admin folder, mounted over an empty folder that every mirror has.
     pub const ADMIN: &str = "/srv/cloud-code/mirror.git/worktrees/workspace";
 }

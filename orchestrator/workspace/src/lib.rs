@@ -12,13 +12,17 @@ mod layout;
 mod lock;
 mod mirror;
 mod names;
+mod overlay;
 mod policy;
 mod prepare;
 mod program;
 mod push;
 mod quarantine;
+mod rebase;
 mod remote;
 mod remove;
+mod reset;
+mod secrets;
 mod source;
 mod worktree;
 
@@ -39,7 +43,10 @@ pub use prepare::{GitView, Mount, Owner, PrepareError, PrepareRequest, Prepared,
 pub use program::{GitError, git_version};
 pub use push::{PushError, PushOutcome, PushRequest, push};
 pub use quarantine::QuarantineError;
+pub use rebase::{MoveError, RebaseError, Rebased, conflicts_with, is_behind, move_branch, rebase};
 pub use remote::{RemoteError, remote_branch};
 pub use remove::{RemoveError, remove};
+pub use reset::reset_worktree;
+pub use secrets::SecretKind;
 pub use source::{InvalidSource, Source};
 pub use worktree::{HeadError, WorktreeHead, worktree_head};

@@ -97,6 +97,8 @@ const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n
 
 /// The one entry under `worktrees/`: the empty folder over which each container mounts its own admin folder.
 const MOUNT_POINT: &str = "worktrees/workspace";
+/// The empty folder over which each container mounts its own `info/`. git reads it from here for all worktrees.
+const INFO: &str = "info";
 
 impl Mirror {
     /// Opens the project's mirror, making it if it is not there. Making happens aside and ends with a rename, so
@@ -110,6 +112,9 @@ impl Mirror {
             mirror.make(&aside)?;
         }
         mirror.open()?;
+        // Mirrors made by earlier versions lack it.
+        let info = mirror.path.join(INFO);
+        fsops::make_dir(&info, 0o755, None).map_err(|source| MirrorError::Io { path: info, source })?;
         Ok(mirror)
     }
 
@@ -124,7 +129,8 @@ impl Mirror {
             .run()
             .map_err(|source| MirrorError::Make { path: self.path.clone(), source })?;
         fs::write(aside.join("config"), CONFIG).map_err(io(&aside.join("config")))?;
-        for folder in ["", "objects", "objects/pack", "objects/info", "refs", "worktrees", MOUNT_POINT] {
+        for folder in ["", "objects", "objects/pack", "objects/info", "refs", "worktrees", MOUNT_POINT, INFO]
+        {
             let folder = aside.join(folder);
             fsops::make_dir(&folder, 0o755, None).map_err(io(&folder))?;
         }

@@ -3,13 +3,16 @@
 //! An entry counts as new if no parent has the same object at the same path, so what the user's own repository
 //! holds already (submodules, links, odd names) is never a refusal.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::fmt;
 
-use git2::{Commit, ObjectType, Odb, Oid, Repository, Tree};
+use git2::{Commit, ObjectType, Odb, Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
+use secrecy::SecretString;
 
 use crate::ident::CommitId;
 use crate::names::{self, BadLink, BadName};
+use crate::secrets::{Scanner, SecretKind};
 
 /// Whether agents may change what makes a forge run something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +24,8 @@ pub enum CiChanges {
 }
 
 /// Limits on an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImportPolicy {
+#[derive(Debug, Clone, Copy)]
+pub struct ImportPolicy<'a> {
     /// Largest new file, in bytes.
     pub max_file_bytes: u64,
     /// Most new commits.
@@ -33,9 +36,13 @@ pub struct ImportPolicy {
     pub max_total_bytes: u64,
     /// CI configuration.
     pub ci_changes: CiChanges,
+    /// Values that may never be published, such as tokens the run was given. Those below 8 bytes are not looked for.
+    pub forbidden: &'a [SecretString],
+    /// Whether the forms of well-known tokens are refused too. A project may have files that only look like them.
+    pub secret_patterns: bool,
 }
 
-impl Default for ImportPolicy {
+impl Default for ImportPolicy<'_> {
     fn default() -> Self {
         Self {
             // GitHub warns from 50 MiB and refuses from 100; a source file never comes near.
@@ -47,6 +54,8 @@ impl Default for ImportPolicy {
             // Twenty times the largest file: room for a repack inside, far below a full disk.
             max_total_bytes: 1 << 30,
             ci_changes: CiChanges::Refused,
+            forbidden: &[],
+            secret_patterns: true,
         }
     }
 }
@@ -57,7 +66,8 @@ impl Default for ImportPolicy {
 pub struct Refusal {
     /// The commit.
     pub commit: CommitId,
-    /// The path in it, with odd bytes escaped; empty if the commit as a whole is refused.
+    /// The path in it, with odd bytes escaped; empty if the commit as a whole is refused. If a secret stands in the
+    /// name itself, the folder it is in.
     pub path: String,
     /// Why.
     pub reason: RefusalReason,
@@ -104,8 +114,19 @@ pub enum RefusalReason {
         /// The cap.
         cap: usize,
     },
+    /// More bytes in new files, unpacked, than are looked at.
+    TooMuchContent {
+        /// The cap.
+        cap: u64,
+    },
     /// Folders nested deeper than any real ones.
     TooDeep,
+    /// A secret in a file, or in where a link leads.
+    Secret(SecretKind),
+    /// A secret in the name of a file or folder.
+    SecretInName(SecretKind),
+    /// A secret in the commit's message, or in what it says of its author.
+    SecretInMessage(SecretKind),
 }
 
 impl fmt::Display for RefusalReason {
@@ -128,6 +149,12 @@ impl fmt::Display for RefusalReason {
             Self::Ci => f.write_str("is CI configuration, which agents may not change in this project"),
             Self::TooManyCommits { cap } => write!(f, "more than {cap} new commits"),
             Self::TooManyChanges { cap } => write!(f, "more than {cap} changes in new commits"),
+            Self::TooMuchContent { cap } => {
+                write!(f, "brings the new files above {cap} bytes, the most that are looked at")
+            }
+            Self::Secret(kind) => write!(f, "holds {kind}"),
+            Self::SecretInName(kind) => write!(f, "holds {kind} in the name of a file"),
+            Self::SecretInMessage(kind) => write!(f, "its message or author holds {kind}"),
             Self::TooDeep => write!(f, "lies more than {MAX_DEPTH} folders deep"),
         }
     }
@@ -154,7 +181,15 @@ pub(crate) struct Check<'a> {
     pub(crate) odb: &'a Odb<'a>,
     /// The mirror's objects alone.
     pub(crate) known: &'a Odb<'a>,
-    pub(crate) policy: &'a ImportPolicy,
+    pub(crate) policy: &'a ImportPolicy<'a>,
+    /// Commits whose files are not new, whatever they hold: where the work began, and the branch it is based on.
+    published: Vec<Oid>,
+    /// All files of those, read when a secret is found in one.
+    published_files: OnceCell<HashSet<Oid>>,
+    scanner: Scanner,
+    /// Files without a secret that is new. One object may stand at any number of places.
+    clean: HashSet<Oid>,
+    scanned: u64,
     changes: usize,
 }
 
@@ -163,9 +198,23 @@ impl<'a> Check<'a> {
         repository: &'a Repository,
         odb: &'a Odb<'a>,
         known: &'a Odb<'a>,
-        policy: &'a ImportPolicy,
+        policy: &'a ImportPolicy<'a>,
+        published: Vec<Oid>,
     ) -> Self {
-        Self { repository, odb, known, policy, changes: 0 }
+        let scanner = Scanner::new(policy.forbidden, policy.secret_patterns);
+        let published_files = OnceCell::new();
+        Self {
+            repository,
+            odb,
+            known,
+            policy,
+            published,
+            published_files,
+            scanner,
+            clean: HashSet::new(),
+            scanned: 0,
+            changes: 0,
+        }
     }
 
     /// Checks every commit that `head` brings and the mirror lacks. Returns how many there are.
@@ -181,6 +230,10 @@ impl<'a> Check<'a> {
                 return Err(refusal(head, &[], reason).into());
             }
             self.guard_size(oid, oid, &[], MAX_META_BYTES)?;
+            let raw = self.odb.read(oid)?;
+            if let Some((kind, _)) = self.scanner.find(raw.data()).next() {
+                return Err(refusal(oid, &[], RefusalReason::SecretInMessage(kind)).into());
+            }
             let commit = self.repository.find_commit(oid)?;
             stack.extend(commit.parent_ids());
             self.one_commit(&commit)?;
@@ -243,6 +296,12 @@ impl<'a> Check<'a> {
         path: &mut Vec<u8>,
         depth: usize,
     ) -> Result<(), CheckError> {
+        // First of all, for every refusal shows the path.
+        if let Some((kind, place)) = self.scanner.find(path).next() {
+            let folder = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+            let shown = if place.start >= folder { &path[..folder] } else { &[] };
+            return Err(refusal(commit, shown, RefusalReason::SecretInName(kind)).into());
+        }
         let refuse = |reason| Err(refusal(commit, path, reason).into());
         if self.changes > self.policy.max_changes {
             return refuse(RefusalReason::TooManyChanges { cap: self.policy.max_changes });
@@ -267,19 +326,77 @@ impl<'a> Check<'a> {
         }
         match mode {
             GITLINK => refuse(RefusalReason::Gitlink),
-            PLAIN | EXECUTABLE => self.guard_file(commit, entry.id(), path),
+            PLAIN | EXECUTABLE => {
+                self.guard_file(commit, entry.id(), path)?;
+                self.no_secret(commit, entry, parents, path)
+            }
             LINK => {
                 let (size, _) = self.odb.read_header(entry.id())?;
                 if size > names::MAX_LINK {
                     return refuse(RefusalReason::Link(BadLink::Malformed));
                 }
                 match names::check_link(self.odb.read(entry.id())?.data(), depth) {
-                    Ok(()) => Ok(()),
+                    Ok(()) => self.no_secret(commit, entry, parents, path),
                     Err(bad) => refuse(RefusalReason::Link(bad)),
                 }
             }
             other => refuse(RefusalReason::Mode(other)),
         }
+    }
+
+    /// Refuses a file with a secret in it that is new: in no parent's file of that name, and in no such file of a
+    /// published commit, maybe under another name.
+    fn no_secret(
+        &mut self,
+        commit: Oid,
+        entry: &git2::TreeEntry<'_>,
+        parents: &[Tree<'_>],
+        path: &[u8],
+    ) -> Result<(), CheckError> {
+        if self.clean.contains(&entry.id()) {
+            return Ok(());
+        }
+        // A small pack can unfold to any size: a thousand commits, each with a large file of zeros.
+        self.scanned = self.scanned.saturating_add(self.odb.read_header(entry.id())?.0 as u64);
+        if self.scanned > MAX_SCANNED {
+            return Err(refusal(commit, path, RefusalReason::TooMuchContent { cap: MAX_SCANNED }).into());
+        }
+        let blob = self.odb.read(entry.id())?;
+        let mut found = self.scanner.find(blob.data()).peekable();
+        if found.peek().is_none() || self.is_published(entry.id())? {
+            self.clean.insert(entry.id());
+            return Ok(());
+        }
+        let mut before = Vec::new();
+        for old in parents.iter().filter_map(|parent| parent.get_name_bytes(entry.name_bytes())) {
+            let is_small = self.odb.read_header(old.id())?.0 as u64 <= self.policy.max_file_bytes;
+            if old.kind() == Some(ObjectType::Blob) && is_small {
+                before.push(self.odb.read(old.id())?);
+            }
+        }
+        let old_places: HashSet<&[u8]> = before
+            .iter()
+            .flat_map(|old| self.scanner.find(old.data()).map(|(_, place)| &old.data()[place]))
+            .collect();
+        match found.find(|(_, place)| !old_places.contains(&blob.data()[place.clone()])) {
+            Some((kind, _)) => Err(refusal(commit, path, RefusalReason::Secret(kind)).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn is_published(&self, blob: Oid) -> Result<bool, git2::Error> {
+        if let Some(files) = self.published_files.get() {
+            return Ok(files.contains(&blob));
+        }
+        let mut files = HashSet::new();
+        for commit in &self.published {
+            let tree = self.repository.find_commit(*commit)?.tree()?;
+            tree.walk(TreeWalkMode::PreOrder, |_, entry| {
+                files.insert(entry.id());
+                TreeWalkResult::Ok
+            })?;
+        }
+        Ok(self.published_files.get_or_init(|| files).contains(&blob))
     }
 
     fn guard_file(&self, commit: Oid, oid: Oid, path: &[u8]) -> Result<(), CheckError> {
@@ -326,6 +443,9 @@ impl<'a> Check<'a> {
         Ok(())
     }
 }
+
+/// Most bytes looked at for secrets in one import: four times what its pack may hold, some seconds of work.
+const MAX_SCANNED: u64 = 4 << 30;
 
 /// Modes that git writes into trees.
 const FOLDER: i32 = 0o040_000;

@@ -12,6 +12,7 @@ use crate::ident::CommitId;
 use crate::layout::{IssuePaths, inside};
 use crate::lock::{Held, LOCK_WAIT, LockError};
 use crate::mirror::{Mirror, MirrorError};
+use crate::overlay::{self, Overlaid, OverlayError};
 use crate::program::{Git, GitError};
 use crate::worktree;
 
@@ -61,6 +62,9 @@ pub struct PrepareRequest<'a> {
     pub paths: &'a IssuePaths,
     /// The commit to start from.
     pub base: &'a CommitId,
+    /// Whose files with settings for CLIs stand in the worktree, when `base` is a stranger's: the tip of the project's
+    /// own branch. None if `base` itself is trusted. Counts when the worktree is made; a kept one stands as it was made.
+    pub settings_from: Option<&'a CommitId>,
     /// Where git will run.
     pub view: GitView,
     /// Who owns the tree. Must be given when this process is root, and must be none otherwise.
@@ -87,6 +91,9 @@ pub struct Prepared {
     pub env: Vec<(String, String)>,
     /// Whether this call made the worktree, or found it.
     pub worktree: Worktree,
+    /// Paths that were made to stand otherwise than in `base`; odd bytes are replaced. No commit made with
+    /// `git add -A` or `git commit -a` holds a change to them.
+    pub overlaid: Vec<String>,
 }
 
 /// How `prepare` found the worktree.
@@ -125,6 +132,31 @@ pub enum PrepareError {
         prepared: String,
         /// The commit asked for.
         asked: CommitId,
+    },
+    /// There is a worktree with the commit's own settings, which are not trusted.
+    #[error("the workspace {} was prepared with the settings of {base} itself; clean it first", path.display())]
+    OwnSettings {
+        /// The issue's folder.
+        path: PathBuf,
+        /// The commit it was made from.
+        base: CommitId,
+    },
+    /// More files than any real repository has: a tree that nests itself.
+    #[error("the commit {commit} holds too many files to be checked out")]
+    TooManyFiles {
+        /// The commit.
+        commit: CommitId,
+    },
+    /// The settings of two commits could not be compared.
+    #[error("cannot compare the settings in {base} with those in {trusted}")]
+    Settings {
+        /// The commit to start from.
+        base: CommitId,
+        /// The trusted one.
+        trusted: CommitId,
+        /// git2's reason.
+        #[source]
+        source: git2::Error,
     },
     /// Another process works on this issue.
     #[error(transparent)]
@@ -167,18 +199,18 @@ pub fn prepare(request: &PrepareRequest<'_>) -> Result<Prepared, PrepareError> {
     }
     let path = request.paths.root.clone();
     let io = |source| PrepareError::Io { path: path.clone(), source };
-    let worktree = match fs::read_to_string(request.paths.marker()) {
-        Ok(text) => {
-            keep(request, &text)?;
-            Worktree::Kept
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make(request)?;
-            Worktree::Made
-        }
+    if let Some(trusted) = request.settings_from
+        && !request.mirror.has(trusted)?
+    {
+        return Err(PrepareError::NoSuchBase { base: trusted.clone() });
+    }
+    let (worktree, overlaid) = match fs::read_to_string(request.paths.marker()) {
+        Ok(text) => (Worktree::Kept, keep(request, &text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Worktree::Made, make(request)?),
         Err(error) => return Err(io(error)),
     };
-    Ok(describe(request, worktree))
+    let shown = |one: &Overlaid| String::from_utf8_lossy(&one.path).into_owned();
+    Ok(describe(request, worktree, overlaid.iter().map(shown).collect()))
 }
 
 fn check_owner(owner: Option<Owner>) -> Result<(), PrepareError> {
@@ -191,13 +223,14 @@ fn check_owner(owner: Option<Owner>) -> Result<(), PrepareError> {
     }
 }
 
-fn marker_text(request: &PrepareRequest<'_>) -> String {
+fn marker_text(request: &PrepareRequest<'_>, settings_from: Option<&CommitId>) -> String {
     let owner =
         request.owner.map_or_else(|| "self".to_owned(), |owner| format!("{}:{}", owner.uid, owner.gid));
-    format!("{MARKER_VERSION} {} {owner}\n", request.base)
+    let settings = settings_from.map_or_else(String::new, |trusted| format!(" settings:{trusted}"));
+    format!("{MARKER_VERSION} {} {owner}{settings}\n", request.base)
 }
 
-fn keep(request: &PrepareRequest<'_>, marker: &str) -> Result<(), PrepareError> {
+fn keep(request: &PrepareRequest<'_>, marker: &str) -> Result<Vec<Overlaid>, PrepareError> {
     let paths = request.paths;
     let io = |source| PrepareError::Io { path: paths.root.clone(), source };
     let prepared = marker.split_whitespace().nth(1).unwrap_or("an unknown commit");
@@ -209,8 +242,13 @@ fn keep(request: &PrepareRequest<'_>, marker: &str) -> Result<(), PrepareError> 
             asked: request.base.clone(),
         });
     }
+    let settings = marker.split_whitespace().find_map(|word| word.strip_prefix("settings:"));
+    let settings: Option<CommitId> = settings.and_then(|id| id.parse().ok());
+    if settings.is_none() && request.settings_from.is_some_and(|trusted| trusted != request.base) {
+        return Err(PrepareError::OwnSettings { path: paths.root.clone(), base: request.base.clone() });
+    }
     worktree::tie(request.mirror, paths, request.view, request.owner).map_err(io)?;
-    let wanted = marker_text(request);
+    let wanted = marker_text(request, settings.as_ref());
     if wanted != marker {
         if let Some(owner) = request.owner {
             for folder in [&paths.tree, &paths.home, &paths.objects, &paths.admin] {
@@ -219,11 +257,40 @@ fn keep(request: &PrepareRequest<'_>, marker: &str) -> Result<(), PrepareError> 
         }
         fsops::write_whole(&paths.marker(), wanted.as_bytes(), None).map_err(io)?;
     }
-    Ok(())
+    let overlaid = overlaid(request, settings.as_ref())?;
+    look_away(request, &overlaid).map_err(io)?;
+    Ok(overlaid)
 }
 
-fn make(request: &PrepareRequest<'_>) -> Result<(), PrepareError> {
+/// Writes what git inside ignores: files that only the trusted commit has.
+fn look_away(request: &PrepareRequest<'_>, overlaid: &[Overlaid]) -> io::Result<()> {
+    let info = request.paths.info();
+    fsops::make_dir(&info, 0o755, None)?;
+    let (exclude, list) = (info.join("exclude"), overlay::exclude_list(overlaid));
+    if fs::read(&exclude).is_ok_and(|found| found == list) {
+        return Ok(());
+    }
+    fsops::write_whole(&exclude, &list, None)
+}
+
+/// What differs in the worktree from the base, for the settings to be those of a trusted commit.
+fn overlaid(
+    request: &PrepareRequest<'_>,
+    settings_from: Option<&CommitId>,
+) -> Result<Vec<Overlaid>, PrepareError> {
+    let Some(trusted) = settings_from else { return Ok(Vec::new()) };
+    let repository = request.mirror.open()?;
+    overlay::overlay(&repository, request.base, trusted).map_err(|error| match error {
+        OverlayError::TooManyEntries { commit } => PrepareError::TooManyFiles { commit },
+        OverlayError::Git(source) => {
+            PrepareError::Settings { base: request.base.clone(), trusted: trusted.clone(), source }
+        }
+    })
+}
+
+fn make(request: &PrepareRequest<'_>) -> Result<Vec<Overlaid>, PrepareError> {
     let paths = request.paths;
+    let overlaid = overlaid(request, request.settings_from)?;
     let owner = request.owner.map(Owner::raw);
     let io = |source| PrepareError::Io { path: paths.root.clone(), source };
     // Without the marker nothing was ever handed to an agent: what is there is half-made.
@@ -242,37 +309,68 @@ fn make(request: &PrepareRequest<'_>) -> Result<(), PrepareError> {
     fsops::write_whole(&paths.admin.join("HEAD"), head.as_bytes(), owner).map_err(io)?;
     // The checkout happens on the host, whatever the view afterwards.
     worktree::tie(request.mirror, paths, GitView::Host, request.owner).map_err(io)?;
-    check_out(request)?;
+    check_out(request, &overlaid)?;
     worktree::tie(request.mirror, paths, request.view, request.owner).map_err(io)?;
-    fsops::write_whole(&paths.marker(), marker_text(request).as_bytes(), None).map_err(io)
+    look_away(request, &overlaid).map_err(io)?;
+    let marker = marker_text(request, request.settings_from);
+    fsops::write_whole(&paths.marker(), marker.as_bytes(), None).map_err(io)?;
+    Ok(overlaid)
+}
+
+/// Git on the host in a worktree that no agent has touched yet.
+struct Checkout<'a> {
+    request: &'a PrepareRequest<'a>,
+    owner: Option<(u32, u32)>,
+}
+
+impl overlay::Run for Checkout<'_> {
+    fn git(&self, step: &'static str, args: &[&str], input: Vec<u8>) -> Result<Vec<u8>, GitError> {
+        let paths = self.request.paths;
+        Git::neutral(step, &paths.admin)
+            .env("GIT_WORK_TREE", &paths.tree)
+            .env("GIT_LITERAL_PATHSPECS", "1")
+            .env("GIT_OBJECT_DIRECTORY", &paths.objects)
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", self.request.mirror.objects())
+            .setting("checkout.workers", CHECKOUT_WORKERS)
+            .args(args)
+            .input(input)
+            .owner(self.owner)
+            .run()
+    }
 }
 
 /// Writes the files out. Smudge filters do not run: no configuration names a program for them.
-fn check_out(request: &PrepareRequest<'_>) -> Result<(), PrepareError> {
+fn check_out(request: &PrepareRequest<'_>, overlaid: &[Overlaid]) -> Result<(), PrepareError> {
+    use overlay::Run;
     let paths = request.paths;
     let as_owner = request.owner.filter(|owner| {
         let raw = owner.raw();
-        [request.mirror.objects(), paths.tree.clone(), paths.admin.clone()]
+        [request.mirror.objects(), paths.tree.clone(), paths.admin.clone(), paths.objects.clone()]
             .iter()
             .all(|path| fsops::reachable_by(path, raw))
     });
-    Git::neutral("reset", &paths.admin)
-        .env("GIT_WORK_TREE", &paths.tree)
-        .args(["--hard", "--quiet", "--no-recurse-submodules"])
-        .arg(request.base.as_str())
-        .setting("checkout.workers", CHECKOUT_WORKERS)
-        .owner(as_owner.map(Owner::raw))
-        .run()
-        .map_err(|source| PrepareError::Checkout {
-            base: request.base.clone(),
-            path: paths.tree.clone(),
-            source,
-        })?;
+    let checkout = Checkout { request, owner: as_owner.map(Owner::raw) };
+    let done = if overlaid.is_empty() {
+        let args = ["--hard", "--quiet", "--no-recurse-submodules", request.base.as_str()];
+        checkout.git("reset", &args, Vec::new()).map(drop)
+    } else {
+        let way = match request.view {
+            GitView::Container => overlay::LookAway::Excluded,
+            GitView::Host => overlay::LookAway::Entered,
+        };
+        overlay::check_out(&checkout, request.base, overlaid, way)
+    };
+    done.map_err(|source| PrepareError::Checkout {
+        base: request.base.clone(),
+        path: paths.tree.clone(),
+        source,
+    })?;
     if let (Some(owner), None) = (request.owner, as_owner) {
         // A folder above is closed to that user (a home of mode 0700): root writes, then gives away.
         let io = |source| PrepareError::Io { path: paths.root.clone(), source };
-        fsops::chown_tree(&paths.tree, owner.raw()).map_err(io)?;
-        fsops::chown_tree(&paths.admin, owner.raw()).map_err(io)?;
+        for folder in [&paths.tree, &paths.admin, &paths.objects] {
+            fsops::chown_tree(folder, owner.raw()).map_err(io)?;
+        }
     }
     Ok(())
 }
@@ -280,7 +378,7 @@ fn check_out(request: &PrepareRequest<'_>) -> Result<(), PrepareError> {
 /// Checkout processes: 0 means one a core. Small trees use one regardless (git's own threshold).
 const CHECKOUT_WORKERS: &str = "0";
 
-fn describe(request: &PrepareRequest<'_>, worktree: Worktree) -> Prepared {
+fn describe(request: &PrepareRequest<'_>, worktree: Worktree, overlaid: Vec<String>) -> Prepared {
     let (mirror, paths) = (request.mirror, request.paths);
     match request.view {
         GitView::Container => {
@@ -295,8 +393,9 @@ fn describe(request: &PrepareRequest<'_>, worktree: Worktree) -> Prepared {
                 mount(&mirror.path().to_owned(), inside::MIRROR, true),
                 mount(&paths.objects, inside::OBJECTS, false),
                 mount(&paths.admin, inside::ADMIN, false),
+                mount(&paths.info(), inside::INFO, true),
             ];
-            Prepared { mounts, env: Vec::new(), worktree }
+            Prepared { mounts, env: Vec::new(), worktree, overlaid }
         }
         GitView::Host => {
             let text = |path: PathBuf| path.to_string_lossy().into_owned();
@@ -304,7 +403,7 @@ fn describe(request: &PrepareRequest<'_>, worktree: Worktree) -> Prepared {
                 ("GIT_OBJECT_DIRECTORY".to_owned(), text(paths.objects.clone())),
                 ("GIT_ALTERNATE_OBJECT_DIRECTORIES".to_owned(), text(mirror.objects())),
             ];
-            Prepared { mounts: Vec::new(), env, worktree }
+            Prepared { mounts: Vec::new(), env, worktree, overlaid }
         }
     }
 }

@@ -173,3 +173,57 @@ fn the_worktree_of_a_container_can_be_ruined_and_made_anew() {
     let prepared = house.prepare("1", GitView::Container);
     assert_eq!(works(&prepared.mounts, "git status --porcelain && git log --format=%s").trim(), "Start");
 }
+
+#[test]
+fn settings_of_a_strangers_commit_stay_out_of_the_container_and_ours_out_of_its_commits() {
+    let house = House::new();
+    let commit = |name: &str, from: &str, files: &[(&str, &str)]| {
+        git(&house.source, &["checkout", "-q", "-b", name, from]);
+        for (path, content) in files {
+            common::write(&house.source.join(path), content);
+        }
+        git(&house.source, &["add", "-A"]);
+        git(&house.source, &["commit", "-qm", name]);
+        id(&git(&house.source, &["rev-parse", "HEAD"]))
+    };
+    let pull =
+        commit("pull", "main", &[(".mcp.json", "evil\n"), ("src/login.rs", "fn login() { todo!() }\n")]);
+    let ours =
+        [("AGENTS.md", "Be kind\n"), ("a b/CLAUDE.md", "Be kind\n"), (".claude/settings.json", "{}\n")];
+    let trusted = commit("trusted", "main", &ours);
+    git(&house.source, &["checkout", "-q", "main"]);
+    let facts = common::facts(&house.source);
+    house.mirror.fetch(&facts.source, &facts.base, None).unwrap();
+    let paths = house.paths("1");
+    let prepare = || {
+        cloud_code_workspace::prepare(&cloud_code_workspace::PrepareRequest {
+            mirror: &house.mirror,
+            paths: &paths,
+            base: &pull,
+            settings_from: Some(&trusted),
+            view: GitView::Container,
+            owner: common::owner(),
+        })
+        .unwrap()
+    };
+    let prepared = prepare();
+    assert_eq!(prepared.overlaid, [".claude/settings.json", ".mcp.json", "AGENTS.md", "a b/CLAUDE.md"]);
+    let script = format!(
+        "set -e; {IDENTITY}
+         test -z \"$(git status --porcelain --untracked-files=all)\"
+         cat AGENTS.md 'a b/CLAUDE.md' .claude/settings.json; test ! -e .mcp.json"
+    );
+    assert_eq!(works(&prepared.mounts, &script), "Be kind\nBe kind\n{}\n");
+    let script = format!(
+        "set -e; {IDENTITY}
+         echo more >> src/login.rs; echo mine >> AGENTS.md; echo new > 'a b/new.txt'
+         git add -A; git commit -qm Work
+         test -z \"$(git status --porcelain --untracked-files=all)\"
+         git diff --name-only {pull} HEAD; echo --; git merge -q -m Merge {trusted}; git diff --name-only {trusted} HEAD"
+    );
+    let said = works(&prepared.mounts, &script);
+    assert_eq!(said, "a b/new.txt\nsrc/login.rs\n--\n.mcp.json\na b/new.txt\nsrc/login.rs\n");
+    assert_eq!(prepare().overlaid, prepared.overlaid);
+    let (success, said) = inside(&prepared.mounts, "echo '*' > /srv/cloud-code/mirror.git/info/exclude");
+    assert!(!success, "{said}");
+}

@@ -239,8 +239,15 @@ fn another_base_or_an_unknown_one_is_refused() {
     let paths = house.paths("1");
     let ask = |base| {
         let view = GitView::Host;
-        prepare(&PrepareRequest { mirror: &house.mirror, paths: &paths, base, view, owner: owner() })
-            .map(|_| ())
+        prepare(&PrepareRequest {
+            mirror: &house.mirror,
+            paths: &paths,
+            base,
+            settings_from: None,
+            view,
+            owner: owner(),
+        })
+        .map(|_| ())
     };
     assert!(matches!(ask(&more), Err(PrepareError::NoSuchBase { .. })));
     let facts = facts(&house.source);

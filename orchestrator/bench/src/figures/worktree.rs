@@ -51,6 +51,7 @@ pub(super) fn measure(scene: &Scene) -> Result<Measured> {
             mirror: &mirror,
             paths: &paths,
             base: &base,
+            settings_from: None,
             view: GitView::Container,
             owner: scene.owner(),
         };

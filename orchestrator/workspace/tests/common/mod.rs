@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::allow_attributes, reason = "every test file uses another part")]
 
+pub(crate) mod forge;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -161,6 +163,7 @@ impl House {
             mirror: &self.mirror,
             paths: &paths,
             base: &self.base,
+            settings_from: None,
             view,
             owner: owner(),
         })
