@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod body;
 mod error;
 mod facts;
 mod marker;
+mod pace;
 mod port;
+mod scrub;
 
 pub use error::{Effect, ForgeError};
 pub use facts::{
@@ -14,4 +17,6 @@ pub use facts::{
     RepositoryFacts, ReviewFacts, ReviewState,
 };
 pub use marker::{InvalidMarker, Marker};
+pub use pace::Pace;
 pub use port::{DeliveryLog, Forge, Priority};
+pub use scrub::{MakeScrubbed, ScrubbedWriter, Scrubber};
