@@ -3,6 +3,7 @@
 mod body;
 mod error;
 mod facts;
+mod github;
 mod marker;
 mod pace;
 mod port;
@@ -15,6 +16,10 @@ pub use facts::{
     IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Mergeable, OpenState, Permission,
     PermissionFact, PullFacts, PullNote, PullSpec, PullState, PullUpdate, PutPull, RecentComment,
     RepositoryFacts, ReviewFacts, ReviewState,
+};
+pub use github::{
+    AppFacts, Credentials, EVENTS, GITHUB_API, Github, GithubConfig, HookConfig, HookOwner,
+    InstallationFacts, ManifestSpec, NewApp, PERMISSIONS, RateLimit, convert_manifest, manifest,
 };
 pub use marker::{InvalidMarker, Marker};
 pub use pace::Pace;
