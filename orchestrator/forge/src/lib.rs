@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod body;
 mod error;
 mod facts;
+mod github;
 mod marker;
+mod pace;
 mod port;
+mod scrub;
 
 pub use error::{Effect, ForgeError};
 pub use facts::{
@@ -13,5 +17,11 @@ pub use facts::{
     PermissionFact, PullFacts, PullNote, PullSpec, PullState, PullUpdate, PutPull, RecentComment,
     RepositoryFacts, ReviewFacts, ReviewState,
 };
+pub use github::{
+    AppFacts, Credentials, EVENTS, GITHUB_API, Github, GithubConfig, HookConfig, HookOwner,
+    InstallationFacts, ManifestSpec, NewApp, PERMISSIONS, RateLimit, convert_manifest, manifest,
+};
 pub use marker::{InvalidMarker, Marker};
+pub use pace::Pace;
 pub use port::{DeliveryLog, Forge, Priority};
+pub use scrub::{MakeScrubbed, ScrubbedWriter, Scrubber};

@@ -1,0 +1,379 @@
+//! GitHub, and GitHub Enterprise Server, behind the port.
+
+mod account;
+mod checks;
+mod client;
+mod comments;
+mod deliveries;
+mod etag;
+mod manifest;
+mod path;
+mod pulls;
+mod refusal;
+mod repository;
+mod wire;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use cloud_code_model::{Clock, RepositoryName};
+use http::Method;
+use http::header::{DATE, USER_AGENT};
+use jiff::Timestamp;
+use octocrab::Octocrab;
+use octocrab::models::{AppId, InstallationId};
+use octocrab::service::middleware::retry::RetryConfig;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::error::ForgeError;
+use crate::facts::Grants;
+use crate::pace::{Limits, Pace};
+use crate::port::{DeliveryLog, Forge, Priority};
+use crate::scrub::Scrubber;
+
+use account::{Account, Installation, InstallationAnswer, Proof};
+use client::Client;
+pub use manifest::{EVENTS, ManifestSpec, NewApp, PERMISSIONS, convert_manifest, manifest};
+use repository::Repository;
+
+/// The API of github.com.
+pub const GITHUB_API: &str = "https://api.github.com";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence on a connection, a little more than the wait for an answer.
+const SILENCE: Duration = Duration::from_secs(35);
+/// Pages of installations: 3,000 of them.
+const MAX_PAGES: usize = 30;
+
+/// How to prove who we are.
+#[derive(Clone)]
+pub enum Credentials {
+    /// As an App, by its number and its private key (PEM).
+    App {
+        /// The number.
+        id: u64,
+        /// The key.
+        private_key: SecretString,
+    },
+    /// As whoever made the token.
+    Token(SecretString),
+    /// As nobody. Only good for [`convert_manifest`].
+    None,
+}
+
+/// Where GitHub is and how we speak to it.
+#[derive(Clone)]
+pub struct GithubConfig {
+    /// [`GITHUB_API`], or `https://HOST/api/v3` of an Enterprise Server.
+    pub api_url: String,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// What we call ourselves; GitHub refuses requests without a name.
+    pub user_agent: String,
+    /// How fast we may ask.
+    pub pace: Pace,
+    /// What must not leave. Tokens made here are added to it.
+    pub scrubber: Scrubber,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for GithubConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GithubConfig").field("api_url", &self.api_url).finish_non_exhaustive()
+    }
+}
+
+/// The App we are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AppFacts {
+    /// Its number.
+    pub id: u64,
+    /// Its short name.
+    pub slug: String,
+    /// Its name.
+    pub name: String,
+    /// Its page.
+    pub html_url: String,
+    /// What it asks for, by permission.
+    #[serde(default)]
+    pub permissions: std::collections::BTreeMap<String, String>,
+    /// The events it wants.
+    #[serde(default)]
+    pub events: Vec<String>,
+}
+
+/// Somebody's account that the App is installed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallationFacts {
+    /// Its number.
+    pub id: u64,
+    /// Whose account.
+    pub account: Option<String>,
+    /// What the owner granted; may be less than the App asks for until the owner agrees to a change.
+    pub grants: Grants,
+    /// Whether the owner put it on hold.
+    pub suspended: bool,
+}
+
+/// Where the App's webhooks go.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct HookConfig {
+    /// The address.
+    pub url: Option<String>,
+    /// Must be `json`.
+    pub content_type: Option<String>,
+}
+
+/// How much may still be asked this hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests an hour.
+    pub limit: u64,
+    /// Left.
+    pub remaining: u64,
+    /// When it is full again.
+    pub reset_at: Timestamp,
+}
+
+/// Whose delivery log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookOwner {
+    /// The App's one hook.
+    App,
+    /// A hook of a repository, for a token that administers it.
+    Repository {
+        /// Which repository.
+        name: RepositoryName,
+        /// The number of the hook.
+        hook_id: u64,
+    },
+}
+
+/// A GitHub, as one identity. Copies share connections, tokens and limits.
+#[derive(Clone)]
+pub struct Github(Arc<Inner>);
+
+struct Inner {
+    config: GithubConfig,
+    account: Arc<Account>,
+    /// One client an installation: a second one would make its own tokens and keep its own limits.
+    installations: tokio::sync::Mutex<HashMap<u64, Arc<Client>>>,
+}
+
+impl fmt::Debug for Github {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Github").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+/// `https://HOST/api/v3` without a slash at its end.
+fn base(config: &GithubConfig) -> String {
+    config.api_url.trim_end_matches('/').to_owned()
+}
+
+fn build(config: &GithubConfig, url: &str) -> Result<Octocrab, ForgeError> {
+    let wrong = |what: &str| ForgeError::Invalid { message: format!("{what} of GitHub is not usable") };
+    let builder = Octocrab::builder()
+        .base_uri(format!("{url}/"))
+        .map_err(|_| wrong("the API address"))?
+        .add_retry_config(RetryConfig::None)
+        .set_connect_timeout(Some(CONNECT_TIMEOUT))
+        .set_read_timeout(Some(SILENCE))
+        .set_write_timeout(Some(SILENCE));
+    if config.user_agent.is_empty() || !config.user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Err(wrong("the user agent"));
+    }
+    let builder = builder.add_header(USER_AGENT, config.user_agent.clone());
+    let builder = match &config.credentials {
+        Credentials::App { id, private_key } => {
+            builder.app_from_rsa_pem(AppId(*id), private_key.expose_secret()).map_err(|_| {
+                ForgeError::Auth { message: "the App's private key is no RSA key in PEM".to_owned() }
+            })?
+        }
+        Credentials::Token(token) => {
+            let text = token.expose_secret();
+            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let message = "the token is empty or holds blanks or line ends".to_owned();
+                return Err(ForgeError::Auth { message });
+            }
+            builder.personal_token(token.clone())
+        }
+        Credentials::None => builder,
+    };
+    builder.build().map_err(|_| wrong("the set of trusted certificates"))
+}
+
+/// The client of the identity itself: the App, the token's owner, or nobody.
+fn root(config: &GithubConfig) -> Result<Client, ForgeError> {
+    let base = base(config);
+    let rest = build(config, &base)?;
+    let graph = build(config, base.strip_suffix("/v3").unwrap_or(&base))?;
+    let limits = Limits::new(config.pace, Arc::clone(&config.clock));
+    Ok(Client::new(rest, graph, limits, config.scrubber.clone(), Arc::clone(&config.clock), false, base))
+}
+
+fn unauthenticated(config: &GithubConfig) -> Result<Client, ForgeError> {
+    root(&GithubConfig { credentials: Credentials::None, ..config.clone() })
+}
+
+impl Github {
+    /// Prepares to speak; asks nothing yet. Must be called inside a tokio runtime.
+    pub fn connect(config: GithubConfig) -> Result<Self, ForgeError> {
+        let proof = match &config.credentials {
+            Credentials::App { private_key, .. } => {
+                config.scrubber.keep(private_key.clone());
+                Proof::App
+            }
+            Credentials::Token(token) => {
+                config.scrubber.keep(token.clone());
+                Proof::Token(token.clone())
+            }
+            Credentials::None => {
+                let message = "no App and no token was given".to_owned();
+                return Err(ForgeError::Auth { message });
+            }
+        };
+        let account = Arc::new(Account::new(proof, Arc::new(root(&config)?)));
+        Ok(Self(Arc::new(Inner { config, account, installations: tokio::sync::Mutex::default() })))
+    }
+
+    fn root(&self) -> &Client {
+        &self.0.account.root
+    }
+
+    async fn installation_client(&self, id: u64) -> Result<Arc<Client>, ForgeError> {
+        let mut known = self.0.installations.lock().await;
+        if let Some(client) = known.get(&id) {
+            return Ok(Arc::clone(client));
+        }
+        let root = self.root();
+        let speak = |crab: &Octocrab| {
+            let no_app = |_| ForgeError::Auth { message: "only an App has installations".to_owned() };
+            crab.installation(InstallationId(id)).map_err(no_app)
+        };
+        let config = &self.0.config;
+        let client = Arc::new(Client::new(
+            speak(&root.rest)?,
+            speak(&root.graph)?,
+            Limits::new(config.pace, Arc::clone(&config.clock)),
+            config.scrubber.clone(),
+            Arc::clone(&config.clock),
+            true,
+            root.base.clone(),
+        ));
+        known.insert(id, Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// A repository, by its name of today or a former one. [`ForgeError::NotFound`] if the App is not installed there.
+    pub async fn repository(&self, name: &RepositoryName) -> Result<Arc<dyn Forge>, ForgeError> {
+        let (client, installation) = match self.0.account.proof {
+            Proof::App => {
+                let found: InstallationAnswer =
+                    self.root().read(&format!("/repos/{name}/installation")).await?;
+                if found.suspended_at.is_some() {
+                    let message = format!("the App's installation for `{name}` is suspended");
+                    return Err(ForgeError::Forbidden { message, permission: None });
+                }
+                let installation =
+                    Installation { id: found.id, app_id: found.app_id, grants: found.grants() };
+                (self.installation_client(found.id).await?, Some(installation))
+            }
+            Proof::Token(_) => (Arc::clone(&self.0.account.root), None),
+        };
+        let facts: wire::Repository = client.read(&format!("/repos/{name}")).await?;
+        let today = facts.full_name.parse().unwrap_or_else(|_| name.clone());
+        Ok(Arc::new(Repository {
+            client,
+            account: Arc::clone(&self.0.account),
+            installation,
+            id: facts.id,
+            name: RwLock::new(today),
+            permissions: Mutex::default(),
+            labels: Mutex::default(),
+        }))
+    }
+
+    /// A log of deliveries.
+    pub fn delivery_log(&self, owner: &HookOwner) -> Arc<dyn DeliveryLog> {
+        let root = match owner {
+            HookOwner::App => "/app/hook/deliveries".to_owned(),
+            HookOwner::Repository { name, hook_id } => format!("/repos/{name}/hooks/{hook_id}/deliveries"),
+        };
+        Arc::new(deliveries::Deliveries { client: Arc::clone(&self.0.account.root), root })
+    }
+
+    /// Where the App is installed.
+    pub async fn installations(&self) -> Result<Vec<InstallationFacts>, ForgeError> {
+        let pages = self.root().pages::<InstallationAnswer>("/app/installations", None, MAX_PAGES).await?;
+        let facts = pages.items.into_iter().map(|found| InstallationFacts {
+            id: found.id,
+            grants: found.grants(),
+            suspended: found.suspended_at.is_some(),
+            account: found.account.and_then(|account| account.login.or(account.slug)),
+        });
+        Ok(facts.collect())
+    }
+
+    /// The App we are.
+    pub async fn app(&self) -> Result<AppFacts, ForgeError> {
+        self.root().read("/app").await
+    }
+
+    /// Where the App's webhooks go.
+    pub async fn hook_config(&self) -> Result<HookConfig, ForgeError> {
+        self.root().read("/app/hook/config").await
+    }
+
+    /// Sends the App's webhooks to `url`, as JSON, signed with `secret`.
+    pub async fn set_hook_config(&self, url: &str, secret: &SecretString) -> Result<HookConfig, ForgeError> {
+        self.0.config.scrubber.keep(secret.clone());
+        let config = json!({"url": url, "content_type": "json", "secret": secret.expose_secret()});
+        self.root().send(&Method::PATCH, "/app/hook/config", Some(&config), Priority::Reply).await?.json()
+    }
+
+    /// How much may still be asked, by the token or by the installation of a repository. Costs nothing.
+    pub async fn rate_limit(&self, name: &RepositoryName) -> Result<RateLimit, ForgeError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            resources: Resources,
+        }
+        #[derive(Deserialize)]
+        struct Resources {
+            core: Core,
+        }
+        #[derive(Deserialize)]
+        struct Core {
+            limit: u64,
+            remaining: u64,
+            reset: i64,
+        }
+        let client = match self.0.account.proof {
+            Proof::App => {
+                let found: InstallationAnswer =
+                    self.root().read(&format!("/repos/{name}/installation")).await?;
+                self.installation_client(found.id).await?
+            }
+            Proof::Token(_) => Arc::clone(&self.0.account.root),
+        };
+        let core = client.read::<Answer>("/rate_limit").await?.resources.core;
+        let reset_at = Timestamp::from_second(core.reset).unwrap_or(Timestamp::MAX);
+        Ok(RateLimit { limit: core.limit, remaining: core.remaining, reset_at })
+    }
+
+    /// GitHub's clock, to the second. An App's signatures fail when ours is a minute off.
+    pub async fn server_time(&self) -> Result<Timestamp, ForgeError> {
+        // Asked as nobody: with a wrong clock of ours an App would be refused.
+        let answer = unauthenticated(&self.0.config)?.get("/meta").await?;
+        let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok());
+        let parsed = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        parsed
+            .map(|date| date.timestamp())
+            .ok_or(ForgeError::Unexpected { message: "an answer without a date".to_owned() })
+    }
+}

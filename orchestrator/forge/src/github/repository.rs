@@ -1,0 +1,455 @@
+//! One repository, as an installation of an App or as the owner of a token.
+//!
+//! Calls go to the repository's name of today. A rename shows as a redirection, which has no effect: the name is asked
+//! for again by the number that does not change, and the call repeated there.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use cloud_code_model::{Actor, Place, RepositoryName};
+use http::Method;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::body;
+use crate::error::{Effect, ForgeError};
+use crate::facts::{
+    Access, BotIdentity, BranchFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, FailedCheck,
+    GitCredential, Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Permission,
+    PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts, ReviewFacts,
+};
+use crate::marker::Marker;
+use crate::port::{Forge, Priority};
+
+use super::account::{Account, Installation};
+use super::client::{Answer, Client, Pages};
+use super::path::{path, segment};
+use super::wire;
+
+/// Pages of one conversation or review: 3,000 comments, more than GitHub takes on an issue.
+const MAX_PAGES: usize = 30;
+/// Pages of what is new in the whole repository. The rest comes with the next call.
+const RECENT_PAGES: usize = 10;
+/// How old an answer about a permission may be. Older would let somebody command who was shown the door.
+const PERMISSION_AGE: Duration = Duration::from_secs(60);
+/// Accounts whose permission is remembered.
+const MAX_PERMISSIONS: usize = 1000;
+/// Largest file that is read: settings and templates.
+const MAX_FILE: u64 = 256 * 1024;
+/// What GitHub needs to show in its lists what it just took.
+pub(super) const SETTLE: Duration = Duration::from_millis(500);
+
+pub(super) struct Repository {
+    pub(super) client: Arc<Client>,
+    pub(super) account: Arc<Account>,
+    /// Missing for a token.
+    pub(super) installation: Option<Installation>,
+    pub(super) id: u64,
+    pub(super) name: RwLock<RepositoryName>,
+    pub(super) permissions: Mutex<HashMap<String, (Timestamp, PermissionFact)>>,
+    /// Labels that are known to exist here.
+    pub(super) labels: Mutex<HashSet<String>>,
+}
+
+impl Repository {
+    pub(super) fn name(&self) -> RepositoryName {
+        self.name.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn at(&self, rest: &str) -> String {
+        format!("/repos/{}{rest}", self.name())
+    }
+
+    /// Asks for the name of today. The old name leads there.
+    async fn fetch(&self) -> Result<wire::Repository, ForgeError> {
+        let facts: wire::Repository = self.client.read(&self.at("")).await?;
+        if facts.id != self.id {
+            // The name was given to another repository; ours may live on elsewhere, where we cannot ask for it.
+            return Err(ForgeError::NotFound { what: format!("the repository with the number {}", self.id) });
+        }
+        if let Ok(name) = facts.full_name.parse() {
+            *self.name.write().unwrap_or_else(PoisonError::into_inner) = name;
+        }
+        Ok(facts)
+    }
+
+    pub(super) async fn get(&self, rest: &str) -> Result<Answer, ForgeError> {
+        let answer = self.client.get(&self.at(rest)).await?;
+        if answer.redirected {
+            self.fetch().await?;
+        }
+        Ok(answer)
+    }
+
+    pub(super) async fn read<T: DeserializeOwned>(&self, rest: &str) -> Result<T, ForgeError> {
+        self.get(rest).await?.json()
+    }
+
+    /// `None` for what is not there.
+    pub(super) async fn find<T: DeserializeOwned>(&self, rest: &str) -> Result<Option<T>, ForgeError> {
+        match self.read(rest).await {
+            Err(ForgeError::NotFound { .. } | ForgeError::Gone { .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    pub(super) async fn pages<T: DeserializeOwned>(
+        &self,
+        rest: &str,
+        key: Option<&str>,
+        max: usize,
+    ) -> Result<Pages<T>, ForgeError> {
+        self.client.pages(&self.at(rest), key, max).await
+    }
+
+    /// The whole of a list that belongs to one issue or pull request.
+    pub(super) async fn all<T: DeserializeOwned>(&self, rest: &str) -> Result<Vec<T>, ForgeError> {
+        let pages = self.pages(rest, None, MAX_PAGES).await?;
+        if pages.more {
+            tracing::warn!(path = rest, read = pages.items.len(), "the list is longer than we read");
+        }
+        Ok(pages.items)
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        rest: &str,
+        body: Option<&Value>,
+        priority: Priority,
+    ) -> Result<Answer, ForgeError> {
+        let answer = self.client.send(&method, &self.at(rest), body, priority).await?;
+        if !answer.status.is_redirection() {
+            return Ok(answer);
+        }
+        self.fetch().await?;
+        let answer = self.client.send(&method, &self.at(rest), body, priority).await?;
+        if answer.status.is_redirection() { Err(ForgeError::Moved { to: self.name() }) } else { Ok(answer) }
+    }
+
+    /// Whether one of our own accounts wrote it.
+    pub(super) fn is_ours(identity: &BotIdentity, author: Option<&Actor>, via_app: Option<u64>) -> bool {
+        author.is_some_and(|author| author.id == identity.actor.id)
+            || via_app.is_some_and(|app| identity.app_id == Some(app))
+    }
+
+    async fn identity_of(&self) -> Result<BotIdentity, ForgeError> {
+        self.account.identity(&self.client).await
+    }
+
+    fn grants(&self, seen: Option<&wire::UserPermissions>) -> Grants {
+        match (&self.installation, seen) {
+            (Some(installation), _) => installation.grants,
+            (None, Some(seen)) => Grants {
+                contents: match (seen.push, seen.pull) {
+                    (true, _) => Access::Write,
+                    (false, true) => Access::Read,
+                    (false, false) => Access::None,
+                },
+                // Check runs are for Apps only; of the rest a token says nothing.
+                checks: Access::None,
+                issues: Access::Unknown,
+                pull_requests: Access::Unknown,
+                statuses: Access::Unknown,
+                workflows: Access::Unknown,
+            },
+            (None, None) => Grants {
+                contents: Access::Unknown,
+                checks: Access::None,
+                issues: Access::Unknown,
+                pull_requests: Access::Unknown,
+                statuses: Access::Unknown,
+                workflows: Access::Unknown,
+            },
+        }
+    }
+}
+
+/// A time as GitHub takes it: whole seconds.
+fn moment(at: Timestamp) -> String {
+    segment(&Timestamp::from_second(at.as_second()).unwrap_or(at).to_string())
+}
+
+/// Whether a write may have happened without our knowing.
+pub(super) const fn is_uncertain(error: &ForgeError) -> bool {
+    matches!(error, ForgeError::Unreachable { effect: Effect::Unknown, .. })
+}
+
+#[derive(Deserialize)]
+struct PermissionAnswer {
+    permission: String,
+    role_name: Option<String>,
+    user: Option<wire::User>,
+}
+
+#[derive(Deserialize)]
+struct BranchAnswer {
+    name: String,
+    commit: CommitRef,
+    protected: bool,
+}
+
+#[derive(Deserialize)]
+struct CommitRef {
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    size: u64,
+    content: Option<String>,
+    encoding: Option<String>,
+}
+
+#[async_trait]
+impl Forge for Repository {
+    async fn identity(&self) -> Result<BotIdentity, ForgeError> {
+        self.identity_of().await
+    }
+
+    async fn repository(&self) -> Result<RepositoryFacts, ForgeError> {
+        let facts = self.fetch().await?;
+        Ok(RepositoryFacts {
+            id: facts.id,
+            name: self.name(),
+            default_branch: facts.default_branch,
+            clone_url: facts.clone_url,
+            web_url: facts.html_url,
+            archived: facts.archived,
+            private: facts.private,
+            fork: facts.fork,
+            grants: self.grants(facts.permissions.as_ref()),
+        })
+    }
+
+    async fn issue(&self, number: u64) -> Result<IssueFacts, ForgeError> {
+        let issue: wire::Issue = self.read(&format!("/issues/{number}")).await?;
+        Ok(issue.into())
+    }
+
+    async fn comments(&self, number: u64, since: Option<Timestamp>) -> Result<Vec<CommentFacts>, ForgeError> {
+        let since = since.map(|since| format!("?since={}", moment(since))).unwrap_or_default();
+        let comments: Vec<wire::Comment> = self.all(&format!("/issues/{number}/comments{since}")).await?;
+        Ok(comments.into_iter().map(Into::into).collect())
+    }
+
+    async fn issue_events(&self, number: u64) -> Result<Vec<IssueEvent>, ForgeError> {
+        let events: Vec<wire::Event> = self.all(&format!("/issues/{number}/events")).await?;
+        Ok(events.into_iter().map(Into::into).collect())
+    }
+
+    async fn recent_comments(&self, since: Timestamp) -> Result<Listing<RecentComment>, ForgeError> {
+        let query = format!("since={}&sort=updated&direction=asc", moment(since));
+        let unreadable = |error: serde_json::Error| ForgeError::Unexpected { message: error.to_string() };
+        let talk: Pages<Value> = self.pages(&format!("/issues/comments?{query}"), None, RECENT_PAGES).await?;
+        let lines: Pages<Value> = self.pages(&format!("/pulls/comments?{query}"), None, RECENT_PAGES).await?;
+        let mut items = Vec::with_capacity(talk.items.len() + lines.items.len());
+        for raw in talk.items {
+            let comment = wire::Comment::deserialize(&raw).map_err(unreadable)?;
+            if let Some(number) = comment.number() {
+                let is_pull_request = comment.is_on_pull_request();
+                items.push(RecentComment::Conversation {
+                    number,
+                    is_pull_request,
+                    comment: comment.into(),
+                    raw,
+                });
+            }
+        }
+        // Where one of the lists is cut, nothing of the other beyond the cut may pass: the next call starts at the last.
+        let talk_until = items.last().filter(|_| talk.more).map(RecentComment::updated_at);
+        let mut lines_until = None;
+        for raw in lines.items {
+            let comment = wire::ReviewComment::deserialize(&raw).map_err(unreadable)?;
+            if let Some(number) = comment.number() {
+                let comment: LineComment = comment.into();
+                lines_until = Some(comment.updated_at).filter(|_| lines.more);
+                items.push(RecentComment::Line { number, comment, raw });
+            }
+        }
+        items.sort_by_key(RecentComment::updated_at);
+        if let Some(until) = talk_until.into_iter().chain(lines_until).min() {
+            items.retain(|item| item.updated_at() <= until);
+        }
+        Ok(Listing { items, more: talk.more || lines.more })
+    }
+
+    async fn recent_issues(&self, since: Timestamp) -> Result<Listing<IssueFacts>, ForgeError> {
+        let rest = format!("/issues?state=all&sort=updated&direction=asc&since={}", moment(since));
+        let pages: Pages<wire::Issue> = self.pages(&rest, None, RECENT_PAGES).await?;
+        Ok(Listing { items: pages.items.into_iter().map(Into::into).collect(), more: pages.more })
+    }
+
+    async fn permission(&self, actor: &Actor) -> Result<PermissionFact, ForgeError> {
+        let now = self.client.clock.now();
+        let key = format!("{}/{}", actor.id, actor.login);
+        let fresh = |(at, _): &(Timestamp, PermissionFact)| {
+            Duration::try_from(now.duration_since(*at)).is_ok_and(|age| age < PERMISSION_AGE)
+        };
+        {
+            let mut known = self.permissions.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, fact)) = known.get(&key).filter(|entry| fresh(entry)) {
+                return Ok(fact.clone());
+            }
+            if known.len() >= MAX_PERMISSIONS {
+                known.retain(|_, entry| fresh(entry));
+            }
+            if known.len() >= MAX_PERMISSIONS {
+                known.clear();
+            }
+        }
+        // A permission must not be older than a minute, so this answer never comes from a 304 of before: that is a
+        // fresh answer as well.
+        let rest = format!("/collaborators/{}/permission", segment(&actor.login));
+        let answer: Option<PermissionAnswer> = self.find(&rest).await?;
+        let nobody = PermissionFact { user_id: None, permission: Permission::None, role_name: None };
+        let fact = answer.map_or(nobody, |answer| {
+            let user_id = answer.user.map(|user| user.id);
+            let granted = match answer.permission.as_str() {
+                "admin" => Permission::Admin,
+                "write" | "maintain" => Permission::Write,
+                "read" | "triage" => Permission::Read,
+                _ => Permission::None,
+            };
+            // The login may be somebody else's by now; without an id nobody can tell.
+            let permission = if user_id == Some(actor.id) { granted } else { Permission::None };
+            PermissionFact { user_id, permission, role_name: answer.role_name }
+        });
+        self.permissions.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (now, fact.clone()));
+        Ok(fact)
+    }
+
+    async fn react(&self, number: u64, place: &Place) -> Result<(), ForgeError> {
+        self.put_reaction(number, place).await
+    }
+
+    async fn put_comment(
+        &self,
+        number: u64,
+        marker: &Marker,
+        known: Option<u64>,
+        body: &str,
+        priority: Priority,
+    ) -> Result<CommentHandle, ForgeError> {
+        let body = body::marked(body, marker, &self.client.scrubber);
+        self.put_conversation_comment(number, marker, known, &body, priority).await
+    }
+
+    async fn put_reply(
+        &self,
+        pull: u64,
+        thread: u64,
+        marker: &Marker,
+        body: &str,
+        priority: Priority,
+    ) -> Result<CommentHandle, ForgeError> {
+        let body = body::marked(body, marker, &self.client.scrubber);
+        self.put_thread_reply(pull, thread, marker, &body, priority).await
+    }
+
+    async fn set_labels(
+        &self,
+        number: u64,
+        family: &[LabelSpec],
+        wanted: Option<&str>,
+        priority: Priority,
+    ) -> Result<(), ForgeError> {
+        self.put_label_of(number, family, wanted, priority).await
+    }
+
+    async fn find_pull(&self, branch: &str) -> Result<Option<PullFacts>, ForgeError> {
+        match self.pull_of_branch(branch).await? {
+            // The list leaves out whether it can be merged.
+            Some(pull) => self.pull(pull.number).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn pull(&self, number: u64) -> Result<PullFacts, ForgeError> {
+        let pull: wire::Pull = self.read(&format!("/pulls/{number}")).await?;
+        Ok(pull.into())
+    }
+
+    async fn put_pull(&self, spec: &PullSpec) -> Result<PutPull, ForgeError> {
+        self.open_pull(spec).await
+    }
+
+    async fn update_pull(&self, number: u64, update: &PullUpdate) -> Result<PullFacts, ForgeError> {
+        self.change_pull(number, update).await
+    }
+
+    async fn review(&self, pull: u64, review_id: u64) -> Result<ReviewFacts, ForgeError> {
+        let review: wire::Review = self.read(&format!("/pulls/{pull}/reviews/{review_id}")).await?;
+        let mut review = ReviewFacts::from(review);
+        // The review's own list of comments leaves out their lines.
+        review.comments = self.review_comments(pull).await?;
+        review.comments.retain(|comment| comment.review_id == Some(review_id));
+        Ok(review)
+    }
+
+    async fn reviews(&self, pull: u64) -> Result<Vec<ReviewFacts>, ForgeError> {
+        let reviews: Vec<wire::Review> = self.all(&format!("/pulls/{pull}/reviews")).await?;
+        Ok(reviews.into_iter().map(Into::into).collect())
+    }
+
+    async fn review_comments(&self, pull: u64) -> Result<Vec<LineComment>, ForgeError> {
+        let comments: Vec<wire::ReviewComment> = self.all(&format!("/pulls/{pull}/comments")).await?;
+        Ok(comments.into_iter().map(Into::into).collect())
+    }
+
+    async fn put_check(
+        &self,
+        spec: &CheckSpec,
+        known: Option<&CheckHandle>,
+        priority: Priority,
+    ) -> Result<CheckHandle, ForgeError> {
+        match &self.installation {
+            Some(installation) => self.put_check_run(spec, known, installation.app_id, priority).await,
+            None => self.put_status(spec, priority).await,
+        }
+    }
+
+    async fn failed_checks(&self, head_sha: &str) -> Result<Vec<FailedCheck>, ForgeError> {
+        self.failures_of(head_sha).await
+    }
+
+    async fn file(&self, file: &str, reference: &str) -> Result<Option<String>, ForgeError> {
+        if file.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Ok(None);
+        }
+        let rest = format!("/contents/{}?ref={}", path(file), segment(reference));
+        // A folder is answered as a list.
+        let found: Option<Value> = self.find(&rest).await?;
+        let entry = found.and_then(|found| serde_json::from_value::<Entry>(found).ok());
+        let Some(Entry { size, content, encoding, .. }) = entry.filter(|entry| entry.kind == "file") else {
+            return Ok(None);
+        };
+        if size > MAX_FILE {
+            return Err(ForgeError::TooLong { what: format!("`{file}`") });
+        }
+        let (Some(content), Some("base64")) = (content, encoding.as_deref()) else { return Ok(None) };
+        let encoded: String = content.chars().filter(|character| !character.is_whitespace()).collect();
+        let unreadable =
+            |error: base64::DecodeError| ForgeError::Unexpected { message: format!("`{file}`: {error}") };
+        let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).map_err(unreadable)?;
+        Ok(String::from_utf8(bytes).ok())
+    }
+
+    async fn branch(&self, name: &str) -> Result<Option<BranchFacts>, ForgeError> {
+        let found: Option<BranchAnswer> = self.find(&format!("/branches/{}", segment(name))).await?;
+        // A renamed branch is answered under its new name.
+        let found = found.filter(|branch| branch.name == name);
+        Ok(found.map(|branch| BranchFacts { sha: branch.commit.sha, protected: branch.protected }))
+    }
+
+    async fn git_credential(&self) -> Result<GitCredential, ForgeError> {
+        self.account.git_credential(self.installation.as_ref(), self.id).await
+    }
+}
