@@ -361,3 +361,7 @@ fn without_tokens(text: &str, removed: &mut Removed) -> String {
     out.push_str(rest);
     out
 }
+
+#[cfg(test)]
+#[path = "visible_tests.rs"]
+mod tests;
