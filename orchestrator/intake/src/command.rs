@@ -47,7 +47,7 @@ pub fn parse(text: &str, rules: &Rules) -> Result<Option<Found>, CommandError> {
 }
 
 /// The command as somebody could have written it. The text goes into a paragraph of its own, where nothing in it can be
-/// taken for a CLI or an option.
+/// taken for a CLI or an option. A text with a command in it makes two of one.
 pub fn render(command: &Command, prefix: &str) -> String {
     let mut line = format!("{prefix} {}", verb_of(command).name());
     let mut text = "";
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
     /// What follows, to the end of the comment, as a person sees it.
     fn text(&self) -> String {
         let whole = format!("{}\n{}", self.rest, self.below.strip_prefix('\n').unwrap_or(self.below));
-        visible(&whole).text.trim().to_owned()
+        seen_after_prefix(&whole)
     }
 
     fn read(mut self) -> Result<Found, CommandError> {
@@ -380,6 +380,27 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+/// What a person sees of the text behind a prefix. Behind it the text goes on with a paragraph, and in a prompt it begins
+/// one: what is hidden in either place goes.
+fn seen_after_prefix(whole: &str) -> String {
+    let within = visible(&format!("{STAND_IN} {whole}")).text;
+    let mut text = within.strip_prefix(STAND_IN).unwrap_or(&within).trim().to_owned();
+    for _ in 0..MAX_ROUNDS {
+        let next = visible(&text).text.trim().to_owned();
+        if next == text {
+            break;
+        }
+        text = next;
+    }
+    text
+}
+
+/// Taking the edges off may change what the first line is, and so what is hidden in it. Two rounds are the rule.
+const MAX_ROUNDS: usize = 8;
+
+/// A word where the prefix was.
+const STAND_IN: &str = "x";
 
 /// What people put behind a word that ends their sentence.
 const END_OF_SENTENCE: &[char] = &['.', ',', '!', '?', ':', ';'];

@@ -69,11 +69,11 @@ pub(crate) fn command_lines(text: &str, prefixes: &[String]) -> Vec<CommandLine>
 /// Whether the line that `at` stands in begins there, but for spaces, with a prefix.
 fn command_line(text: &str, at: usize, prefixes: &[String]) -> Option<CommandLine> {
     let (before, rest) = text.split_at_checked(at)?;
-    let indent = before.rsplit(['\n', '\r']).next().unwrap_or_default();
-    if !indent.bytes().all(|byte| byte == b' ' || byte == b'\t') {
+    let prefix = prefixes.iter().find(|prefix| starts_with_word(rest, prefix))?;
+    let before_indent = before.trim_end_matches([' ', '\t']);
+    if !before_indent.is_empty() && !before_indent.ends_with(['\n', '\r']) {
         return None;
     }
-    let prefix = prefixes.iter().find(|prefix| starts_with_word(rest, prefix))?;
     let line_end = rest.find(['\n', '\r']).unwrap_or(rest.len());
     Some(CommandLine { after_prefix: at + prefix.len(), line_end: at + line_end })
 }
@@ -153,7 +153,13 @@ const fn is_said(tag: &Tag<'_>) -> bool {
 /// The HTML elements that are open between Markdown blocks: a paragraph between `<details>` and `</details>` is one to
 /// the parser, but folded away, or a quote, to the reader. An element that is never closed counts as open to the end.
 #[derive(Default)]
-struct OpenTags(Vec<String>);
+struct OpenTags {
+    names: Vec<String>,
+    is_too_deep: bool,
+}
+
+/// Deeper than this no person writes. Beyond it, everything to the end counts as inside.
+const MAX_OPEN: usize = 64;
 
 /// Elements that never have an end, and `p`, which the next paragraph ends.
 const NEVER_OPEN: [&str; 15] = [
@@ -163,7 +169,7 @@ const NEVER_OPEN: [&str; 15] = [
 
 impl OpenTags {
     fn is_none_open(&self) -> bool {
-        self.0.is_empty()
+        self.names.is_empty() && !self.is_too_deep
     }
 
     fn read(&mut self, markup: &str) {
@@ -188,9 +194,12 @@ impl OpenTags {
                 continue;
             }
             if !is_end {
-                self.0.push(name);
-            } else if let Some(at) = self.0.iter().rposition(|open| *open == name) {
-                self.0.truncate(at);
+                self.is_too_deep |= self.names.len() >= MAX_OPEN;
+                if !self.is_too_deep {
+                    self.names.push(name);
+                }
+            } else if let Some(at) = self.names.iter().rposition(|open| *open == name) {
+                self.names.truncate(at);
             }
         }
     }

@@ -15,6 +15,9 @@ const END: &str = " -->";
 /// Longest part of a mark.
 const MAX_PART: usize = 128;
 
+/// Longest mark.
+const MAX_MARKER: usize = BEGIN.len() + 3 * MAX_PART + 2 + END.len();
+
 /// `<!-- cloud-code:KIND:INSTANCE:KEY -->`. It is the first line of what we write: a text that is too long is cut at
 /// its end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -65,6 +68,7 @@ impl Marker {
     pub fn find_all(text: &str) -> impl Iterator<Item = Self> {
         text.match_indices(BEGIN).filter_map(|(at, _)| {
             let from = text.get(at..)?;
+            let from = &from[..from.floor_char_boundary(MAX_MARKER)];
             from.get(..from.find("-->")? + "-->".len())?.parse().ok()
         })
     }

@@ -279,7 +279,9 @@ fn decode(text: &str, range: Range<usize>, code: &[Range<usize>], out: &mut Stri
     while let Some(found) = text.get(at..range.end).and_then(|rest| rest.find("&#")) {
         let start = at + found;
         out.push_str(&text[at..start]);
-        let in_code = code.iter().any(|code| code.contains(&start));
+        // They are in the order of the text, and none lies in another.
+        let next_code = code.partition_point(|code| code.end <= start);
+        let in_code = code.get(next_code).is_some_and(|code| code.contains(&start));
         match entity(&text[start + 2..range.end]) {
             Some((length, value)) if !in_code => {
                 removed.entities += 1;
@@ -359,3 +361,7 @@ fn without_tokens(text: &str, removed: &mut Removed) -> String {
     out.push_str(rest);
     out
 }
+
+#[cfg(test)]
+#[path = "visible_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@ mod checks;
 use checks::{check, rules};
 use cloud_code_intake::{Marker, parse, render};
 use cloud_code_model::{Command, ConfigKey};
+use proptest::option::of;
 use proptest::prelude::*;
 
 fn words() -> impl Strategy<Value = String> {
@@ -18,9 +19,8 @@ fn command() -> impl Strategy<Value = Command> {
     let base = "[a-z]{1,8}(/[a-z0-9]{1,8})?".prop_map(|name| name.parse().unwrap());
     let budget = (1_u32..100_000)
         .prop_map(|cents| cloud_code_task_schema::Usd::new(f64::from(cents) / 100.0).unwrap());
-    let option = proptest::option::of;
     prop_oneof![
-        (option(cli.clone()), option(model), option(base), option(budget), words())
+        (of(cli.clone()), of(model), of(base), of(budget), words())
             .prop_map(|(cli, model, base, budget, text)| Command::Run { cli, model, base, budget, text }),
         words().prop_map(|text| Command::Plan { text }),
         words().prop_map(|reason| Command::Reject { reason }),
