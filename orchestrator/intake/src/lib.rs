@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+
+mod command;
+mod command_error;
+mod delivery;
+mod event;
+mod grammar;
+mod html;
+mod listing;
+mod markdown;
+mod notice;
+mod rules;
+mod signature;
+mod visible;
+mod wire;
+
+pub use command::{Found, Spelling, parse, render};
+pub use command_error::CommandError;
+pub use delivery::{DeliveryError, DeliveryHeaders, Header};
+pub use event::{Unreadable, read};
+pub use grammar::{command_reference, help_text};
+pub use listing::{
+    from_comment_listing, from_event_listing, from_issue_listing, from_line_comment_listing,
+    from_review_listing,
+};
+pub use notice::{
+    Conclusion, Happening, Head, InstallationChange, Notice, RepositoryRef, Said, SaidAt, Sender, SenderKind,
+    Thing, Verdict,
+};
+pub use rules::Rules;
+pub use signature::{SIGNATURE_HEADER, SignatureError, Verifier, verify};
+pub use visible::{Removed, Visible, visible};

@@ -1,0 +1,361 @@
+//! What a person sees of a text, and nothing else.
+//!
+//! A prompt is read by something that sees all of it. What is hidden from the people who read the issue must not reach
+//! it: nobody could have objected. The raw text stays in the audit log; this is for prompts.
+//!
+//! Code is shown as it stands, so comments and entities in it stay. Characters that nothing shows go everywhere.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+
+use crate::html::{self, Hidden};
+use crate::markdown;
+
+/// What was taken out, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Characters that nothing shows.
+    pub characters: usize,
+    /// HTML comments and the like.
+    pub comments: usize,
+    /// Texts of images, titles of links, attributes of HTML that only show on hover or to programs.
+    pub descriptions: usize,
+    /// Link and footnote definitions that nothing refers to.
+    pub definitions: usize,
+    /// Characters written as numbers, which were decoded or dropped.
+    pub entities: usize,
+    /// Tokens of GitHub.
+    pub tokens: usize,
+}
+
+impl Removed {
+    /// All of it.
+    pub const fn total(self) -> usize {
+        self.characters + self.comments + self.descriptions + self.definitions + self.entities + self.tokens
+    }
+
+    /// Both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            characters: self.characters + other.characters,
+            comments: self.comments + other.comments,
+            descriptions: self.descriptions + other.descriptions,
+            definitions: self.definitions + other.definitions,
+            entities: self.entities + other.entities,
+            tokens: self.tokens + other.tokens,
+        }
+    }
+}
+
+/// A text without what was hidden in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visible {
+    /// What is left. Lines end in `\n`.
+    pub text: String,
+    /// What was taken out.
+    pub removed: Removed,
+}
+
+/// Taking something out may put together something new. Honest texts need one round, and one more to see that.
+const MAX_ROUNDS: usize = 8;
+
+/// Takes out what is hidden.
+pub fn visible(raw: &str) -> Visible {
+    let (mut text, characters) = without_hidden_characters(raw);
+    let mut removed = Removed { characters, ..Removed::default() };
+    for _ in 0..MAX_ROUNDS {
+        let (next, round) = one_round(&text);
+        removed = removed.plus(round);
+        if next == text {
+            return Visible { text, removed };
+        }
+        text = next;
+    }
+    // Nested on purpose. What is still there is taken apart so that no reader puts it together.
+    for opening in ["<!--", "&#"] {
+        while text.contains(opening) {
+            text = text.replace(opening, "");
+            removed.comments += 1;
+        }
+    }
+    Visible { text, removed }
+}
+
+/// Takes out the characters that nothing shows, and makes every line end in `\n`.
+pub(crate) fn without_hidden_characters(raw: &str) -> (String, usize) {
+    let mut removed = 0;
+    let mut text = String::with_capacity(raw.len());
+    let mut characters = raw.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\r' => {
+                if characters.peek() != Some(&'\n') {
+                    text.push('\n');
+                }
+            }
+            // Line and paragraph separator: seen as a space at most.
+            '\u{2028}' | '\u{2029}' => text.push(' '),
+            hidden if is_hidden(hidden) => removed += 1,
+            shown => text.push(shown),
+        }
+    }
+    (text, removed)
+}
+
+/// Whether nothing, or only something else's looks, shows a character.
+fn is_hidden(character: char) -> bool {
+    match character {
+        '\n' | '\t' => false,
+        '\u{00AD}' // soft hyphen
+        | '\u{034F}' // combining grapheme joiner
+        | '\u{061C}' // Arabic letter mark
+        | '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' // Hangul fillers
+        | '\u{17B4}' | '\u{17B5}' // Khmer inherent vowels
+        | '\u{180B}'..='\u{180F}' // Mongolian selectors and vowel separator
+        | '\u{200B}'..='\u{200F}' // zero-width, marks of direction
+        | '\u{202A}'..='\u{202E}' // bidi embedding and override
+        | '\u{2060}'..='\u{206F}' // word joiner, invisible operators, bidi isolates, deprecated
+        | '\u{FE00}'..='\u{FE0F}' // variation selectors
+        | '\u{FEFF}' // byte order mark
+        | '\u{FFF9}'..='\u{FFFB}' // interlinear annotation
+        | '\u{1D173}'..='\u{1D17A}' // musical format controls
+        | '\u{E0000}'..='\u{E0FFF}' => true, // tags and variation selectors, and the rest of that plane's ignorables
+        other => other.is_control(),
+    }
+}
+
+/// A stretch of the text and what stands there afterwards.
+struct Edit {
+    range: Range<usize>,
+    with: String,
+}
+
+fn one_round(text: &str) -> (String, Removed) {
+    let mut removed = Removed::default();
+    let mut survey = survey(text, &mut removed);
+    survey.edits.sort_by_key(|edit| (edit.range.start, std::cmp::Reverse(edit.range.end)));
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    for edit in survey.edits {
+        // Inside of one that was made already.
+        if edit.range.start < done {
+            continue;
+        }
+        decode(text, done..edit.range.start, &survey.code, &mut out, &mut removed);
+        out.push_str(&edit.with);
+        done = edit.range.end;
+    }
+    decode(text, done..text.len(), &survey.code, &mut out, &mut removed);
+    (without_tokens(&out, &mut removed), removed)
+}
+
+/// What a round found.
+#[derive(Default)]
+struct Survey {
+    edits: Vec<Edit>,
+    code: Vec<Range<usize>>,
+}
+
+/// A link whose title must go, while its text is being read.
+struct OpenLink {
+    target: String,
+    text_end: usize,
+    whole: Range<usize>,
+}
+
+fn survey(text: &str, removed: &mut Removed) -> Survey {
+    let mut found = Survey::default();
+    let mut links: Vec<Option<OpenLink>> = Vec::new();
+    let mut images = 0_usize;
+    let mut used_labels = BTreeSet::new();
+    let mut used_notes = BTreeSet::new();
+    let mut notes = Vec::new();
+    let parser = Parser::new_ext(text, markdown::options()).into_offset_iter();
+    let definitions: Vec<(String, String, bool, Range<usize>)> = parser
+        .reference_definitions()
+        .iter()
+        .map(|(label, link)| {
+            (label.to_lowercase(), link.dest.to_string(), link.title.is_some(), link.span.clone())
+        })
+        .collect();
+    for (event, range) in parser {
+        let link_ends = matches!(event, Event::End(TagEnd::Link));
+        if !link_ends && let Some(Some(link)) = links.last_mut() {
+            link.text_end = link.text_end.max(range.end);
+        }
+        match event {
+            Event::Start(Tag::Image { dest_url, id, .. }) => {
+                used_labels.insert(id.to_lowercase());
+                if images == 0 && !is_bare_image(text, &range, &dest_url) {
+                    removed.descriptions += 1;
+                    found.edits.push(Edit { range, with: format!("![]({})", target(&dest_url)) });
+                }
+                images += 1;
+            }
+            Event::End(TagEnd::Image) => images = images.saturating_sub(1),
+            _ if images > 0 => {}
+            Event::Start(Tag::Link { dest_url, title, id, link_type }) => {
+                used_labels.insert(id.to_lowercase());
+                let has_title = !title.is_empty() && link_type == pulldown_cmark::LinkType::Inline;
+                links.push(has_title.then(|| OpenLink {
+                    target: target(&dest_url),
+                    text_end: range.start + 1,
+                    whole: range,
+                }));
+            }
+            Event::End(TagEnd::Link) => {
+                if let Some(Some(link)) = links.pop() {
+                    removed.descriptions += 1;
+                    let with = format!("]({})", link.target);
+                    found.edits.push(Edit { range: link.text_end..link.whole.end, with });
+                }
+            }
+            Event::Start(Tag::HtmlBlock) | Event::InlineHtml(_) => {
+                let markup = text.get(range.clone()).unwrap_or_default();
+                if let Some((with, what)) = html::without_hidden(markup) {
+                    match what {
+                        Hidden::Comment => removed.comments += 1,
+                        Hidden::Attribute => removed.descriptions += 1,
+                    }
+                    found.edits.push(Edit { range, with });
+                }
+            }
+            Event::Code(_) | Event::Start(Tag::CodeBlock(_)) => found.code.push(range),
+            Event::FootnoteReference(label) => {
+                used_notes.insert(label.to_lowercase());
+            }
+            Event::Start(Tag::FootnoteDefinition(label)) => notes.push((label.to_lowercase(), range)),
+            _ => {}
+        }
+    }
+    for (label, range) in notes {
+        if !used_notes.contains(&label) {
+            removed.definitions += 1;
+            found.edits.push(Edit { range, with: "\n".to_owned() });
+        }
+    }
+    for (label, dest, has_title, range) in definitions {
+        if !used_labels.contains(&label) {
+            removed.definitions += 1;
+            found.edits.push(Edit { range, with: String::new() });
+        } else if has_title {
+            removed.descriptions += 1;
+            found.edits.push(Edit { range, with: format!("[{label}]: {}", target(&dest)) });
+        }
+    }
+    found
+}
+
+fn is_bare_image(text: &str, range: &Range<usize>, dest: &str) -> bool {
+    text.get(range.clone()).is_some_and(|source| source == format!("![]({})", target(dest)))
+}
+
+/// An address as it is written in Markdown.
+fn target(dest: &str) -> String {
+    let is_plain = !dest.is_empty() && !dest.contains(|c: char| c.is_whitespace() || "()<>&\\".contains(c));
+    if is_plain {
+        return dest.to_owned();
+    }
+    let mut written = String::from("<");
+    for character in dest.chars() {
+        match character {
+            '\n' => written.push_str("%0A"),
+            '<' | '>' | '\\' => written.extend(['\\', character]),
+            '&' => written.push_str("&amp;"),
+            other => written.push(other),
+        }
+    }
+    written.push('>');
+    written
+}
+
+/// Copies a stretch and, outside of code, writes numbered characters out: printable ASCII as itself, all else not at
+/// all. A browser shows `&#105;` as `i`; a filter that looks for words does not.
+fn decode(text: &str, range: Range<usize>, code: &[Range<usize>], out: &mut String, removed: &mut Removed) {
+    let mut at = range.start;
+    while let Some(found) = text.get(at..range.end).and_then(|rest| rest.find("&#")) {
+        let start = at + found;
+        out.push_str(&text[at..start]);
+        let in_code = code.iter().any(|code| code.contains(&start));
+        match entity(&text[start + 2..range.end]) {
+            Some((length, value)) if !in_code => {
+                removed.entities += 1;
+                if let Some(shown) = value.filter(|value| value.is_ascii_graphic() || *value == ' ') {
+                    out.push(shown);
+                }
+                at = start + 2 + length;
+            }
+            _ => {
+                out.push_str("&#");
+                at = start + 2;
+            }
+        }
+    }
+    out.push_str(text.get(at..range.end).unwrap_or_default());
+}
+
+/// How long the number of an entity is, with its `;`, and what it stands for.
+fn entity(text: &str) -> Option<(usize, Option<char>)> {
+    let end = text.as_bytes().iter().take(12).position(|byte| *byte == b';')?;
+    let number = &text[..end];
+    let value = match number.strip_prefix(['x', 'X']) {
+        Some(hex) if !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            u32::from_str_radix(hex, 16).ok()
+        }
+        None if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => number.parse().ok(),
+        Some(_) | None => return None,
+    };
+    Some((end + 1, value.and_then(char::from_u32)))
+}
+
+/// The beginnings of GitHub's tokens, what they are made of after it, and how much of that at least.
+const TOKENS: [(&str, fn(u8) -> bool, usize); 6] = [
+    ("ghp_", is_alphanumeric, 36),
+    ("gho_", is_alphanumeric, 36),
+    ("ghu_", is_alphanumeric, 36),
+    ("ghr_", is_alphanumeric, 36),
+    // An App's token: once short, now a JWT of some hundred characters.
+    ("ghs_", is_token_byte, 36),
+    ("github_pat_", is_token_byte, 22),
+];
+
+const fn is_alphanumeric(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+}
+
+/// What stands where a token was.
+const TOKEN_WAS_HERE: &str = "[token removed]";
+
+fn without_tokens(text: &str, removed: &mut Removed) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('g') {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let length = TOKENS.iter().find_map(|(head, is_part, least)| {
+            let tail = from.strip_prefix(head)?;
+            let length = tail.bytes().take_while(|byte| is_part(*byte)).count();
+            (length >= *least).then_some(head.len() + length)
+        });
+        match length {
+            Some(length) => {
+                removed.tokens += 1;
+                out.push_str(TOKEN_WAS_HERE);
+                rest = &from[length..];
+            }
+            None => {
+                out.push('g');
+                rest = &from[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
