@@ -13,6 +13,8 @@ pub(crate) enum Unit {
     Bytes,
     /// Thousandths of a second.
     Milliseconds,
+    /// How many in a second.
+    PerSecond,
 }
 
 /// What was promised of a figure.
@@ -21,6 +23,8 @@ pub(crate) enum Unit {
 pub(crate) enum Promise {
     /// The median of ours is at most this.
     AtMost(f64),
+    /// The median of ours is at least this.
+    AtLeast(f64),
     /// The median of ours is at most so many times the alternative's, plus a fixed amount.
     Ratio {
         /// Times the alternative's median.
@@ -108,16 +112,17 @@ impl Row {
     ) -> Self {
         let ours = ours.statistics();
         let other = alternative.as_ref().map(|alternative| alternative.measured.median);
-        let limit = match promise {
-            Promise::AtMost(limit) => Some(limit),
+        let kept = match promise {
+            Promise::AtMost(limit) => Some(ours.median <= limit),
+            Promise::AtLeast(limit) => Some(ours.median >= limit),
             // Without an alternative nothing can keep the promise.
             Promise::Ratio { factor, plus } => {
-                Some(other.map_or(f64::NEG_INFINITY, |other| factor * other + plus))
+                Some(other.is_some_and(|other| ours.median <= factor * other + plus))
             }
             Promise::Nothing => None,
         };
-        let verdict = match limit {
-            Some(limit) if ours.median <= limit && faults.is_empty() => Verdict::Held,
+        let verdict = match kept {
+            Some(true) if faults.is_empty() => Verdict::Held,
             Some(_) => Verdict::Broken,
             None => Verdict::NoPromise,
         };
@@ -216,6 +221,13 @@ mod tests {
         assert_eq!(verdict(1300.0, 1000.0, promise), Verdict::Held);
         assert_eq!(verdict(1300.1, 1000.0, promise), Verdict::Broken);
         assert_eq!(verdict(9e9, 1.0, Promise::Nothing), Verdict::NoPromise);
+    }
+
+    #[test]
+    fn a_least_rate_is_broken_from_below() {
+        let promise = Promise::AtLeast(2_000.0);
+        assert_eq!(verdict(2_000.0, 9_000.0, promise), Verdict::Held);
+        assert_eq!(verdict(1_999.9, 9_000.0, promise), Verdict::Broken);
     }
 
     #[test]

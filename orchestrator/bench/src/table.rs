@@ -86,6 +86,7 @@ fn statistics(unit: Unit, of: &Statistics) -> String {
 fn promise(row: &Row) -> String {
     match row.promise {
         Promise::AtMost(limit) => format!("≤ {}", quantity(row.unit, limit)),
+        Promise::AtLeast(limit) => format!("≥ {}", quantity(row.unit, limit)),
         Promise::Ratio { factor, plus } => {
             let limit = row.alternative.as_ref().map_or(0.0, |other| factor * other.measured.median + plus);
             let added = if plus > 0.0 { format!(" + {}", quantity(row.unit, plus)) } else { String::new() };
@@ -106,6 +107,7 @@ pub(crate) fn quantity(unit: Unit, value: f64) -> String {
         Unit::Milliseconds if value >= 100.0 => format!("{value:.0} ms"),
         Unit::Milliseconds if value >= 10.0 => format!("{value:.1} ms"),
         Unit::Milliseconds => format!("{value:.2} ms"),
+        Unit::PerSecond => format!("{value:.0}/s"),
     }
 }
 

@@ -4,6 +4,7 @@ mod agent_idle;
 mod agent_latency;
 mod agent_size;
 mod dispatch;
+mod intake;
 mod orchestrator_memory;
 mod worktree;
 
@@ -31,17 +32,20 @@ pub(crate) enum FigureName {
     Worktree,
     /// Most memory of `cloud-code run`.
     OrchestratorMemory,
+    /// Webhooks taken in beside a handler that only answers.
+    Intake,
 }
 
 impl FigureName {
     /// All of them, in the order of the table.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::AgentSize,
         Self::AgentIdle,
         Self::AgentLatency,
         Self::Dispatch,
         Self::Worktree,
         Self::OrchestratorMemory,
+        Self::Intake,
     ];
 
     /// As on the command line.
@@ -53,6 +57,7 @@ impl FigureName {
             Self::Dispatch => "dispatch",
             Self::Worktree => "worktree",
             Self::OrchestratorMemory => "orchestrator-memory",
+            Self::Intake => "intake",
         }
     }
 
@@ -65,6 +70,7 @@ impl FigureName {
             Self::Dispatch => dispatch::measure(scene),
             Self::Worktree => worktree::measure(scene),
             Self::OrchestratorMemory => orchestrator_memory::measure(scene),
+            Self::Intake => intake::measure(scene),
         }
     }
 }

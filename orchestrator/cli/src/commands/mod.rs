@@ -7,6 +7,7 @@ mod diff;
 mod doctor;
 mod drive;
 mod images;
+mod init;
 mod inspect;
 mod list;
 mod logs;
@@ -45,6 +46,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
     }
     let app = App::load(&cli.global)?;
     match cli.command {
+        Command::Init(args) => init::run(&app, *args).await,
         Command::Run(args) => run::run(&app, *args).await,
         Command::Continue(args) => run::follow_up(&app, *args).await,
         Command::Handoff(args) => run::hand_off(&app, *args).await,
