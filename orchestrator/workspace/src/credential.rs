@@ -94,10 +94,13 @@ fn is_loopback(authority: &str) -> bool {
 
 impl Lent {
     /// Gives the child the header and takes from it whatever could send it elsewhere, write it down, or answer in
-    /// its place. The user's own proxies and certificates stay in force.
+    /// its place. The user's own certificates stay in force, and proxies for https.
     pub(crate) fn equip(&self, command: &mut Command) {
         let Self { url, origin, .. } = self;
         let no = String::new;
+        // In the clear it goes to this machine, and not by way of a proxy.
+        let proxy =
+            url.to_ascii_lowercase().starts_with("http:").then(|| (format!("http.{url}.proxy"), no()));
         // A setting for a longer URL wins over a later one, so each stands for the URL itself.
         let settings = [
             (format!("http.{url}.followRedirects"), "false".to_owned()),
@@ -114,6 +117,7 @@ impl Lent {
             (format!("http.{url}.extraHeader"), no()),
             (format!("http.{url}.extraHeader"), self.header.expose_secret().to_owned()),
         ];
+        let settings: Vec<_> = settings.into_iter().chain(proxy).collect();
         command.env("GIT_CONFIG_COUNT", settings.len().to_string());
         for (number, (key, value)) in settings.iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{number}"), key);
@@ -239,7 +243,7 @@ mod tests {
             "[url \"http://127.0.0.1:1/\"]\n insteadOf = http://{address}/\n pushInsteadOf = http://{address}/\n\
              [credential]\n {helper}\n[credential \"http://{address}\"]\n {helper}\n\
              [credential \"http://{address}/o/r\"]\n {helper}\n useHttpPath = true\n\
-             [core]\n askPass = touch {}\n\
+             [core]\n askPass = touch {}\n[http]\n proxy = http://127.0.0.1:1\n\
              [http \"http://{address}/\"]\n extraHeader = \"Authorization: Basic b3duOm93bg==\"\n",
             ran.display()
         );
@@ -247,6 +251,7 @@ mod tests {
         let url = format!("http://{address}/o/r");
         let failed = crate::program::Git::transport("ls-remote", None)
             .env("GIT_CONFIG_GLOBAL", &config)
+            .env("http_proxy", "http://127.0.0.1:1")
             .lend(lend(&url))
             .args(["--", &url])
             .run();

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io;
 
 use cloud_code_task_schema::BranchName;
-use git2::{Commit, Delta, Index, MergeOptions, ObjectType, Odb, Oid, Repository, Sort, Tree};
+use git2::{Commit, Delta, Index, MergeOptions, ObjectType, Oid, Repository, Sort, Tree};
 
 use crate::ident::{CommitId, head_ref};
 use crate::mirror::{self, Mirror, MirrorError, imported_ref};
@@ -289,16 +289,14 @@ impl Merge {
             pack.insert_object(*oid, None).map_err(&failed)?;
             let mut trees = vec![self.tree(*oid)?.id()];
             while let Some(tree) = trees.pop() {
-                if is_known(&known, tree) || !seen.insert(tree) {
+                if known.exists(tree) || !seen.insert(tree) {
                     continue;
                 }
                 pack.insert_object(tree, None).map_err(&failed)?;
                 for entry in &self.repository.find_tree(tree).map_err(&failed)? {
                     match entry.kind() {
                         Some(ObjectType::Tree) => trees.push(entry.id()),
-                        Some(ObjectType::Blob)
-                            if !is_known(&known, entry.id()) && seen.insert(entry.id()) =>
-                        {
+                        Some(ObjectType::Blob) if !known.exists(entry.id()) && seen.insert(entry.id()) => {
                             pack.insert_object(entry.id(), None).map_err(&failed)?;
                         }
                         _ => {}
@@ -318,10 +316,6 @@ impl Merge {
             .map_err(|source| RebaseError::Store { head: self.name.clone(), source })?;
         Ok(())
     }
-}
-
-fn is_known(known: &Odb<'_>, oid: Oid) -> bool {
-    known.exists(oid)
 }
 
 fn is_file(mode: git2::FileMode) -> bool {

@@ -222,6 +222,42 @@ fn each_http_status_is_its_own_error_and_never_repeats_the_token() {
 }
 
 #[test]
+fn a_token_that_may_read_but_not_write_is_told_as_such() {
+    let scene = Scene::new();
+    let answer = |part, status, text| {
+        scene.forge.instead(Some(Instead::StatusFor(part, status, text)));
+        scene.push(None).unwrap_err()
+    };
+    let words = "Permission to octo/shop.git denied to octo[bot].\n";
+    for part in ["service=git-receive-pack", "POST /octo/shop.git/git-receive-pack"] {
+        let error = answer(part, 403, words);
+        assert!(matches!(error, PushError::Denied { .. }), "{part}: {error:?}");
+        let error = answer(part, 401, words);
+        assert!(matches!(error, PushError::Auth { .. }), "{part}: {error:?}");
+        let error = answer(part, 502, words);
+        assert!(matches!(error, PushError::Unreachable { .. }), "{part}: {error:?}");
+    }
+    let error = answer("service=git-receive-pack", 403, "This repository was archived so it is read-only.\n");
+    assert!(matches!(error, PushError::Archived { .. }), "{error:?}");
+    assert_eq!(scene.forge.branch(ISSUE), None);
+}
+
+#[test]
+fn a_large_push_goes_through_in_chunks() {
+    let mut number = 88_172_645_463_325_252_u64;
+    let mut noise = String::new();
+    while noise.len() < 4 << 20 {
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        noise.push_str(&format!("{number:x}\n"));
+    }
+    let scene = Scene::with(&[("noise.txt", &noise)]);
+    assert_eq!(scene.push(None).unwrap(), PushOutcome::Pushed);
+    assert_eq!(scene.forge.branch(ISSUE).as_deref(), Some(scene.head.as_str()));
+}
+
+#[test]
 fn a_server_that_is_gone_is_unreachable() {
     let scene = Scene::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

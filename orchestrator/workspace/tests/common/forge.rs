@@ -25,6 +25,8 @@ pub(crate) fn credential(token: &str) -> Credential {
 pub(crate) enum Instead {
     /// A status with a body of plain text. `{authorization}` in it becomes the header that was sent.
     Status(u16, &'static str),
+    /// The same, for requests whose first line holds the text.
+    StatusFor(&'static str, u16, &'static str),
     /// A redirect of everything to another server.
     Redirect(String),
     /// Lets a push take effect and cuts the connection before the answer.
@@ -154,6 +156,9 @@ fn serve(state: &State, stream: TcpStream) {
                 });
             let text = text.replace("{pair}", decoded.as_deref().unwrap_or_default());
             plain(status, "Content-Type: text/plain\r\n", &text)
+        }
+        Some(Instead::StatusFor(part, status, text)) if line.contains(part) => {
+            plain(status, "Content-Type: text/plain\r\n", text)
         }
         Some(Instead::Redirect(to)) => {
             let path = line.split(' ').nth(1).expect("a path");
