@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use cloud_code_engine::{CliCatalog, Engine, EngineSettings, disk_is_full};
+use cloud_code_engine::{CliCatalog, Engine, EngineSettings, Forges, disk_is_full};
+use cloud_code_forge::Scrubber;
 use cloud_code_model::{Clock, GlobalSettings, IdSource, InstanceId, Issue, RuntimeKind, TaskRecord};
 use cloud_code_runtime::{DockerRuntime, DockerSettings, LocalRuntime, LocalSettings, Runtime};
 use cloud_code_store::{SqliteStore, Store};
@@ -15,7 +16,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::args::GlobalArgs;
-use crate::{catalog, settings};
+use crate::{catalog, github, settings};
 
 /// The database, below the home folder.
 const DATABASE: &str = "cloud-code.db";
@@ -34,10 +35,12 @@ pub(crate) struct App {
     pub(crate) settings: GlobalSettings,
     pub(crate) catalog: CliCatalog,
     pub(crate) layout: Layout,
+    /// What must stand in no log and no text of ours.
+    pub(crate) scrubber: Scrubber,
 }
 
 /// The machine's clock.
-struct SystemClock;
+pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -67,14 +70,14 @@ fn new_task_id() -> TaskId {
 
 impl App {
     /// Reads and validates everything; makes nothing.
-    pub(crate) fn load(global: &GlobalArgs) -> Result<Self> {
+    pub(crate) fn load(global: &GlobalArgs, scrubber: Scrubber) -> Result<Self> {
         let home = settings::home(global.home.clone())?;
         let loaded = settings::global(&home)?;
         let folders: Vec<PathBuf> =
             loaded.cli_dirs.iter().map(PathBuf::from).chain(global.cli_dir.iter().cloned()).collect();
         let catalog = catalog::load(&loaded.docker, &folders)?;
         let layout = Layout::new(&home);
-        Ok(Self { home, settings: loaded, catalog, layout })
+        Ok(Self { home, settings: loaded, catalog, layout, scrubber })
     }
 
     /// The store; made when it is not there.
@@ -110,7 +113,17 @@ impl App {
 
     /// The engine, for tasks of one runtime.
     pub(crate) async fn engine(&self, kind: RuntimeKind) -> Result<Engine> {
-        let store = self.store().await?;
+        let forges = github::forges(self)?;
+        self.engine_with(self.store().await?, kind, forges)
+    }
+
+    /// The engine, on a store and with forges that are there already.
+    pub(crate) fn engine_with(
+        &self,
+        store: SqliteStore,
+        kind: RuntimeKind,
+        forges: Arc<dyn Forges>,
+    ) -> Result<Engine> {
         let settings = EngineSettings {
             instance: self.instance()?,
             layout: self.layout.clone(),
@@ -119,6 +132,7 @@ impl App {
                 .map(|user| own_user().unwrap_or(user))?,
             runs_as_root: own_user().is_none(),
             catalog: self.catalog.clone(),
+            forges,
             environment: Arc::new(|name| {
                 std::env::var(name).ok().filter(|v| !v.is_empty()).map(SecretString::from)
             }),

@@ -47,6 +47,9 @@ pub(crate) enum Command {
     /// Connect GitHub: an App or a token, the webhook, and the repositories to work in.
     #[command(after_help = INIT_HELP)]
     Init(Box<InitArgs>),
+    /// Work on what is asked for on GitHub: webhooks in, tasks, pull requests and answers out.
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
     /// Do a task: worktree, container, CLI, and its commits back on a branch.
     #[command(after_help = RUN_HELP)]
     Run(Box<RunArgs>),
@@ -68,6 +71,10 @@ pub(crate) enum Command {
     Cancel(IssueArg),
     /// Go on with a task whose `run` was interrupted.
     Resume(ResumeArgs),
+    /// Say yes to finished work that waits for it: it is published.
+    Approve(ResumeArgs),
+    /// Say no to finished work that waits for a yes. The work is kept, and not published.
+    Reject(ResumeArgs),
     /// Remove the workspaces of ended issues. Branches stay.
     Clean(CleanArgs),
     /// Show both files of an issue side by side, and what is stale, late or contradictory in them.
@@ -322,6 +329,21 @@ pub(crate) struct DiffArgs {
     /// Only file names and counts.
     #[arg(long)]
     pub(crate) stat: bool,
+}
+
+const SERVE_HELP: &str = "It serves every project whose file names a repository (`github: owner/name`), until Ctrl-C or SIGTERM.
+Agents that work then go on in their containers; the next `serve` finds them.
+
+  POST /webhooks/github   what GitHub sends
+  GET  /healthz, /readyz  whether it lives, whether it can take in
+
+Settings: `github` and `server` in cloud-code.yaml; `cloud-code init` writes them. docs/GITHUB.md says the rest.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen [default: `server.listen` in cloud-code.yaml, else 127.0.0.1:8642].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
 }
 
 #[derive(Debug, Args)]

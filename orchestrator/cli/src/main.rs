@@ -4,6 +4,7 @@ mod app;
 mod args;
 mod catalog;
 mod commands;
+mod github;
 mod plan;
 mod progress;
 mod provider;
@@ -14,17 +15,23 @@ mod ui;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cloud_code_forge::{MakeScrubbed, Scrubber};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, GlobalArgs};
+use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging(&cli.global);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let scrubber = Scrubber::default();
+    start_logging(&cli, &scrubber);
+    // Only the service has work for more than one thread.
+    let runtime = match cli.command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    };
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(commands::run(cli));
+            let result = runtime.block_on(commands::run(cli, scrubber));
             // A blocked file or git job must not hold up the exit; what it does is idempotent.
             runtime.shutdown_background();
             result
@@ -53,12 +60,14 @@ fn error_text(error: &anyhow::Error) -> String {
     ui::clean(&text)
 }
 
-fn start_logging(global: &GlobalArgs) {
-    let default = match global.verbose {
-        0 => "warn",
-        1 => "cloud_code=info,cloud_code_engine=debug,warn",
+fn start_logging(cli: &Cli, scrubber: &Scrubber) {
+    let default = match (cli.global.verbose, &cli.command) {
+        (0, Command::Serve(_)) => "warn,cloud_code=info,cloud_code_engine=info,cloud_code_server=info",
+        (0, _) => "warn",
+        (1, _) => "cloud_code=info,cloud_code_engine=debug,cloud_code_server=debug,warn",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let writer = MakeScrubbed::new(std::io::stderr, scrubber.clone());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false).init();
 }

@@ -33,9 +33,13 @@ pub(crate) fn resolve(app: &App, args: &RunArgs) -> Result<(ProjectName, Project
         None => ProjectSettings::default(),
     };
     let settings = from_args(app, args)?.over(named).over(app.settings.defaults.clone());
-    let repo = match settings.repo.clone() {
-        Some(repo) => repo,
-        None => bail!("the project's file has no key `repo`\n  hint: add it, or pass --repo PATH_OR_URL"),
+    let repo = match (settings.repo.clone(), &settings.github) {
+        // Work on what is on the forge starts there and ends there, whatever folder is at hand.
+        (_, Some(repository)) if args.repo.is_none() => crate::github::clone_url(app, repository),
+        (Some(repo), _) => repo,
+        (None, _) => {
+            bail!("the project's file has no key `repo`\n  hint: add it, or pass --repo PATH_OR_URL")
+        }
     };
     let repo = if Path::new(&repo).exists() {
         let path = std::fs::canonicalize(&repo).with_context(|| format!("cannot read {repo}"))?;

@@ -118,6 +118,12 @@ pub enum EngineError {
         /// The commit it stands on now.
         now: String,
     },
+    /// The branch that work should start from is not there.
+    #[error("there is no branch `{branch}` to start from\n  hint: name another one, or push it")]
+    NoSuchBase {
+        /// Which.
+        branch: BranchName,
+    },
     /// The pull request's branch lives where nothing can be pushed.
     #[error(
         "pull request #{number} comes from a fork, where nothing can be pushed\n  hint: push its branch to this repository, and open the pull request from there"
@@ -274,6 +280,7 @@ impl EngineError {
             | Self::StillOpen { .. }
             | Self::BaseMoved { .. }
             | Self::PullFromFork { .. }
+            | Self::NoSuchBase { .. }
             | Self::NothingSaid { .. }
             | Self::BeingStopped { .. }
             | Self::Cleaned { .. }

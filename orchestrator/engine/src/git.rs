@@ -7,10 +7,10 @@ use cloud_code_runtime::Labels;
 use cloud_code_store::Store;
 use cloud_code_task_schema::{BranchName, TaskId};
 use cloud_code_workspace::{
-    CiChanges, CommitId, DeliverRequest, Expectations, GitView, ImportOutcome, ImportPolicy, ImportRequest,
-    IssuePaths, Layout, Lines, Mirror, Owner, PrepareRequest, Prepared, Source, SourceFacts, UncommittedWork,
-    WorktreeHead, changed_files, check_delivery, deliver, diff, folder_files, import, inspect, prepare,
-    remove, worktree_head,
+    CiChanges, CommitId, Credential, DeliverRequest, Expectations, GitView, ImportOutcome, ImportPolicy,
+    ImportRequest, IssuePaths, Layout, Lines, Mirror, Owner, PrepareRequest, Prepared, Source, SourceFacts,
+    UncommittedWork, WorktreeHead, changed_files, check_delivery, deliver, diff, folder_files, import,
+    inspect, prepare, remove, worktree_head,
 };
 
 use crate::open::Uncommitted;
@@ -48,6 +48,19 @@ impl Repo {
         mirror.fetch(&facts.source, &facts.base, None)?;
         let base = mirror.base(&facts.base)?.unwrap_or_else(|| facts.head.clone());
         Ok((facts.base.clone(), base.to_string()))
+    }
+
+    /// The same from a forge, with a credential that is lent for it.
+    pub(crate) fn fetch_lent(
+        &self,
+        source: &Source,
+        base: &BranchName,
+        credential: &Credential,
+    ) -> Result<(BranchName, String), EngineError> {
+        let mirror = self.mirror()?;
+        mirror.fetch(source, base, Some(credential))?;
+        let sha = mirror.base(base)?.ok_or_else(|| EngineError::NoSuchBase { branch: base.clone() })?;
+        Ok((base.clone(), sha.to_string()))
     }
 
     /// Where a branch of that name stands already, if it does. Of the source as it was at the last fetch: asking it once

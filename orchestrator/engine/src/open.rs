@@ -77,17 +77,15 @@ impl Engine {
         let plan = &request.plan;
         self.check_plan(plan, request.mode)?;
         let repo = Repo::new(&self.settings.layout, &request.project, &plan.repo)?;
-        let (wanted_base, uncommitted) = (plan.base.clone(), request.uncommitted);
-        let inspected = {
-            let repo = repo.clone();
-            blocking(move || repo.inspect(wanted_base.as_ref(), uncommitted)).await?
-        };
         if plan.runtime == RuntimeKind::Docker {
             self.check_image(plan).await?;
         }
-        let (base, base_sha) = {
-            let repo = repo.clone();
-            blocking(move || repo.fetch(&inspected)).await?
+        let (base, base_sha) = match &plan.publish.github {
+            Some(repository) => self.fetch_from_forge(&repo, repository, plan.base.clone()).await?,
+            None => {
+                let (repo, base, uncommitted) = (repo.clone(), plan.base.clone(), request.uncommitted);
+                blocking(move || repo.fetch(&repo.inspect(base.as_ref(), uncommitted)?)).await?
+            }
         };
         if let Some(seen) = origin.and_then(|origin| origin.base_sha.as_deref())
             && seen != base_sha

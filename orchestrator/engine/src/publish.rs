@@ -4,12 +4,13 @@
 use cloud_code_forge::{Forge, ForgeError, PullNote, PullSpec, PullUpdate};
 use cloud_code_model::{Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState, Thread};
 use cloud_code_store::{ForgeStore, Store};
-use cloud_code_task_schema::ControlDir;
+use cloud_code_task_schema::{BranchName, ControlDir};
 use cloud_code_workspace::{Credential, Mirror, PushRequest, Source, push};
 
 use crate::facts::Facts;
 use crate::follow_up::heard;
 use crate::forges::{credential, marker};
+use crate::git::Repo;
 use crate::observe::{Notice, Observer};
 use crate::perform::delivered_head;
 use crate::pull_request::{Origin, PullText, pull_text, replace_section};
@@ -59,6 +60,28 @@ impl Engine {
             self.store.put_published(&thread.project, thread.number, &published).await?;
         }
         self.advance(facts, TaskEvent::Published, observer).await
+    }
+
+    /// Brings the mirror up to date with the forge; returns the base and its newest commit.
+    pub(crate) async fn fetch_from_forge(
+        &self,
+        repo: &Repo,
+        repository: &RepositoryName,
+        base: Option<BranchName>,
+    ) -> Result<(BranchName, String), EngineError> {
+        let forge = self.forge(repository).await?;
+        let known = forge.repository().await?;
+        let base = match base {
+            Some(base) => base,
+            None => known.default_branch.parse().map_err(|_| EngineError::BranchUnfit {
+                branch: known.default_branch.clone(),
+                why: "the default branch's name holds what git and shells could misread".to_owned(),
+            })?,
+        };
+        let source = Source::parse(&known.clone_url)?;
+        let lent = credential(forge.as_ref()).await?;
+        let repo = repo.clone();
+        blocking(move || repo.fetch_lent(&source, &base, &lent)).await
     }
 
     async fn push_to_forge(

@@ -1,5 +1,6 @@
 //! One file a command. Each reads what it needs, asks the engine or the store, and prints.
 
+mod approve;
 mod cancel;
 mod clean;
 mod cli;
@@ -13,6 +14,7 @@ mod list;
 mod logs;
 mod run;
 mod schema;
+mod serve;
 mod status;
 mod validate;
 
@@ -20,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::CommandFactory;
+use cloud_code_forge::Scrubber;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
@@ -36,7 +39,7 @@ pub(crate) const EXIT_CANCELLED: u8 = 5;
 pub(crate) const EXIT_OPEN: u8 = 6;
 
 /// Runs the command that was asked for.
-pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
+pub(crate) async fn run(cli: Cli, scrubber: Scrubber) -> Result<ExitCode> {
     // These need no installation, so they work where none can be made.
     match &cli.command {
         Command::Completions { shell } => return completions(*shell),
@@ -44,9 +47,12 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Validate(args) => return validate::run(args),
         _ => {}
     }
-    let app = App::load(&cli.global)?;
+    let app = App::load(&cli.global, scrubber)?;
     match cli.command {
         Command::Init(args) => init::run(&app, *args).await,
+        Command::Serve(args) => serve::run(&app, args).await,
+        Command::Approve(args) => approve::approve(&app, args).await,
+        Command::Reject(args) => approve::reject(&app, args).await,
         Command::Run(args) => run::run(&app, *args).await,
         Command::Continue(args) => run::follow_up(&app, *args).await,
         Command::Handoff(args) => run::hand_off(&app, *args).await,

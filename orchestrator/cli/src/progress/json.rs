@@ -31,6 +31,8 @@ impl Observer for JsonLines {
                 "questions": report.questions,
             }),
             Notice::Warning(message) => json!({"kind": "warning", "message": message}),
+            Notice::Pushed { url, branch } => json!({"kind": "pushed", "url": url, "branch": branch}),
+            Notice::PullRequest { url } => json!({"kind": "pull_request", "url": url}),
             Notice::Delivered { repository } => json!({"kind": "delivered", "repository": repository}),
         };
         ui::out(line.to_string());

@@ -70,7 +70,8 @@ impl Observer for Live {
             }
             Notice::Warning(message) => self.bar.println(format!("  warning: {}", ui::one_line(&message))),
             Notice::State(record) if record.state.status().is_terminal() => self.bar.finish_and_clear(),
-            Notice::State(_) | Notice::Delivered { .. } => {}
+            Notice::PullRequest { url } => self.bar.println(format!("  pull request: {}", ui::one_line(url))),
+            Notice::State(_) | Notice::Delivered { .. } | Notice::Pushed { .. } => {}
         }
         self.show();
     }

@@ -15,6 +15,8 @@ impl Observer for Plain {
             Notice::Step(step) => step_line(step),
             Notice::Event(event) => event_line(event),
             Notice::Warning(message) => Some(format!("warning: {}", ui::one_line(&message))),
+            Notice::Pushed { url, branch } => Some(format!("pushed {branch} to {}", ui::one_line(url))),
+            Notice::PullRequest { url } => Some(format!("pull request: {}", ui::one_line(url))),
             Notice::Delivered { .. } | Notice::State(_) | Notice::Report(_) => None,
         };
         if let Some(line) = line {

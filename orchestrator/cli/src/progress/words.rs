@@ -70,6 +70,7 @@ pub(crate) fn step_line(step: &Step) -> Option<String> {
         Step::CreateContainer => "preparing the agent",
         Step::StartContainer { .. } => "starting the agent",
         Step::Import => "taking the commits through the quarantine",
+        Step::AwaitApproval => "waiting for a yes",
         Step::Publish => "handing the branch over",
         Step::StopContainer { reason, .. } => {
             return Some(format!("warning: stopping the container: {}", reason.message()));

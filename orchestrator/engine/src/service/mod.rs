@@ -48,7 +48,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 pub struct Wakes {
     /// A delivery was stored.
-    pub received: Notify,
+    pub received: Arc<Notify>,
     /// A request waits, or a task ended for which one waited.
     pub(crate) requests: Notify,
     /// A request has no reaction yet.

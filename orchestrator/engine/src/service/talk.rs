@@ -206,8 +206,9 @@ async fn write_thread(
     let control = ControlDir::new(layout.issue(&thread.project, key).control);
     let reports = blocking(move || Ok(heard(&control).reports)).await?;
     let forge = inner.projects.forge(&project).await?;
-    let repository = forge.repository().await?;
-    let tree_url = format!("{}/tree", repository.web_url);
+    // The thread's own address is the repository's, then `/issues/42`.
+    let repository_url = thread.facts.url.rsplitn(3, '/').nth(2).unwrap_or_default();
+    let tree_url = format!("{repository_url}/tree");
     let view = StatusView {
         thread,
         issue: &issue,

@@ -1,0 +1,156 @@
+//! `serve`: everything between a forge and the tasks, until it is told to stop. Agents go on in their containers after
+//! that; the next start finds them.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use cloud_code_engine::{Engines, Forges, Projects, Service, ServiceSettings, SweepMode, Wakes};
+use cloud_code_forge::{Github, HookOwner};
+use cloud_code_model::{IntakeMode, RuntimeKind};
+use cloud_code_server::{Limits, ServerSetup};
+use cloud_code_store::{HookTarget, SqliteStore};
+use cloud_code_task_schema::CliName;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, SystemClock};
+use crate::args::ServeArgs;
+use crate::{github, ui};
+
+/// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8642";
+/// How many tasks run at one time unless told otherwise.
+const DEFAULT_CONCURRENCY: u32 = 2;
+/// How often is looked for what nobody brought, where a webhook should have.
+const HEAL_EVERY: Duration = Duration::from_secs(300);
+/// How often is looked where nobody brings anything. GitHub allows 5,000 requests an hour; a look takes three to ten.
+const POLL_EVERY: Duration = Duration::from_secs(60);
+
+/// `cloud-code serve`.
+pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
+    let Some(connected) = github::connect(app)? else {
+        bail!("nothing is set up to serve\n  hint: `cloud-code init` makes a GitHub App or takes a token");
+    };
+    let projects = github::projects(app)?;
+    if projects.is_empty() {
+        bail!(
+            "no project has a repository on GitHub\n  hint: `cloud-code init --repo owner/name`, or the key `github: owner/name` in {}",
+            app.home.join("projects").display()
+        );
+    }
+    let secrets = github::webhook_secrets(app)?;
+    let intake = app.settings.github.intake.unwrap_or_default();
+    if intake == IntakeMode::Webhook && secrets.is_empty() {
+        bail!(
+            "`github.intake` is `webhook` and there is no webhook secret\n  hint: name its file in `github.webhook_secret_files`, or set `intake: polling`"
+        );
+    }
+    keep_secrets(app);
+    let store = app.store().await?;
+    let forges: Arc<dyn Forges> = Arc::new(github::Connected::new(connected.clone()));
+    let engine =
+        |kind| app.engine_with(store.clone(), kind, forges.clone()).map(Arc::new).context("cannot start");
+    let engines = Engines { docker: engine(RuntimeKind::Docker)?, local: engine(RuntimeKind::Local)? };
+    let names: Vec<String> = projects.iter().map(|p| format!("{} ({})", p.name, p.repository)).collect();
+    let clis: Vec<CliName> = app.catalog.iter().map(|entry| entry.manifest.name.clone()).collect();
+    let wakes = Arc::new(Wakes::default());
+    let settings = ServiceSettings {
+        concurrency: app.settings.server.concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize,
+        sweep: sweep(app, intake, &connected),
+        ..ServiceSettings::default()
+    };
+    let projects = Projects::new(projects, clis, forges);
+    let service =
+        Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
+
+    let stop = CancellationToken::new();
+    let served = listen(app, &args, store, secrets, wakes, stop.clone()).await?;
+    ui::err(format!("serving {}", names.join(", ")));
+    if let Some(address) = &served.address {
+        ui::err(format!("listening on http://{address}"));
+    }
+    let working = tokio::spawn(service.run(stop.clone()));
+    let mut interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let mut terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut serving = served.task;
+    let early = tokio::select! {
+        _ = interrupts.recv() => None,
+        _ = terminations.recv() => None,
+        ended = &mut serving => Some(ended),
+    };
+    ui::err("stopping; agents that work go on, and the next start finds them");
+    stop.cancel();
+    let ended = match early {
+        Some(ended) => ended,
+        None => serving.await,
+    };
+    working.await.context("the service broke")?;
+    ended.context("the server broke")?.context("the server ended")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Served {
+    address: Option<std::net::SocketAddr>,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+async fn listen(
+    app: &App,
+    args: &ServeArgs,
+    store: SqliteStore,
+    secrets: Vec<secrecy::SecretString>,
+    wakes: Arc<Wakes>,
+    stop: CancellationToken,
+) -> Result<Served> {
+    let address = args
+        .listen
+        .clone()
+        .or_else(|| app.settings.server.listen.clone())
+        .unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+    let listener = TcpListener::bind(&address).await.with_context(|| {
+        format!("cannot listen on {address}\n  hint: another `serve` runs, or set `server.listen`")
+    })?;
+    let address = listener.local_addr().ok();
+    let setup = ServerSetup {
+        store: Arc::new(store),
+        clock: Arc::new(SystemClock),
+        secrets,
+        look_again: wakes.received.clone(),
+        limits: Limits::default(),
+    };
+    let task = tokio::spawn(async move { Ok(cloud_code_server::serve(listener, setup, stop).await?) });
+    Ok(Served { address, task })
+}
+
+fn sweep(app: &App, intake: IntakeMode, github: &Github) -> SweepMode {
+    let every = |default| app.settings.github.poll_interval.map_or(default, |every| every.as_duration());
+    let target =
+        app.settings.github.app.as_ref().map(|app| HookTarget { kind: "integration".into(), id: app.id });
+    match (intake, target) {
+        (IntakeMode::Polling, _) => SweepMode::Poll { every: every(POLL_EVERY) },
+        // A token has no log of its own that it may read without administering the repository.
+        (IntakeMode::Webhook, None) => SweepMode::Poll { every: every(HEAL_EVERY) },
+        (IntakeMode::Deliveries, None) => SweepMode::Poll { every: every(POLL_EVERY) },
+        (IntakeMode::Webhook, Some(target)) => {
+            SweepMode::Log { log: github.delivery_log(&HookOwner::App), target, every: every(HEAL_EVERY) }
+        }
+        (IntakeMode::Deliveries, Some(target)) => {
+            SweepMode::Log { log: github.delivery_log(&HookOwner::App), target, every: every(POLL_EVERY) }
+        }
+    }
+}
+
+/// Every key that a CLI gets must stand in nothing that we write.
+fn keep_secrets(app: &App) {
+    let of_clis = app.catalog.iter().flat_map(|entry| entry.manifest.credentials.iter());
+    for name in of_clis.chain(&app.settings.defaults.secrets) {
+        if let Ok(value) = std::env::var(name)
+            && !value.is_empty()
+        {
+            app.scrubber.keep(value.into());
+        }
+    }
+}
