@@ -40,7 +40,7 @@ fn tokens_open_what_they_are_for() {
     alice.post("/repos/acme/shop/check-runs", run).expect(403);
     let narrow = Client::new(&fake, &fake.fine_grained_token("alice", &[("issues", "read")]));
     narrow.get("/repos/acme/shop/issues").expect(200);
-    narrow.get("/repos/acme/shop/pulls").expect(200);
+    narrow.get("/repos/acme/shop/pulls").expect(403);
     narrow.get("/repos/acme/shop/contents/README.md").expect(403);
 }
 

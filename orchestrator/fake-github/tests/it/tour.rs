@@ -216,5 +216,15 @@ async fn every_answer_fits_githubs_description() {
     root.delete("/repos/acme/shop/git/refs/heads/fix/tax").expect(204);
 
     assert_eq!(fake.violations(), Vec::<String>::new());
-    assert_eq!(fake.drift(), Vec::<String>::new());
+    // Two places where the description is wrong about GitHub: an account is to be a user and an enterprise at once, and
+    // the repository of a head is never to be null, which it is when the fork is gone.
+    let places: Vec<String> =
+        fake.drift().iter().map(|line| line.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": ")).collect();
+    assert_eq!(
+        places,
+        [
+            "GET /app/installations 200: at `/0/account`",
+            "GET /repos/{owner}/{repo}/pulls/{pull_number} 200: at `/head/repo`",
+        ]
+    );
 }
