@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "a test that meets something unexpected must fail")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets something unexpected must fail")]
 
 //! The fake through plain HTTP and the real git, as its users meet it.
 
