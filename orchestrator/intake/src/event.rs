@@ -288,11 +288,9 @@ fn review(action: &str, body: &[u8]) -> Result<Read, Unreadable> {
     let ReviewBody { review, pull_request: pull } = parse("pull_request_review", body)?;
     let (id, number) = (review.id, pull.number);
     match (action, review.submitted_at) {
-        ("edited", _) => return Ok((Happening::ReviewEdited { id, number }, None)),
-        ("dismissed", _) => return Ok((Happening::ReviewDismissed { id, number }, None)),
-        (_, None) => {
-            return Ok((Happening::Ignored { why: "the review is not submitted yet".to_owned() }, None));
-        }
+        ("edited", _) => Ok((Happening::ReviewEdited { id, number }, None)),
+        ("dismissed", _) => Ok((Happening::ReviewDismissed { id, number }, None)),
+        (_, None) => Ok((Happening::Ignored { why: "the review is not submitted yet".to_owned() }, None)),
         (_, Some(submitted_at)) => {
             let verdict = review.verdict();
             let via_app = review.performed_via_github_app.map(|app| app.id);

@@ -10,8 +10,10 @@ use std::ops::Range;
 
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
+use crate::characters::without_hidden_characters;
 use crate::html::{self, Hidden};
 use crate::markdown;
+use crate::tokens::without_tokens;
 
 /// What was taken out, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,49 +86,6 @@ pub fn visible(raw: &str) -> Visible {
     Visible { text, removed }
 }
 
-/// Takes out the characters that nothing shows, and makes every line end in `\n`.
-pub(crate) fn without_hidden_characters(raw: &str) -> (String, usize) {
-    let mut removed = 0;
-    let mut text = String::with_capacity(raw.len());
-    let mut characters = raw.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '\r' => {
-                if characters.peek() != Some(&'\n') {
-                    text.push('\n');
-                }
-            }
-            // Line and paragraph separator: seen as a space at most.
-            '\u{2028}' | '\u{2029}' => text.push(' '),
-            hidden if is_hidden(hidden) => removed += 1,
-            shown => text.push(shown),
-        }
-    }
-    (text, removed)
-}
-
-/// Whether nothing, or only something else's looks, shows a character.
-fn is_hidden(character: char) -> bool {
-    match character {
-        '\n' | '\t' => false,
-        '\u{00AD}' // soft hyphen
-        | '\u{034F}' // combining grapheme joiner
-        | '\u{061C}' // Arabic letter mark
-        | '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' // Hangul fillers
-        | '\u{17B4}' | '\u{17B5}' // Khmer inherent vowels
-        | '\u{180B}'..='\u{180F}' // Mongolian selectors and vowel separator
-        | '\u{200B}'..='\u{200F}' // zero-width, marks of direction
-        | '\u{202A}'..='\u{202E}' // bidi embedding and override
-        | '\u{2060}'..='\u{206F}' // word joiner, invisible operators, bidi isolates, deprecated
-        | '\u{FE00}'..='\u{FE0F}' // variation selectors
-        | '\u{FEFF}' // byte order mark
-        | '\u{FFF9}'..='\u{FFFB}' // interlinear annotation
-        | '\u{1D173}'..='\u{1D17A}' // musical format controls
-        | '\u{E0000}'..='\u{E0FFF}' => true, // tags and variation selectors, and the rest of that plane's ignorables
-        other => other.is_control(),
-    }
-}
-
 /// A stretch of the text and what stands there afterwards.
 struct Edit {
     range: Range<usize>,
@@ -149,7 +108,9 @@ fn one_round(text: &str) -> (String, Removed) {
         done = edit.range.end;
     }
     decode(text, done..text.len(), &survey.code, &mut out, &mut removed);
-    (without_tokens(&out, &mut removed), removed)
+    let (out, tokens) = without_tokens(&out);
+    removed.tokens += tokens;
+    (out, removed)
 }
 
 /// What a round found.
@@ -311,55 +272,6 @@ fn entity(text: &str) -> Option<(usize, Option<char>)> {
         Some(_) | None => return None,
     };
     Some((end + 1, value.and_then(char::from_u32)))
-}
-
-/// The beginnings of GitHub's tokens, what they are made of after it, and how much of that at least.
-const TOKENS: [(&str, fn(u8) -> bool, usize); 6] = [
-    ("ghp_", is_alphanumeric, 36),
-    ("gho_", is_alphanumeric, 36),
-    ("ghu_", is_alphanumeric, 36),
-    ("ghr_", is_alphanumeric, 36),
-    // An App's token: once short, now a JWT of some hundred characters.
-    ("ghs_", is_token_byte, 36),
-    ("github_pat_", is_token_byte, 22),
-];
-
-const fn is_alphanumeric(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-}
-
-const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
-}
-
-/// What stands where a token was.
-const TOKEN_WAS_HERE: &str = "[token removed]";
-
-fn without_tokens(text: &str, removed: &mut Removed) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('g') {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        let length = TOKENS.iter().find_map(|(head, is_part, least)| {
-            let tail = from.strip_prefix(head)?;
-            let length = tail.bytes().take_while(|byte| is_part(*byte)).count();
-            (length >= *least).then_some(head.len() + length)
-        });
-        match length {
-            Some(length) => {
-                removed.tokens += 1;
-                out.push_str(TOKEN_WAS_HERE);
-                rest = &from[length..];
-            }
-            None => {
-                out.push('g');
-                rest = &from[1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }
 
 #[cfg(test)]
