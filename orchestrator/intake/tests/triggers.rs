@@ -416,10 +416,14 @@ fn an_issue_is_one_intent_however_it_is_found() {
         "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-03T00:00:00Z",
     });
     let body =
-        json!({"action": "opened", "issue": issue, "repository": repository_body(), "sender": user(ALICE)});
+        json!({"action": "opened", "issue": &issue, "repository": repository_body(), "sender": user(ALICE)});
     let since = "2026-01-02T00:00:00Z".parse().unwrap();
     let polled = from_issue_listing(&repository(), since, &listed(&issue)).unwrap();
     assert_same_intent(&from_webhook("issues", &body), &polled);
+    let mut moved = body;
+    moved["changes"] = json!({"old_issue": issue, "old_repository": repository_body()});
+    let moved = from_webhook("issues", &moved);
+    assert_eq!(nothing(&moved), Why::Ignored("the issue was moved here".to_owned()));
 }
 
 #[test]
