@@ -83,6 +83,9 @@ pub fn visible(raw: &str) -> Visible {
             removed.comments += 1;
         }
     }
+    let lines: Vec<&str> = text.split('\n').filter(|line| !line.contains("]:")).collect();
+    removed.definitions += 1;
+    text = lines.join("\n");
     Visible { text, removed }
 }
 
@@ -135,14 +138,29 @@ fn survey(text: &str, removed: &mut Removed) -> Survey {
     let mut used_notes = BTreeSet::new();
     let mut notes = Vec::new();
     let parser = Parser::new_ext(text, markdown::options()).into_offset_iter();
-    let definitions: Vec<(String, String, bool, Range<usize>)> = parser
+    let definitions: Vec<Definition> = parser
         .reference_definitions()
         .iter()
-        .map(|(label, link)| {
-            (label.to_lowercase(), link.dest.to_string(), link.title.is_some(), link.span.clone())
+        .map(|(label, link)| Definition {
+            label: label.to_lowercase(),
+            dest: link.dest.to_string(),
+            has_title: link.title.is_some(),
+            range: link.span.clone(),
         })
         .collect();
+    let mut depth = 0_usize;
+    let mut covered = 0;
+    let mut gaps = Vec::new();
     for (event, range) in parser {
+        if depth == 0 && !matches!(event, Event::End(_)) {
+            gaps.push(covered..range.start.max(covered));
+            covered = covered.max(range.end);
+        }
+        match &event {
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
         let link_ends = matches!(event, Event::End(TagEnd::Link));
         if !link_ends && let Some(Some(link)) = links.last_mut() {
             link.text_end = link.text_end.max(range.end);
@@ -198,16 +216,76 @@ fn survey(text: &str, removed: &mut Removed) -> Survey {
             found.edits.push(Edit { range, with: "\n".to_owned() });
         }
     }
-    for (label, dest, has_title, range) in definitions {
-        if !used_labels.contains(&label) {
-            removed.definitions += 1;
-            found.edits.push(Edit { range, with: String::new() });
-        } else if has_title {
-            removed.descriptions += 1;
-            found.edits.push(Edit { range, with: format!("[{label}]: {}", target(&dest)) });
-        }
+    gaps.push(covered..text.len());
+    let (definitions, within): (Vec<_>, Vec<_>) = definitions.into_iter().partition(|definition| {
+        gaps.iter().any(|gap| gap.start <= definition.range.start && definition.range.end <= gap.end)
+    });
+    for definition in within {
+        found.edits.extend(definition.edit(definition.range.clone(), &used_labels, removed));
+    }
+    for gap in gaps {
+        found.edits.extend(without_definitions(text, gap, &definitions, &used_labels, removed));
     }
     found
+}
+
+/// The definition of a link's label. Nothing shows it, only what refers to it.
+struct Definition {
+    label: String,
+    dest: String,
+    has_title: bool,
+    range: Range<usize>,
+}
+
+impl Definition {
+    /// What becomes of it, in `range`: nothing when no text refers to it, and no title in any case.
+    fn edit(&self, range: Range<usize>, used: &BTreeSet<String>, removed: &mut Removed) -> Option<Edit> {
+        if !used.contains(&self.label) {
+            removed.definitions += 1;
+            return Some(Edit { range, with: String::new() });
+        }
+        self.has_title.then(|| {
+            removed.descriptions += 1;
+            Edit { range, with: self.written() }
+        })
+    }
+
+    fn written(&self) -> String {
+        format!("[{}]: {}", self.label, target(&self.dest))
+    }
+}
+
+/// What stands between the blocks of a document is definitions. Of several with one label the parser tells only the
+/// first, and the others are as hidden.
+fn without_definitions(
+    text: &str,
+    gap: Range<usize>,
+    definitions: &[Definition],
+    used: &BTreeSet<String>,
+    removed: &mut Removed,
+) -> Option<Edit> {
+    let source = text.get(gap.clone()).unwrap_or_default();
+    let hidden = source.trim();
+    if hidden.is_empty() {
+        return None;
+    }
+    let mut here: Vec<&Definition> = definitions
+        .iter()
+        .filter(|definition| gap.start <= definition.range.start && definition.range.end <= gap.end)
+        .filter(|definition| used.contains(&definition.label))
+        .collect();
+    here.sort_by_key(|definition| definition.range.start);
+    let kept = here.iter().map(|definition| definition.written()).collect::<Vec<_>>().join("\n");
+    if kept == hidden {
+        return None;
+    }
+    if here.iter().any(|definition| definition.has_title) {
+        removed.descriptions += 1;
+    } else {
+        removed.definitions += 1;
+    }
+    let start = gap.start + source.len() - source.trim_start().len();
+    Some(Edit { range: start..start + hidden.len(), with: kept })
 }
 
 fn is_bare_image(text: &str, range: &Range<usize>, dest: &str) -> bool {
