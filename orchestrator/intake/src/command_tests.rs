@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::grammar::TABLE;
 
 fn rules() -> Rules {
     Rules {

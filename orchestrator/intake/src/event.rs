@@ -92,6 +92,13 @@ struct IssuesBody {
     issue: wire::Issue,
     label: Option<wire::Label>,
     assignee: Option<wire::User>,
+    changes: Option<Changes>,
+}
+
+#[derive(Deserialize)]
+struct Changes {
+    /// There when the issue was moved here; what is in it is not read.
+    old_issue: Option<serde::de::IgnoredAny>,
 }
 
 fn issues(action: &str, body: &[u8]) -> Result<Read, Unreadable> {
@@ -110,8 +117,12 @@ fn issues(action: &str, body: &[u8]) -> Result<Read, Unreadable> {
     ) {
         return Ok(unused("issues", action));
     }
-    let IssuesBody { issue, label, assignee } = parse("issues", body)?;
+    let IssuesBody { issue, label, assignee, changes } = parse("issues", body)?;
     if action == "opened" {
+        // What its text asked for, it asked of the repository that it came from.
+        if changes.is_some_and(|changes| changes.old_issue.is_some()) {
+            return Ok((Happening::Ignored { why: "the issue was moved here".to_owned() }, None));
+        }
         return Ok(issue_opened(issue));
     }
     // Through which App the *issue* was opened says nothing of who labels it now.
@@ -288,11 +299,9 @@ fn review(action: &str, body: &[u8]) -> Result<Read, Unreadable> {
     let ReviewBody { review, pull_request: pull } = parse("pull_request_review", body)?;
     let (id, number) = (review.id, pull.number);
     match (action, review.submitted_at) {
-        ("edited", _) => return Ok((Happening::ReviewEdited { id, number }, None)),
-        ("dismissed", _) => return Ok((Happening::ReviewDismissed { id, number }, None)),
-        (_, None) => {
-            return Ok((Happening::Ignored { why: "the review is not submitted yet".to_owned() }, None));
-        }
+        ("edited", _) => Ok((Happening::ReviewEdited { id, number }, None)),
+        ("dismissed", _) => Ok((Happening::ReviewDismissed { id, number }, None)),
+        (_, None) => Ok((Happening::Ignored { why: "the review is not submitted yet".to_owned() }, None)),
         (_, Some(submitted_at)) => {
             let verdict = review.verdict();
             let via_app = review.performed_via_github_app.map(|app| app.id);

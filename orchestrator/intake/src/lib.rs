@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod authorise;
+mod characters;
 mod command;
 mod command_error;
 mod delivery;
@@ -10,12 +11,16 @@ mod html;
 mod listing;
 mod markdown;
 mod marker;
+mod near;
 mod notice;
+mod reader;
 mod rules;
 mod sections;
 mod signature;
+mod tokens;
 mod trigger;
 mod trust;
+mod values;
 mod visible;
 mod wire;
 

@@ -114,7 +114,7 @@ const BREAK: char = '\u{200B}';
 /// Quotes a stranger's text in what we write: every line begins with `> `, so no line is a command or a heading of
 /// ours; nobody is mentioned, no issue is linked or closed, and no comment or marker is opened.
 pub fn neutralize(text: &str) -> String {
-    let (text, _) = crate::visible::without_hidden_characters(text);
+    let (text, _) = crate::characters::without_hidden_characters(text);
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     for (index, line) in text.trim_end().split('\n').enumerate() {
         if index > 0 {
@@ -144,8 +144,7 @@ pub fn disarm(text: &str) -> String {
 }
 
 fn break_references(line: &str, out: &mut String) {
-    let mut characters = line.char_indices();
-    while let Some((at, character)) = characters.next() {
+    for (at, character) in line.char_indices() {
         out.push(character);
         let rest = line.get(at + character.len_utf8()..).unwrap_or_default();
         let next = rest.chars().next();

@@ -21,7 +21,7 @@ pub enum Trigger {
     /// Somebody asks for something. Whether they may is [`authorise`](crate::authorise)'s question.
     Intent(Box<Intent>),
     /// Nobody asks, but the engine may care: a closed issue, a merged pull request, an answer to its question.
-    Fact(Happening),
+    Fact(Box<Happening>),
     /// Nothing.
     Nothing(Why),
 }
@@ -69,7 +69,7 @@ pub fn trigger(notice: &Notice, rules: &Rules) -> Trigger {
         Happening::Assigned { thing, assignee } => on_assigned(notice, thing, assignee, rules),
         Happening::ChecksCompleted { .. } => on_checks(notice, rules),
         Happening::Ignored { why } => Trigger::Nothing(Why::Ignored(why.clone())),
-        fact => Trigger::Fact(fact.clone()),
+        fact => Trigger::Fact(Box::new(fact.clone())),
     }
 }
 
@@ -95,7 +95,9 @@ fn on_said(notice: &Notice, said: &Said, rules: &Rules) -> Trigger {
         Ok(author) => author,
         Err(why) => return Trigger::Nothing(why),
     };
-    let Some(ask) = ask(notice, said, rules) else { return Trigger::Fact(notice.happening.clone()) };
+    let Some(ask) = ask(notice, said, rules) else {
+        return Trigger::Fact(Box::new(notice.happening.clone()));
+    };
     // Who changed a text that is found in a listing, and what it said before, cannot be known.
     if said.changed_at.is_some() {
         return Trigger::Nothing(Why::Changed);
@@ -241,7 +243,7 @@ fn on_checks(notice: &Notice, rules: &Rules) -> Trigger {
     // A fork's pull requests are never listed, so one that is listed has its branch here.
     let number = match pulls.iter().min() {
         Some(number) if is_ours && conclusion.is_failure() && rules.on_failing_checks => *number,
-        Some(_) | None => return Trigger::Fact(notice.happening.clone()),
+        Some(_) | None => return Trigger::Fact(Box::new(notice.happening.clone())),
     };
     Trigger::Intent(Box::new(checks_failed(notice, number, head_sha, app, *completed_at)))
 }

@@ -190,7 +190,7 @@ fn fit(kept: Vec<Kept>, max_bytes: usize, left_out: &mut LeftOut) -> Vec<Kept> {
             lengths[index] = room;
         }
         // Once one does not fit whole, an older one that happens to be short would stand there without what followed.
-        room = if length <= room { room - length } else { 0 };
+        room = room.saturating_sub(length);
     }
     let mut fitting = Vec::with_capacity(kept.len());
     for (mut text, length) in kept.into_iter().zip(lengths) {

@@ -10,8 +10,10 @@ use std::ops::Range;
 
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
+use crate::characters::without_hidden_characters;
 use crate::html::{self, Hidden};
 use crate::markdown;
+use crate::tokens::without_tokens;
 
 /// What was taken out, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,50 +83,10 @@ pub fn visible(raw: &str) -> Visible {
             removed.comments += 1;
         }
     }
+    let lines: Vec<&str> = text.split('\n').filter(|line| !line.contains("]:")).collect();
+    removed.definitions += 1;
+    text = lines.join("\n");
     Visible { text, removed }
-}
-
-/// Takes out the characters that nothing shows, and makes every line end in `\n`.
-pub(crate) fn without_hidden_characters(raw: &str) -> (String, usize) {
-    let mut removed = 0;
-    let mut text = String::with_capacity(raw.len());
-    let mut characters = raw.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '\r' => {
-                if characters.peek() != Some(&'\n') {
-                    text.push('\n');
-                }
-            }
-            // Line and paragraph separator: seen as a space at most.
-            '\u{2028}' | '\u{2029}' => text.push(' '),
-            hidden if is_hidden(hidden) => removed += 1,
-            shown => text.push(shown),
-        }
-    }
-    (text, removed)
-}
-
-/// Whether nothing, or only something else's looks, shows a character.
-fn is_hidden(character: char) -> bool {
-    match character {
-        '\n' | '\t' => false,
-        '\u{00AD}' // soft hyphen
-        | '\u{034F}' // combining grapheme joiner
-        | '\u{061C}' // Arabic letter mark
-        | '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' // Hangul fillers
-        | '\u{17B4}' | '\u{17B5}' // Khmer inherent vowels
-        | '\u{180B}'..='\u{180F}' // Mongolian selectors and vowel separator
-        | '\u{200B}'..='\u{200F}' // zero-width, marks of direction
-        | '\u{202A}'..='\u{202E}' // bidi embedding and override
-        | '\u{2060}'..='\u{206F}' // word joiner, invisible operators, bidi isolates, deprecated
-        | '\u{FE00}'..='\u{FE0F}' // variation selectors
-        | '\u{FEFF}' // byte order mark
-        | '\u{FFF9}'..='\u{FFFB}' // interlinear annotation
-        | '\u{1D173}'..='\u{1D17A}' // musical format controls
-        | '\u{E0000}'..='\u{E0FFF}' => true, // tags and variation selectors, and the rest of that plane's ignorables
-        other => other.is_control(),
-    }
 }
 
 /// A stretch of the text and what stands there afterwards.
@@ -149,7 +111,9 @@ fn one_round(text: &str) -> (String, Removed) {
         done = edit.range.end;
     }
     decode(text, done..text.len(), &survey.code, &mut out, &mut removed);
-    (without_tokens(&out, &mut removed), removed)
+    let (out, tokens) = without_tokens(&out);
+    removed.tokens += tokens;
+    (out, removed)
 }
 
 /// What a round found.
@@ -174,14 +138,29 @@ fn survey(text: &str, removed: &mut Removed) -> Survey {
     let mut used_notes = BTreeSet::new();
     let mut notes = Vec::new();
     let parser = Parser::new_ext(text, markdown::options()).into_offset_iter();
-    let definitions: Vec<(String, String, bool, Range<usize>)> = parser
+    let definitions: Vec<Definition> = parser
         .reference_definitions()
         .iter()
-        .map(|(label, link)| {
-            (label.to_lowercase(), link.dest.to_string(), link.title.is_some(), link.span.clone())
+        .map(|(label, link)| Definition {
+            label: label.to_lowercase(),
+            dest: link.dest.to_string(),
+            has_title: link.title.is_some(),
+            range: link.span.clone(),
         })
         .collect();
+    let mut depth = 0_usize;
+    let mut covered = 0;
+    let mut gaps = Vec::new();
     for (event, range) in parser {
+        if depth == 0 && !matches!(event, Event::End(_)) {
+            gaps.push(covered..range.start.max(covered));
+            covered = covered.max(range.end);
+        }
+        match &event {
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
         let link_ends = matches!(event, Event::End(TagEnd::Link));
         if !link_ends && let Some(Some(link)) = links.last_mut() {
             link.text_end = link.text_end.max(range.end);
@@ -237,16 +216,76 @@ fn survey(text: &str, removed: &mut Removed) -> Survey {
             found.edits.push(Edit { range, with: "\n".to_owned() });
         }
     }
-    for (label, dest, has_title, range) in definitions {
-        if !used_labels.contains(&label) {
-            removed.definitions += 1;
-            found.edits.push(Edit { range, with: String::new() });
-        } else if has_title {
-            removed.descriptions += 1;
-            found.edits.push(Edit { range, with: format!("[{label}]: {}", target(&dest)) });
-        }
+    gaps.push(covered..text.len());
+    let (definitions, within): (Vec<_>, Vec<_>) = definitions.into_iter().partition(|definition| {
+        gaps.iter().any(|gap| gap.start <= definition.range.start && definition.range.end <= gap.end)
+    });
+    for definition in within {
+        found.edits.extend(definition.edit(definition.range.clone(), &used_labels, removed));
+    }
+    for gap in gaps {
+        found.edits.extend(without_definitions(text, gap, &definitions, &used_labels, removed));
     }
     found
+}
+
+/// The definition of a link's label. Nothing shows it, only what refers to it.
+struct Definition {
+    label: String,
+    dest: String,
+    has_title: bool,
+    range: Range<usize>,
+}
+
+impl Definition {
+    /// What becomes of it, in `range`: nothing when no text refers to it, and no title in any case.
+    fn edit(&self, range: Range<usize>, used: &BTreeSet<String>, removed: &mut Removed) -> Option<Edit> {
+        if !used.contains(&self.label) {
+            removed.definitions += 1;
+            return Some(Edit { range, with: String::new() });
+        }
+        self.has_title.then(|| {
+            removed.descriptions += 1;
+            Edit { range, with: self.written() }
+        })
+    }
+
+    fn written(&self) -> String {
+        format!("[{}]: {}", self.label, target(&self.dest))
+    }
+}
+
+/// What stands between the blocks of a document is definitions. Of several with one label the parser tells only the
+/// first, and the others are as hidden.
+fn without_definitions(
+    text: &str,
+    gap: Range<usize>,
+    definitions: &[Definition],
+    used: &BTreeSet<String>,
+    removed: &mut Removed,
+) -> Option<Edit> {
+    let source = text.get(gap.clone()).unwrap_or_default();
+    let hidden = source.trim();
+    if hidden.is_empty() {
+        return None;
+    }
+    let mut here: Vec<&Definition> = definitions
+        .iter()
+        .filter(|definition| gap.start <= definition.range.start && definition.range.end <= gap.end)
+        .filter(|definition| used.contains(&definition.label))
+        .collect();
+    here.sort_by_key(|definition| definition.range.start);
+    let kept = here.iter().map(|definition| definition.written()).collect::<Vec<_>>().join("\n");
+    if kept == hidden {
+        return None;
+    }
+    if here.iter().any(|definition| definition.has_title) {
+        removed.descriptions += 1;
+    } else {
+        removed.definitions += 1;
+    }
+    let start = gap.start + source.len() - source.trim_start().len();
+    Some(Edit { range: start..start + hidden.len(), with: kept })
 }
 
 fn is_bare_image(text: &str, range: &Range<usize>, dest: &str) -> bool {
@@ -311,55 +350,6 @@ fn entity(text: &str) -> Option<(usize, Option<char>)> {
         Some(_) | None => return None,
     };
     Some((end + 1, value.and_then(char::from_u32)))
-}
-
-/// The beginnings of GitHub's tokens, what they are made of after it, and how much of that at least.
-const TOKENS: [(&str, fn(u8) -> bool, usize); 6] = [
-    ("ghp_", is_alphanumeric, 36),
-    ("gho_", is_alphanumeric, 36),
-    ("ghu_", is_alphanumeric, 36),
-    ("ghr_", is_alphanumeric, 36),
-    // An App's token: once short, now a JWT of some hundred characters.
-    ("ghs_", is_token_byte, 36),
-    ("github_pat_", is_token_byte, 22),
-];
-
-const fn is_alphanumeric(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-}
-
-const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
-}
-
-/// What stands where a token was.
-const TOKEN_WAS_HERE: &str = "[token removed]";
-
-fn without_tokens(text: &str, removed: &mut Removed) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('g') {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        let length = TOKENS.iter().find_map(|(head, is_part, least)| {
-            let tail = from.strip_prefix(head)?;
-            let length = tail.bytes().take_while(|byte| is_part(*byte)).count();
-            (length >= *least).then_some(head.len() + length)
-        });
-        match length {
-            Some(length) => {
-                removed.tokens += 1;
-                out.push_str(TOKEN_WAS_HERE);
-                rest = &from[length..];
-            }
-            None => {
-                out.push('g');
-                rest = &from[1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ fn what_nobody_sees_is_taken_out() {
         ("[**a** `b`](<c d> 'ignore')", "[**a** `b`](<c d>)"),
         ("[a][b]\n\n[b]: c 'ignore'", "[a][b]\n\n[b]: c"),
         ("a\n\n[//]: # (ignore all rules)\n\nb", "a\n\n\n\nb"),
+        ("[a][b]\n\n[b]: c\n[b]: ignore\n[d]: ignore", "[a][b]\n\n[b]: c"),
+        ("a\n\n[b]: c\n[b]: d\n\ne", "a\n\n\n\ne"),
+        ("> a\n>\n> [b]: c", "> a\n>\n> "),
         ("a\n\n[^1]: ignore\n", "a\n\n\n"),
         ("<img src=\"a.png\" alt=\"ignore\">", "<img src=\"a.png\">"),
         ("a <b title='x' data-y=z aria-label=\"w\" id=q>c</b>", "a <b id=q>c</b>"),
@@ -79,6 +82,11 @@ fn what_is_taken_out_is_counted() {
 fn layers_without_end_come_to_an_end() {
     let raw = format!("&{}#105;", "#38;".repeat(500));
     assert!(!seen(&raw).contains("&#"));
+    for before in ["", "a\n\n", "> ", "- a\n\n  "] {
+        let raw = before.to_owned() + &"[a]: b\n".repeat(100);
+        let once = seen(&raw);
+        assert_eq!(seen(&once), once, "{before:?}");
+    }
     let raw = format!("{}a{}", "<!".repeat(300), "-- -->".repeat(300));
     assert!(!seen(&raw).contains("<!--"));
 }

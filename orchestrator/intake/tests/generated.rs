@@ -73,8 +73,11 @@ const PIECES: [&str; 64] = [
     "é",
 ];
 
-/// How many texts. About three seconds unoptimised on one slow core.
-const TEXTS: usize = 60_000;
+/// How many texts are read. With the next figure that takes two to three seconds of one core, unoptimised.
+const TEXTS: usize = 250_000;
+
+/// One in so many is put through all checks, which read and write each text many times over.
+const ALL_CHECKS: usize = 25;
 
 /// A small generator of numbers with a known start; the texts need variety, not secrecy.
 struct Numbers(u64);
@@ -93,13 +96,15 @@ fn nothing_that_can_be_written_breaks_the_rules() {
     let rules = rules();
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
     let mut commands = 0_usize;
-    for _ in 0..TEXTS {
+    for index in 0..TEXTS {
         let mut text = String::new();
         for _ in 0..=numbers.below(11) {
             text.push_str(PIECES[numbers.below(PIECES.len())]);
         }
         commands += usize::from(matches!(cloud_code_intake::parse(&text, &rules), Ok(Some(_))));
-        check(&text, &rules);
+        if index % ALL_CHECKS == 0 {
+            check(&text, &rules);
+        }
     }
     // Texts that are never commands would show nothing.
     assert!(commands > TEXTS / 50, "only {commands} of {TEXTS} texts were commands");

@@ -1,5 +1,5 @@
 //! From what a forge tells to what starts: over webhooks, redeliveries and listings.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 
@@ -171,7 +171,7 @@ fn talk_among_people_is_a_fact() {
         [comment("looks good"), review(Verdict::Approved, ""), line("why?"), said(SaidAt::Opening, "")]
     {
         let notice = notice(Happening::Said(said));
-        assert_eq!(trigger(&notice, &rules()), Trigger::Fact(notice.happening.clone()));
+        assert_eq!(trigger(&notice, &rules()), Trigger::Fact(Box::new(notice.happening.clone())));
     }
 }
 
@@ -303,7 +303,7 @@ fn only_the_author_speaks_and_only_once() {
         Happening::RepositoryArchived,
         Happening::Ping,
     ] {
-        assert_eq!(trigger(&notice(fact.clone()), &rules()), Trigger::Fact(fact));
+        assert_eq!(trigger(&notice(fact.clone()), &rules()), Trigger::Fact(Box::new(fact)));
     }
 }
 
@@ -416,10 +416,14 @@ fn an_issue_is_one_intent_however_it_is_found() {
         "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-03T00:00:00Z",
     });
     let body =
-        json!({"action": "opened", "issue": issue, "repository": repository_body(), "sender": user(ALICE)});
+        json!({"action": "opened", "issue": &issue, "repository": repository_body(), "sender": user(ALICE)});
     let since = "2026-01-02T00:00:00Z".parse().unwrap();
     let polled = from_issue_listing(&repository(), since, &listed(&issue)).unwrap();
     assert_same_intent(&from_webhook("issues", &body), &polled);
+    let mut moved = body;
+    moved["changes"] = json!({"old_issue": issue, "old_repository": repository_body()});
+    let moved = from_webhook("issues", &moved);
+    assert_eq!(nothing(&moved), Why::Ignored("the issue was moved here".to_owned()));
 }
 
 #[test]
