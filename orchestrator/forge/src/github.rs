@@ -287,7 +287,7 @@ impl Github {
 
     /// The App we are.
     pub async fn app(&self) -> Result<AppFacts, ForgeError> {
-        self.root().read("/app").await
+        self.0.account.app().await
     }
 
     /// Where the App's webhooks go.
