@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use cloud_code_forge::{Credentials, Effect, Forge, ForgeError, Github, Marker, Priority, PullUpdate};
+use cloud_code_forge::{
+    Access, Credentials, Effect, Forge, ForgeError, Github, LabelSpec, Marker, Priority, PullUpdate,
+};
 use serde_json::{Value, json};
 
 /// A request as it came.
@@ -25,6 +27,7 @@ struct Seen {
 
 /// What is answered: a status, headers, a body.
 type Reply = (u16, Vec<(&'static str, String)>, String);
+type Shared = (Arc<Mutex<Vec<Seen>>>, Arc<Script>);
 type Script = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
 
 struct Double {
@@ -54,7 +57,7 @@ impl Double {
 }
 
 async fn answer(
-    State((seen, script)): State<(Arc<Mutex<Vec<Seen>>>, Arc<Script>)>,
+    State((seen, script)): State<Shared>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -283,4 +286,50 @@ async fn nothing_that_cannot_be_sent_is_taken_as_a_credential() {
         Github::connect(common::config("http://127.0.0.1:1".to_owned(), app)),
         Err(ForgeError::Auth { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_label_that_somebody_makes_in_between_is_used() {
+    let double = Double::start(|seen, _| match seen.line.as_str() {
+        "GET /repos/acme/shop" => ok(repository()),
+        "GET /repos/acme/shop/labels/cloud-code%3A%20queued" => (404, Vec::new(), "{}".to_owned()),
+        "POST /repos/acme/shop/labels" => {
+            let errors = json!([{"resource": "Label", "code": "already_exists", "field": "name"}]);
+            (422, Vec::new(), json!({"message": "Validation Failed", "errors": errors}).to_string())
+        }
+        "POST /repos/acme/shop/issues/3/labels" => ok(json!([])),
+        _ => ok(json!([{"name": "bug"}])),
+    })
+    .await;
+    let family = [LabelSpec {
+        name: "cloud-code: queued".to_owned(),
+        color: "ededed".to_owned(),
+        description: "It waits.".to_owned(),
+    }];
+    let forge = forge(&double, "").await;
+    forge.set_labels(3, &family, Some("cloud-code: queued"), Priority::Progress).await.unwrap();
+    assert_eq!(double.count("POST /repos/acme/shop/issues/3/labels"), 1);
+    assert!(!double.lines().iter().any(|line| line.starts_with("DELETE")));
+}
+
+#[tokio::test]
+async fn an_installation_is_found_by_a_former_name() {
+    let double = Double::start(|seen, _| match seen.line.as_str() {
+        "GET /repos/acme/store/installation" => {
+            (301, vec![("location", "/repositories/7/installation".to_owned())], "{}".to_owned())
+        }
+        "GET /repositories/7/installation" => ok(json!({"id": 5, "app_id": 1, "permissions": {"contents": "read"}})),
+        "POST /app/installations/5/access_tokens" => {
+            (201, Vec::new(), json!({"token": TOKEN, "expires_at": "2999-01-01T00:00:00Z", "permissions": {}}).to_string())
+        }
+        "GET /repos/acme/store" => (301, vec![("location", "/repositories/7".to_owned())], "{}".to_owned()),
+        "GET /repositories/7" | "GET /repos/acme/shop" => ok(repository()),
+        other => panic!("{other}"),
+    })
+    .await;
+    let key = include_str!("../../fake-github/testdata/app-key.pem");
+    let credentials = Credentials::App { id: 1, private_key: key.into() };
+    let github = Github::connect(common::config(double.url.clone(), credentials)).unwrap();
+    let facts = github.repository(&"acme/store".parse().unwrap()).await.unwrap().repository().await.unwrap();
+    assert_eq!((facts.name.to_string().as_str(), facts.grants.contents), ("acme/shop", Access::Read));
 }
