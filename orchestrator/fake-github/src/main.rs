@@ -7,6 +7,7 @@ use std::{fs, io};
 use anyhow::Context;
 use clap::Parser;
 use cloud_code_fake_github::{AppSeed, FakeGithub, RepoSeed, Role};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A GitHub for trying cloud-code without an account. Everything in it is gone when it ends.
 #[derive(Debug, Parser)]
@@ -65,5 +66,11 @@ fn main() -> anyhow::Result<()> {
     writeln!(out, "ends with Ctrl-C")?;
     out.flush()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(tokio::signal::ctrl_c()).context("cannot wait for Ctrl-C")
+    runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).context("cannot wait for a signal")?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C"),
+            _ = terminated.recv() => Ok(()),
+        }
+    })
 }

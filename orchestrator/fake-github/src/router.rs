@@ -43,12 +43,13 @@ pub(crate) fn routes() -> impl Iterator<Item = &'static Route> {
     crate::rest::TABLES.iter().copied().flatten()
 }
 
-/// The route of a call with the path's parameters, decoded. A literal segment wins over a parameter.
+/// The route of a call with the path's parameters, decoded. The longest template wins, then the one with fewer
+/// parameters: a parameter that spans slashes takes what no other route wants.
 pub(crate) fn find(method: &str, path: &str) -> Option<(&'static Route, Vec<String>)> {
     routes()
         .filter(|route| route.method == method)
         .filter_map(|route| fit(route.template, path).map(|params| (route, params)))
-        .min_by_key(|(_, params)| params.len())
+        .min_by_key(|(route, params)| (std::cmp::Reverse(route.template.split('/').count()), params.len()))
 }
 
 /// Whether a path fits a template. The last parameter may span slashes where GitHub's does.
@@ -213,5 +214,7 @@ mod tests {
         );
         let (route, _) = find("GET", "/repos/a/b/issues/comments").unwrap();
         assert_eq!(route.template, "/repos/{owner}/{repo}/issues/comments");
+        let (route, _) = find("GET", "/repos/a/b/commits/main/statuses").unwrap();
+        assert_eq!(route.template, "/repos/{owner}/{repo}/commits/{ref}/statuses");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -31,6 +31,9 @@ use crate::state::World;
 use crate::{rates, router};
 
 type Body = BoxBody<Bytes, io::Error>;
+
+/// How long half an answer has to leave. Too short, and a client sees nothing of it; nothing waits for it but the fault.
+const FLUSHED: Duration = Duration::from_millis(50);
 
 /// The connection ends here, without another byte.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +76,7 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     if fault == Some(Fault::CutMidUpload) {
         // Some of it has come; then the line is dead.
         drop(incoming.frame().await);
-        return Err(Cut);
+        return cut(git.is_some());
     }
     let body = incoming.collect().await.map_err(|_| Cut)?.to_bytes();
     let arrived = Arrived { method: head.method, prefix, path, query, headers: head.headers, body, git };
@@ -89,17 +92,18 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     let pass = if write { shared.gate.count() } else { Pass::Free };
     let held = |when| Held { method: arrived.method.to_string(), path: arrived.path.clone(), when };
     let (is_before, is_after) = (held(When::Before), held(When::After));
+    let is_git = arrived.git.is_some();
     if pass == Pass::Stop(When::Before) && !shared.gate.stop(is_before).await {
-        return Err(Cut);
+        return cut(is_git);
     }
     // On a task of its own: what a client has sent happens, even when the client is gone.
     let work = tokio::spawn(effect(Arc::clone(&shared), arrived));
     let answer = work.await.map_err(|_| Cut)?;
     if pass == Pass::Stop(When::After) && !shared.gate.stop(is_after).await {
-        return Err(Cut);
+        return cut(is_git);
     }
     match fault {
-        Some(Fault::EffectThenCut) => Err(Cut),
+        Some(Fault::EffectThenCut) => cut(is_git),
         Some(Fault::EffectThenStatus(status)) => {
             shared.journal.answered(noted, status);
             Ok(response(Answer::error(status, "Server Error"), Ending::Whole))
@@ -111,7 +115,17 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     }
 }
 
-/// `/api/v3`, or the `/api` of a client that was told another prefix, comes off.
+/// Ends the connection. git's HTTP library sends a request again by itself when a connection that it used before ends
+/// without a byte; so git gets the head of an answer first, and then nothing.
+fn cut(is_git: bool) -> Result<Response<Body>, Cut> {
+    if !is_git {
+        return Err(Cut);
+    }
+    let answer = Answer::raw("application/x-git-receive-pack-result", "00ff0100unpack ok\n");
+    Ok(response(answer, Ending::Half))
+}
+
+/// `/api/v3`, the prefix of GitHub Enterprise Server, comes off.
 fn split_prefix(path: &str) -> (String, String) {
     match path.strip_prefix("/api/v3") {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => ("/api/v3".to_owned(), rest.to_owned()),
@@ -340,8 +354,12 @@ fn response(answer: Answer, ending: Ending) -> Response<Body> {
         Ending::Half => {
             builder = builder.header("content-length", bytes.len());
             let half = bytes.slice(..bytes.len() / 2);
-            let cut = io::Error::new(io::ErrorKind::ConnectionReset, "cut on request");
-            StreamBody::new(stream::iter([Ok(Frame::data(half)), Err(cut)])).boxed()
+            // The half must be on its way before the end: what is not flushed is dropped with the connection.
+            let end = stream::once(async {
+                tokio::time::sleep(FLUSHED).await;
+                Err(io::Error::new(io::ErrorKind::ConnectionReset, "cut on request"))
+            });
+            BodyExt::boxed(StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(end)))
         }
     };
     builder.body(body).unwrap_or_else(|_| Response::new(Full::new(Bytes::new()).map_err(no_error).boxed()))

@@ -8,7 +8,9 @@ impl World {
     pub(crate) fn user_json(&self, id: Option<u64>) -> Value {
         let Some(user) = id.and_then(|id| self.user(id)) else { return Value::Null };
         let (login, web) = (&user.login, &self.web_url);
-        let url = format!("{}/users/{login}", self.api_url);
+        // The brackets of a bot's login are no characters of an address.
+        let path = crate::call::encode(login);
+        let url = format!("{}/users/{path}", self.api_url);
         json!({
             "login": login,
             "id": user.id,
@@ -16,7 +18,7 @@ impl World {
             "avatar_url": format!("{web}/avatars/u/{}", user.id),
             "gravatar_id": "",
             "url": url,
-            "html_url": format!("{web}/{login}"),
+            "html_url": format!("{web}/{path}"),
             "followers_url": format!("{url}/followers"),
             "following_url": format!("{url}/following{{/other_user}}"),
             "gists_url": format!("{url}/gists{{/gist_id}}"),

@@ -28,7 +28,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 /// A pull request of the call's repository.
-pub(super) fn found<'a>(repo: &'a Repo, number: u64) -> Result<(&'a Thread, &'a Pull), Refused> {
+pub(super) fn found(repo: &Repo, number: u64) -> Result<(&Thread, &Pull), Refused> {
     let thread = repo.thread(number).ok_or_else(not_found)?;
     Ok((thread, thread.pull.as_ref().ok_or_else(not_found)?))
 }

@@ -74,6 +74,15 @@ pub struct Delivery {
     pub(crate) answer_body: String,
 }
 
+/// A hook that hears of an event.
+struct Addressee {
+    target: Target,
+    hook_id: u64,
+    url: Option<String>,
+    secret: Option<String>,
+    installation: Option<u64>,
+}
+
 impl Delivery {
     /// GitHub's words for the fate.
     pub(crate) fn status(&self) -> (String, u16) {
@@ -117,7 +126,7 @@ impl World {
     pub(crate) fn deliveries_of(&mut self, post: Post) -> Vec<Delivery> {
         let guid = self.guid();
         let mut made = Vec::new();
-        for (target, hook_id, url, secret, installation) in self.hooks_for(&post) {
+        for Addressee { target, hook_id, url, secret, installation } in self.hooks_for(&post) {
             let mut payload = post.payload.clone();
             if let Some(installation) = installation
                 && payload.get("installation").is_none()
@@ -150,7 +159,7 @@ impl World {
         made
     }
 
-    fn hooks_for(&self, post: &Post) -> Vec<(Target, u64, Option<String>, Option<String>, Option<u64>)> {
+    fn hooks_for(&self, post: &Post) -> Vec<Addressee> {
         let mut hooks = Vec::new();
         for app in &self.apps {
             if post.only != Only::Everybody && post.only != Only::App(app.id) {
@@ -167,7 +176,8 @@ impl World {
                 || app.permissions.get("checks").is_some_and(|level| *level >= Level::Read);
             if installation.is_some() && asked && reads_checks {
                 let (url, secret) = (app.hook_url.clone(), app.hook_secret.clone());
-                hooks.push((Target::App(app.id), app.hook_id, url, secret, installation));
+                let (target, hook_id) = (Target::App(app.id), app.hook_id);
+                hooks.push(Addressee { target, hook_id, url, secret, installation });
             }
         }
         let repo = post.repo.and_then(|id| self.repo(id));
@@ -182,7 +192,8 @@ impl World {
             };
             if asked {
                 let target = Target::Repository { repository: repo.id, hook: hook.id };
-                hooks.push((target, hook.id, Some(hook.url.clone()), hook.secret.clone(), None));
+                let (url, secret) = (Some(hook.url.clone()), hook.secret.clone());
+                hooks.push(Addressee { target, hook_id: hook.id, url, secret, installation: None });
             }
         }
         hooks
