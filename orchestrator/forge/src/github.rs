@@ -4,6 +4,7 @@ mod account;
 mod checks;
 mod client;
 mod comments;
+mod connect;
 mod deliveries;
 mod etag;
 mod manifest;
@@ -16,15 +17,13 @@ mod wire;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 
 use cloud_code_model::{Clock, RepositoryName};
 use http::Method;
-use http::header::{DATE, USER_AGENT};
+use http::header::DATE;
 use jiff::Timestamp;
 use octocrab::Octocrab;
-use octocrab::models::{AppId, InstallationId};
-use octocrab::service::middleware::retry::RetryConfig;
+use octocrab::models::InstallationId;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -37,15 +36,13 @@ use crate::scrub::Scrubber;
 
 use account::{Account, Installation, InstallationAnswer, Proof};
 use client::Client;
+use connect::connect;
 pub use manifest::{EVENTS, ManifestSpec, NewApp, PERMISSIONS, convert_manifest, manifest};
 use repository::Repository;
 
 /// The API of github.com.
 pub const GITHUB_API: &str = "https://api.github.com";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Silence on a connection, a little more than the wait for an answer.
-const SILENCE: Duration = Duration::from_secs(35);
 /// Pages of installations: 3,000 of them.
 const MAX_PAGES: usize = 30;
 
@@ -176,43 +173,11 @@ fn base(config: &GithubConfig) -> String {
     config.api_url.trim_end_matches('/').to_owned()
 }
 
-fn build(config: &GithubConfig, url: &str) -> Result<Octocrab, ForgeError> {
-    let wrong = |what: &str| ForgeError::Invalid { message: format!("{what} of GitHub is not usable") };
-    let builder = Octocrab::builder()
-        .base_uri(format!("{url}/"))
-        .map_err(|_| wrong("the API address"))?
-        .add_retry_config(RetryConfig::None)
-        .set_connect_timeout(Some(CONNECT_TIMEOUT))
-        .set_read_timeout(Some(SILENCE))
-        .set_write_timeout(Some(SILENCE));
-    if config.user_agent.is_empty() || !config.user_agent.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err(wrong("the user agent"));
-    }
-    let builder = builder.add_header(USER_AGENT, config.user_agent.clone());
-    let builder = match &config.credentials {
-        Credentials::App { id, private_key } => {
-            builder.app_from_rsa_pem(AppId(*id), private_key.expose_secret()).map_err(|_| {
-                ForgeError::Auth { message: "the App's private key is no RSA key in PEM".to_owned() }
-            })?
-        }
-        Credentials::Token(token) => {
-            let text = token.expose_secret();
-            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-                let message = "the token is empty or holds blanks or line ends".to_owned();
-                return Err(ForgeError::Auth { message });
-            }
-            builder.personal_token(token.clone())
-        }
-        Credentials::None => builder,
-    };
-    builder.build().map_err(|_| wrong("the set of trusted certificates"))
-}
-
 /// The client of the identity itself: the App, the token's owner, or nobody.
 fn root(config: &GithubConfig) -> Result<Client, ForgeError> {
     let base = base(config);
-    let rest = build(config, &base)?;
-    let graph = build(config, base.strip_suffix("/v3").unwrap_or(&base))?;
+    let rest = connect(config, &base)?;
+    let graph = connect(config, base.strip_suffix("/v3").unwrap_or(&base))?;
     let limits = Limits::new(config.pace, Arc::clone(&config.clock));
     Ok(Client::new(rest, graph, limits, config.scrubber.clone(), Arc::clone(&config.clock), false, base))
 }
@@ -322,7 +287,7 @@ impl Github {
 
     /// The App we are.
     pub async fn app(&self) -> Result<AppFacts, ForgeError> {
-        self.root().read("/app").await
+        self.0.account.app().await
     }
 
     /// Where the App's webhooks go.

@@ -7,6 +7,7 @@ use http::Method;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
@@ -100,12 +101,21 @@ impl Account {
         Self { proof, root, identity: OnceCell::new() }
     }
 
+    /// The App, as it sees itself. GitHub answers 404 to a number that no App has, whatever key signed it.
+    pub(super) async fn app<T: DeserializeOwned>(&self) -> Result<T, ForgeError> {
+        let message = "GitHub knows no App of this number".to_owned();
+        match self.root.read("/app").await {
+            Err(ForgeError::NotFound { .. }) => Err(ForgeError::Auth { message }),
+            other => other,
+        }
+    }
+
     /// Who we are. `client` may look up accounts: an App itself may not.
     pub(super) async fn identity(&self, client: &Client) -> Result<BotIdentity, ForgeError> {
         let ask = || async {
             match self.proof {
                 Proof::App => {
-                    let app: AppAnswer = self.root.read("/app").await?;
+                    let app: AppAnswer = self.app().await?;
                     let bot = format!("/users/{}", segment(&format!("{}[bot]", app.slug)));
                     let bot: wire::User = client.read(&bot).await?;
                     Ok(BotIdentity { actor: bot.actor(), app_id: Some(app.id), mention: app.slug })

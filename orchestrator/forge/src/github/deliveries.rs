@@ -79,9 +79,11 @@ impl DeliveryLog for Deliveries {
 
     async fn redeliver(&self, id: u64) -> Result<(), ForgeError> {
         // Twice is harmless: whoever takes deliveries knows the GUID.
-        self.client
-            .send(&Method::POST, &format!("{}/{id}/attempts", self.root), None, Priority::Reply)
-            .await?;
+        let path = format!("{}/{id}/attempts", self.root);
+        let answer = self.client.send(&Method::POST, &path, None, Priority::Reply).await?;
+        if !answer.status.is_success() {
+            return Err(ForgeError::Unexpected { message: format!("`{path}` leads elsewhere") });
+        }
         Ok(())
     }
 }

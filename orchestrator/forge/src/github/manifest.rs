@@ -15,13 +15,12 @@ use super::{GithubConfig, unauthenticated};
 
 /// The permissions of the App: the least that everything we do needs. Not `workflows`: a push that changes
 /// `.github/workflows` is meant to be refused.
-pub const PERMISSIONS: [(&str, &str); 6] = [
+pub const PERMISSIONS: [(&str, &str); 5] = [
     ("metadata", "read"),
     ("contents", "write"),
     ("issues", "write"),
     ("pull_requests", "write"),
     ("checks", "write"),
-    ("statuses", "read"),
 ];
 
 /// The events of the App. `installation` and its like come unasked.
