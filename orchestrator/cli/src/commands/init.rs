@@ -193,7 +193,8 @@ fn project_name(answers: &Answers, repository: &RepositoryName) -> Result<Projec
     if let Some(name) = &answers.project {
         return Ok(name.clone());
     }
-    let same = answers.repos.iter().filter(|other| other.name().eq_ignore_ascii_case(repository.name())).count();
+    let same =
+        answers.repos.iter().filter(|other| other.name().eq_ignore_ascii_case(repository.name())).count();
     let name = match same {
         0 | 1 => repository.name().to_ascii_lowercase(),
         _ => format!("{}-{}", repository.owner(), repository.name()).to_ascii_lowercase(),
@@ -203,7 +204,11 @@ fn project_name(answers: &Answers, repository: &RepositoryName) -> Result<Projec
 }
 
 /// The edits that are still to be made; a question or a refusal where they replace what somebody wrote.
-fn prepare<T: DeserializeOwned + Serialize>(file: &Path, edits: Vec<Edit>, answers: &Answers) -> Result<Vec<Edit>> {
+fn prepare<T: DeserializeOwned + Serialize>(
+    file: &Path,
+    edits: Vec<Edit>,
+    answers: &Answers,
+) -> Result<Vec<Edit>> {
     let (name, text) = (file.display().to_string(), read(file)?);
     let (edits, conflicts) = edit::needed::<T>(&name, &text, edits)?;
     for conflict in conflicts {

@@ -79,7 +79,9 @@ pub(crate) fn gather(
 ) -> Result<Answers> {
     let asks = !args.non_interactive;
     if asks && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        bail!("init asks questions, and there is no terminal to ask on\n  hint: cloud-code init --non-interactive --help");
+        bail!(
+            "init asks questions, and there is no terminal to ask on\n  hint: cloud-code init --non-interactive --help"
+        );
     }
     if args.project.is_some() && args.repos.len() != 1 {
         bail!("--project names one project, so it needs exactly one --repo");
@@ -132,7 +134,9 @@ fn identity(
     let has_token = current.github.token_file.as_deref().is_some_and(has);
     if let Some(path) = &args.token_file {
         if current.github.app.is_some() {
-            bail!("cloud-code.yaml names an App, and either an App or a token acts\n  hint: remove `github.app` there first");
+            bail!(
+                "cloud-code.yaml names an App, and either an App or a token acts\n  hint: remove `github.app` there first"
+            );
         }
         return Ok(Identity::Token(token::read(path)?));
     }
@@ -140,10 +144,15 @@ fn identity(
         return Ok(Identity::Kept);
     }
     if current.github.token_file.is_some() {
-        bail!("cloud-code.yaml names a token, and either an App or a token acts\n  hint: remove `github.token_file` there, or pass --token-file");
+        bail!(
+            "cloud-code.yaml names a token, and either an App or a token acts\n  hint: remove `github.token_file` there, or pass --token-file"
+        );
     }
     if asks && args.app_name.is_none() {
-        let items = ["a GitHub App: its own name, least permissions (recommended)", "a fine-grained personal access token"];
+        let items = [
+            "a GitHub App: its own name, least permissions (recommended)",
+            "a fine-grained personal access token",
+        ];
         let chosen = Select::new().with_prompt("Who acts on GitHub?").items(items).default(0).interact()?;
         if chosen == 1 {
             let text = Password::new().with_prompt("The token").interact()?;
@@ -152,9 +161,10 @@ fn identity(
     }
     let name = match &args.app_name {
         Some(name) => name.clone(),
-        None if asks => {
-            Input::new().with_prompt("Name of the App (unique on GitHub)").default(app_name.to_owned()).interact_text()?
-        }
+        None if asks => Input::new()
+            .with_prompt("Name of the App (unique on GitHub)")
+            .default(app_name.to_owned())
+            .interact_text()?,
         None => app_name.to_owned(),
     };
     if name.trim().is_empty() || name.chars().count() > MAX_APP_NAME {
@@ -196,7 +206,9 @@ fn intake(
     };
     match mode {
         IntakeMode::Webhook if !is_public => {
-            bail!("GitHub can call only an address that it can reach\n  hint: pass --public-url, or --intake deliveries or polling")
+            bail!(
+                "GitHub can call only an address that it can reach\n  hint: pass --public-url, or --intake deliveries or polling"
+            )
         }
         IntakeMode::Deliveries if is_token => {
             bail!("the log of deliveries is an App's\n  hint: pass --intake polling, or work with an App")
@@ -207,7 +219,8 @@ fn intake(
 
 fn ask_github() -> Result<Github> {
     let items = ["GitHub.com", "GitHub Enterprise Server"];
-    let chosen = Select::new().with_prompt("Where are your repositories?").items(items).default(0).interact()?;
+    let chosen =
+        Select::new().with_prompt("Where are your repositories?").items(items).default(0).interact()?;
     if chosen == 0 {
         return current_github(&GlobalSettings::default());
     }

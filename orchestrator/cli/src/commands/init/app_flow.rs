@@ -87,7 +87,9 @@ pub(crate) async fn make(home: &Path, github: &Github, plan: &AppPlan<'_>, way: 
             let page = home.join(PAGE_FILE);
             keep::settings(&page, &html)?;
             ui::out(format!("Open this file in a browser, on any machine: {}", page.display()));
-            ui::out("At the end the browser says that it cannot reach 127.0.0.1. Paste the whole address here:");
+            ui::out(
+                "At the end the browser says that it cannot reach 127.0.0.1. Paste the whole address here:",
+            );
             let pasted = tokio::task::spawn_blocking(read_line).await??;
             let code = pasted_code(&pasted, &state)?;
             let made = convert(home.to_owned(), github.clone(), code).await?;
@@ -133,7 +135,9 @@ fn pasted_code(pasted: &str, state: &str) -> Result<String> {
         parts.find_map(|part| part.split_once('=').filter(|(key, _)| *key == name)).map(|(_, value)| value)
     };
     if field("state") != Some(state) {
-        bail!("this address belongs to another run of init\n  hint: open the page that this run wrote, and paste what comes of it");
+        bail!(
+            "this address belongs to another run of init\n  hint: open the page that this run wrote, and paste what comes of it"
+        );
     }
     let code = field("code").context("there is no code in this address")?;
     Ok(code.to_owned())
@@ -172,7 +176,8 @@ fn convert_and_keep(home: &Path, github: &Github, code: &str) -> Result<Made> {
     keep::secret(home, WEBHOOK_SECRET_FILE, secret.expose_secret().as_bytes())?;
     let slug = field("slug")?;
     let id = answer.body.get("id").and_then(Value::as_u64).context("GitHub's answer has no `id`")?;
-    let page = answer.text("/html_url").map_or_else(|| format!("{}/apps/{slug}", github.web()), str::to_owned);
+    let page =
+        answer.text("/html_url").map_or_else(|| format!("{}/apps/{slug}", github.web()), str::to_owned);
     Ok(Made {
         settings: GithubAppSettings {
             id,

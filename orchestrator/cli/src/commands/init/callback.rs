@@ -88,8 +88,7 @@ impl Loopback {
         end: CancellationToken,
     ) -> Result<()> {
         let page = Arc::new(Page { html, state: Mutex::new(Some(state)), codes });
-        let routes =
-            Router::new().route("/", get(start)).route("/callback", get(callback)).with_state(page);
+        let routes = Router::new().route("/", get(start)).route("/callback", get(callback)).with_state(page);
         let ended = async move { end.cancelled().await };
         axum::serve(self.listener, routes)
             .with_graceful_shutdown(ended)
@@ -101,12 +100,16 @@ impl Loopback {
 async fn start(State(page): State<Arc<Page>>) -> Response {
     // The form goes to another host, and nothing else is loaded or run but the line that sends it.
     let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
-    ([(CONTENT_SECURITY_POLICY, policy), (CACHE_CONTROL, "no-store")], Html(page.html.clone())).into_response()
+    ([(CONTENT_SECURITY_POLICY, policy), (CACHE_CONTROL, "no-store")], Html(page.html.clone()))
+        .into_response()
 }
 
 async fn callback(State(page): State<Arc<Page>>, Query(back): Query<Back>) -> Response {
     let (Some(code), Some(given)) = (back.code, back.state) else {
-        return tell(StatusCode::BAD_REQUEST, "This address belongs to GitHub's answer, and there is none in it.");
+        return tell(
+            StatusCode::BAD_REQUEST,
+            "This address belongs to GitHub's answer, and there is none in it.",
+        );
     };
     let mut state = page.state.lock().await;
     match state.as_deref() {
@@ -117,7 +120,9 @@ async fn callback(State(page): State<Arc<Page>>, Query(back): Query<Back>) -> Re
                 "This answer does not belong to the set-up that is running. Begin again from the address in the terminal.",
             );
         }
-        None => return tell(StatusCode::GONE, "This answer was used already. The terminal says how it went."),
+        None => {
+            return tell(StatusCode::GONE, "This answer was used already. The terminal says how it went.");
+        }
     }
     drop(state);
     let (answer, told) = oneshot::channel();
@@ -191,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_manifest_cannot_leave_its_attribute() {
-        let html = form("https://github.com/x?a=1&b=2", &serde_json::json!({"name": "\"><script>x</script>'"}));
+        let html =
+            form("https://github.com/x?a=1&b=2", &serde_json::json!({"name": "\"><script>x</script>'"}));
         assert_eq!(html.matches("<script>").count(), 1, "{html}");
         assert!(html.contains("a=1&amp;b=2"), "{html}");
     }

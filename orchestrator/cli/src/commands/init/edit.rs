@@ -107,10 +107,8 @@ fn set(document: &mut Value, edit: &Edit) {
 }
 
 fn by_hand(file: &str, edits: &[Edit]) -> anyhow::Error {
-    let lines: Vec<String> = edits
-        .iter()
-        .map(|edit| format!("    {}: {}", edit.name(), one_line(&edit.value)))
-        .collect();
+    let lines: Vec<String> =
+        edits.iter().map(|edit| format!("    {}: {}", edit.name(), one_line(&edit.value))).collect();
     anyhow!(
         "{file} is written in a way that cannot be changed without touching the rest of it\n  hint: set these keys there by hand:\n{}",
         lines.join("\n")
@@ -129,9 +127,11 @@ fn put(text: &str, edit: &Edit) -> Option<String> {
         [parent, key] => {
             let all = lines.len();
             match find(&lines, 0..all, 0, parent) {
-                None => lines.extend(
-                    std::iter::once(format!("{parent}:\n")).chain(render(key, &edit.value, STEP)),
-                ),
+                None => lines.extend(std::iter::once(format!("{parent}:\n")).chain(render(
+                    key,
+                    &edit.value,
+                    STEP,
+                ))),
                 Some(at) => {
                     open(lines.get_mut(at)?)?;
                     let end = block_end(&lines, at, all, 0);
@@ -295,7 +295,8 @@ mod tests {
         apply::<GlobalSettings>("cloud-code.yaml", text, &edits())
     }
 
-    const APP: &str = "  app:\n    id: 7\n    private_key_file: secrets/github-app.pem\n    slug: acme-agent\n";
+    const APP: &str =
+        "  app:\n    id: 7\n    private_key_file: secrets/github-app.pem\n    slug: acme-agent\n";
 
     #[test]
     fn an_empty_file_gets_the_keys_and_a_second_time_nothing() {
@@ -359,7 +360,9 @@ mod tests {
 
     #[test]
     fn whatever_is_written_reads_back_as_it_was_meant() {
-        for text in ["true", "12", "a: b", "# x", "", " x", "1e3", "a#b", "ü\"\\", "x:", "- a", "*a", "2026-01-01"] {
+        for text in
+            ["true", "12", "a: b", "# x", "", " x", "1e3", "a#b", "ü\"\\", "x:", "- a", "*a", "2026-01-01"]
+        {
             let edit = [Edit::new(&["defaults", "model"], text)];
             let changed = apply::<GlobalSettings>("f", "docker: {}\n", &edit).unwrap();
             assert!(changed.starts_with("docker: {}\ndefaults:\n  model: "), "{changed}");

@@ -195,7 +195,14 @@ mod tests {
 
     #[test]
     fn secrets_travel_encrypted_or_not_at_all() {
-        for bad in ["http://github.example.com", "http://127.0.0.1.example.com", "github.com", "ftp://x", "https://", "https://a@b"] {
+        for bad in [
+            "http://github.example.com",
+            "http://127.0.0.1.example.com",
+            "github.com",
+            "ftp://x",
+            "https://",
+            "https://a@b",
+        ] {
             assert!(address(bad).is_err(), "{bad}");
         }
         assert_eq!(address("http://127.0.0.1:99/x/").unwrap(), "http://127.0.0.1:99/x");

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn the_app_may_no_more_than_it_needs() {
-        let plan = AppPlan { name: "acme-agent", owner: None, public_url: None, intake: IntakeMode::Deliveries };
+        let plan =
+            AppPlan { name: "acme-agent", owner: None, public_url: None, intake: IntakeMode::Deliveries };
         let manifest = plan.manifest("http://127.0.0.1:1/callback");
         assert_eq!(
             manifest["default_permissions"],
@@ -117,7 +118,10 @@ mod tests {
             manifest["hook_attributes"],
             json!({"url": "https://cloud-code.invalid/webhooks/github", "active": true})
         );
-        assert_eq!(plan.new_app_page("https://github.com", "s"), "https://github.com/settings/apps/new?state=s");
+        assert_eq!(
+            plan.new_app_page("https://github.com", "s"),
+            "https://github.com/settings/apps/new?state=s"
+        );
         let of_org = AppPlan { owner: Some("acme"), ..plan };
         assert_eq!(
             of_org.new_app_page("https://github.com", "s"),

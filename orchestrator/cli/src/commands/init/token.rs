@@ -26,7 +26,9 @@ pub(crate) fn read(path: &Path) -> Result<SecretString> {
         std::io::stdin().take(MAX_TOKEN).read_to_string(&mut text).context("cannot read standard input")?;
     } else {
         let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        file.take(MAX_TOKEN).read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+        file.take(MAX_TOKEN)
+            .read_to_string(&mut text)
+            .with_context(|| format!("cannot read {}", path.display()))?;
     }
     check_form(&text)
 }
@@ -57,7 +59,11 @@ pub(crate) fn owner(github: &Github, token: &SecretString) -> Result<String> {
 /// What is wrong with the token for one repository, a line each. Blocking.
 ///
 /// GitHub tells nobody what a fine-grained token may write. What can be read is tried; the rest shows at first use.
-pub(crate) fn lacks(github: &Github, token: &SecretString, repository: &RepositoryName) -> Result<Vec<String>> {
+pub(crate) fn lacks(
+    github: &Github,
+    token: &SecretString,
+    repository: &RepositoryName,
+) -> Result<Vec<String>> {
     let who = As::Bearer(token);
     let answer = github.get(&format!("/repos/{repository}"), who)?;
     if !answer.is_success() {
@@ -80,9 +86,11 @@ pub(crate) fn lacks(github: &Github, token: &SecretString, repository: &Reposito
     {
         lacks.push(format!("the token lacks the scope `repo` (it has: {})", ui::one_line(scopes)));
     }
-    for (permission, path) in
-        [("contents", "commits?per_page=1"), ("issues", "issues?per_page=1"), ("pull_requests", "pulls?per_page=1")]
-    {
+    for (permission, path) in [
+        ("contents", "commits?per_page=1"),
+        ("issues", "issues?per_page=1"),
+        ("pull_requests", "pulls?per_page=1"),
+    ] {
         let answer = github.get(&format!("/repos/{repository}/{path}"), who)?;
         // 409 is a repository without commits, 410 one without issues.
         if matches!(answer.status, 401 | 403 | 404) {
