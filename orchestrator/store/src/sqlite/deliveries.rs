@@ -1,5 +1,7 @@
 //! The queue of deliveries in SQLite.
 
+mod packing;
+
 use std::collections::HashSet;
 
 use async_trait::async_trait;
@@ -24,7 +26,7 @@ const FORGET_AT_ONCE: i64 = 200;
 /// machine; a statement's text is kept prepared, so there are few lengths of it: the powers of two up to this.
 const MAX_ROWS: usize = 32;
 const PUT: &str = "INSERT INTO deliveries (target_type, target_id, guid, event, source, received_at, state, done_at, \
-     body) ";
+     packing, body) ";
 const UNLESS_KNOWN: &str =
     " ON CONFLICT (target_type, target_id, guid) DO NOTHING RETURNING target_type, target_id, guid";
 const SETTLE: &str = "UPDATE deliveries SET attempts = attempts + 1, state = $1, note = $2, done_at = $3 \
@@ -57,6 +59,7 @@ async fn put_some(
     let mut query = QueryBuilder::<Sqlite>::new(PUT);
     query.push_values(deliveries.iter().zip(ids), |mut row, (new, id)| {
         let received_at = text(new.received_at);
+        let (packing, body) = packing::pack(&new.body);
         row.push_bind(&new.key.target.kind)
             .push_bind(id)
             .push_bind(&new.key.guid)
@@ -65,7 +68,8 @@ async fn put_some(
             .push_bind(received_at.clone())
             .push_bind(new.state.as_str())
             .push_bind(new.state.is_settled().then_some(received_at))
-            .push_bind(new.body.as_slice());
+            .push_bind(packing.as_str())
+            .push_bind(body);
     });
     query.push(UNLESS_KNOWN);
     let rows = query.build().fetch_all(&mut **tx).await?;
@@ -91,10 +95,12 @@ fn read(row: &SqliteRow) -> Result<Delivery, StoreError> {
     let attempts: i64 = row.try_get("attempts")?;
     let (source, state): (String, String) = (row.try_get("source")?, row.try_get("state")?);
     let done_at: Option<String> = row.try_get("done_at")?;
+    let (packing, body): (String, &[u8]) = (row.try_get("packing")?, row.try_get("body")?);
+    let unpacked = packing::unpack(&packing, body).map_err(|why| corrupt("body", &why))?;
     Ok(Delivery {
         delivery: NewDelivery {
             event: row.try_get("event")?,
-            body: row.try_get("body")?,
+            body: unpacked,
             received_at: time("received_at", row.try_get("received_at")?)?,
             source: DeliverySource::parse(&source).ok_or_else(|| corrupt("source", &source))?,
             state: DeliveryState::parse(&state).ok_or_else(|| corrupt("state", &state))?,
