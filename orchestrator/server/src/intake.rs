@@ -5,15 +5,21 @@
 //! flushed the next one gathers by itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cloud_code_store::{Deliveries, DeliveryState, NewDelivery, Put, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tracing::error;
+use tokio::time::sleep;
+use tracing::{debug, error};
 
 use crate::budget::Held;
 
 /// Most deliveries in one transaction. More and the first of them waits long for its answer.
 const MAX_BATCH: usize = 128;
+
+/// Pause between two times that the store catches up. Shorter and it competes with the commits for the disk; longer and
+/// there is more to do at a time.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why a delivery was not stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -83,9 +89,18 @@ impl Intake {
 impl IntakeWriter {
     /// Writes until nobody can hand in any more.
     pub async fn run(mut self) {
-        let mut jobs = Vec::with_capacity(MAX_BATCH);
-        while self.queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
-            self.write(&mut jobs).await;
+        let written = Notify::new();
+        let catching_up = catch_up(self.store.clone(), &written);
+        let writing = async {
+            let mut jobs = Vec::with_capacity(MAX_BATCH);
+            while self.queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+                self.write(&mut jobs).await;
+                written.notify_one();
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            () = catching_up => {}
         }
     }
 
@@ -118,6 +133,18 @@ impl IntakeWriter {
                 }
             }
         }
+    }
+}
+
+/// Never ends.
+async fn catch_up(store: Arc<dyn Deliveries>, written: &Notify) {
+    loop {
+        written.notified().await;
+        if let Err(failure) = store.catch_up().await {
+            // The next commits do the same work, or fail and are told.
+            debug!(error = &failure as &dyn std::error::Error, "the store could not catch up");
+        }
+        sleep(CATCH_UP_PAUSE).await;
     }
 }
 

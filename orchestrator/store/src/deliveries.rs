@@ -221,6 +221,11 @@ pub trait Deliveries: Send + Sync {
     async fn last_received(&self, target: &HookTarget) -> Result<Option<Timestamp>, StoreError>;
     /// Takes away what is old, in small transactions so that nothing waits for it. Waiting deliveries always stay.
     async fn forget(&self, what: Forget) -> Result<Forgotten, StoreError>;
+    /// Does the work that `put` leaves for later so that its answers come soon. Call it beside a stream of `put`, a few
+    /// times a second; without it the work is done all the same, in some `put` that then takes longer.
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// How far a list was read.
     async fn cursor(&self, name: &str) -> Result<Option<String>, StoreError>;
     /// Notes how far a list was read.

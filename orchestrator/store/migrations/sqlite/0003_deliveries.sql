@@ -1,6 +1,6 @@
 -- What a forge told us, kept before it is answered. `guid` alone is not a key: every hook that is subscribed to an event
 -- gets the same one. Times have three decimals, so that they sort as text. `body` is last: a row is looked at far more
--- often without it than with it.
+-- often without it than with it. `packing` is how it is stored: `plain`, or `lz4` with its length before it.
 CREATE TABLE deliveries (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     target_type TEXT NOT NULL,
@@ -13,6 +13,7 @@ CREATE TABLE deliveries (
     attempts    BIGINT NOT NULL DEFAULT 0,
     note        TEXT,
     done_at     TEXT,
+    packing     TEXT NOT NULL,
     body        BLOB NOT NULL
 );
 

@@ -1,11 +1,13 @@
 //! The queue of deliveries in SQLite.
 
+mod packing;
+
 use std::collections::HashSet;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
 
 use super::SqliteStore;
 use crate::StoreError;
@@ -20,8 +22,13 @@ const MAX_ASKED: usize = 500;
 /// clean-up pays a disk write for little.
 const FORGET_AT_ONCE: i64 = 200;
 
+/// Most rows of one statement. Every statement is a hand-over to another thread and back, which takes long on a busy
+/// machine; a statement's text is kept prepared, so there are few lengths of it: the powers of two up to this.
+const MAX_ROWS: usize = 32;
 const PUT: &str = "INSERT INTO deliveries (target_type, target_id, guid, event, source, received_at, state, done_at, \
-     body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (target_type, target_id, guid) DO NOTHING";
+     packing, body) ";
+const UNLESS_KNOWN: &str =
+    " ON CONFLICT (target_type, target_id, guid) DO NOTHING RETURNING target_type, target_id, guid";
 const SETTLE: &str = "UPDATE deliveries SET attempts = attempts + 1, state = $1, note = $2, done_at = $3 \
      WHERE target_type = $4 AND target_id = $5 AND guid = $6 AND state = 'waiting'";
 const FORGET_KEYS: &str = "DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries WHERE received_at < $1 \
@@ -42,6 +49,41 @@ fn target_id(target: &HookTarget) -> Result<i64, StoreError> {
     })
 }
 
+/// The keys of those that were new.
+async fn put_some(
+    tx: &mut Transaction<'static, Sqlite>,
+    deliveries: &[NewDelivery],
+) -> Result<HashSet<DeliveryKey>, StoreError> {
+    let ids: Vec<i64> =
+        deliveries.iter().map(|new| target_id(&new.key.target)).collect::<Result<_, StoreError>>()?;
+    let mut query = QueryBuilder::<Sqlite>::new(PUT);
+    query.push_values(deliveries.iter().zip(ids), |mut row, (new, id)| {
+        let received_at = text(new.received_at);
+        let (packing, body) = packing::pack(&new.body);
+        row.push_bind(&new.key.target.kind)
+            .push_bind(id)
+            .push_bind(&new.key.guid)
+            .push_bind(&new.event)
+            .push_bind(new.source.as_str())
+            .push_bind(received_at.clone())
+            .push_bind(new.state.as_str())
+            .push_bind(new.state.is_settled().then_some(received_at))
+            .push_bind(packing.as_str())
+            .push_bind(body);
+    });
+    query.push(UNLESS_KNOWN);
+    let rows = query.build().fetch_all(&mut **tx).await?;
+    rows.iter().map(key).collect()
+}
+
+fn key(row: &SqliteRow) -> Result<DeliveryKey, StoreError> {
+    let (guid, id): (String, i64) = (row.try_get("guid")?, row.try_get("target_id")?);
+    match u64::try_from(id) {
+        Ok(id) => Ok(DeliveryKey { target: HookTarget { kind: row.try_get("target_type")?, id }, guid }),
+        Err(e) => Err(StoreError::Corrupt { what: "delivery", id: guid, why: format!("target_id: {e}") }),
+    }
+}
+
 fn read(row: &SqliteRow) -> Result<Delivery, StoreError> {
     let guid: String = row.try_get("guid")?;
     let corrupt = |column: &str, why: &dyn std::fmt::Display| StoreError::Corrupt {
@@ -50,21 +92,19 @@ fn read(row: &SqliteRow) -> Result<Delivery, StoreError> {
         why: format!("{column}: {why}"),
     };
     let time = |column: &str, text: String| text.parse::<Timestamp>().map_err(|e| corrupt(column, &e));
-    let (id, attempts): (i64, i64) = (row.try_get("target_id")?, row.try_get("attempts")?);
+    let attempts: i64 = row.try_get("attempts")?;
     let (source, state): (String, String) = (row.try_get("source")?, row.try_get("state")?);
     let done_at: Option<String> = row.try_get("done_at")?;
-    let target = HookTarget {
-        kind: row.try_get("target_type")?,
-        id: u64::try_from(id).map_err(|e| corrupt("target_id", &e))?,
-    };
+    let (packing, body): (String, &[u8]) = (row.try_get("packing")?, row.try_get("body")?);
+    let unpacked = packing::unpack(&packing, body).map_err(|why| corrupt("body", &why))?;
     Ok(Delivery {
         delivery: NewDelivery {
             event: row.try_get("event")?,
-            body: row.try_get("body")?,
+            body: unpacked,
             received_at: time("received_at", row.try_get("received_at")?)?,
             source: DeliverySource::parse(&source).ok_or_else(|| corrupt("source", &source))?,
             state: DeliveryState::parse(&state).ok_or_else(|| corrupt("state", &state))?,
-            key: DeliveryKey { target, guid: guid.clone() },
+            key: key(row)?,
         },
         attempts: u32::try_from(attempts).map_err(|e| corrupt("attempts", &e))?,
         note: row.try_get("note")?,
@@ -77,21 +117,17 @@ impl Deliveries for SqliteStore {
     async fn put(&self, deliveries: &[NewDelivery]) -> Result<Vec<Put>, StoreError> {
         let mut answers = Vec::with_capacity(deliveries.len());
         let mut tx = self.begin().await?;
-        for new in deliveries {
-            let received_at = text(new.received_at);
-            let put = sqlx::query(PUT)
-                .bind(&new.key.target.kind)
-                .bind(target_id(&new.key.target)?)
-                .bind(&new.key.guid)
-                .bind(&new.event)
-                .bind(new.source.as_str())
-                .bind(&received_at)
-                .bind(new.state.as_str())
-                .bind(new.state.is_settled().then_some(&received_at))
-                .bind(new.body.as_slice())
-                .execute(&mut *tx)
-                .await?;
-            answers.push(if put.rows_affected() == 0 { Put::Duplicate } else { Put::Stored });
+        let mut rest = deliveries;
+        while !rest.is_empty() {
+            let rows = MAX_ROWS.min(1 << rest.len().ilog2());
+            let (some, others) = rest.split_at(rows);
+            let mut stored = put_some(&mut tx, some).await?;
+            // Removed when it is found: of two equal keys the second is a duplicate.
+            answers.extend(some.iter().map(|new| match stored.remove(&new.key) {
+                true => Put::Stored,
+                false => Put::Duplicate,
+            }));
+            rest = others;
         }
         tx.commit().await?;
         Ok(answers)
@@ -203,6 +239,12 @@ impl Deliveries for SqliteStore {
             }
         }
         Ok(forgotten)
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        // PASSIVE waits for nobody, and nobody waits for it.
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await?;
+        Ok(())
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<String>, StoreError> {

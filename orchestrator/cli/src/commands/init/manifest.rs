@@ -6,12 +6,13 @@ use cloud_code_model::IntakeMode;
 
 /// What the App may, with the reason a person is given. Not among them: `workflows` (a push that changes CI is meant to be
 /// refused), `administration`, `secrets`, `members`, `actions`.
-pub(crate) const PERMISSIONS: [(&str, Need, &str); 5] = [
+pub(crate) const PERMISSIONS: [(&str, Need, &str); 6] = [
     ("metadata", Need::Read, "to see the repository and who may push to it"),
     ("contents", Need::Write, "to fetch the code and push a branch"),
     ("issues", Need::Write, "to comment, react and set labels"),
     ("pull_requests", Need::Write, "to open and update pull requests and answer reviews"),
     ("checks", Need::Write, "to show progress beside a pull request and see which checks fail"),
+    ("statuses", Need::Read, "to see which checks of older kinds of CI fail"),
 ];
 /// What the App is told of. Its own installations are told without being asked for.
 pub(crate) const EVENTS: [&str; 7] = [
@@ -111,7 +112,7 @@ mod tests {
         let manifest = plan.manifest("http://127.0.0.1:1/callback");
         assert_eq!(
             manifest["default_permissions"],
-            json!({"metadata": "read", "contents": "write", "issues": "write", "pull_requests": "write", "checks": "write"})
+            json!({"metadata": "read", "contents": "write", "issues": "write", "pull_requests": "write", "checks": "write", "statuses": "read"})
         );
         assert_eq!(manifest["public"], false);
         assert_eq!(

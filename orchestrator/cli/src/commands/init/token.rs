@@ -104,11 +104,10 @@ pub(crate) fn lacks(
 pub(crate) fn needed() -> String {
     let names: Vec<String> = PERMISSIONS
         .iter()
-        .map(|(name, need, _)| match *name {
-            // Check runs are for Apps alone; a token sets commit statuses.
-            "checks" => format!("statuses: {}", need.as_str()),
-            name => format!("{name}: {}", need.as_str()),
-        })
+        // Check runs are for Apps alone; a token sets commit statuses.
+        .filter(|(name, _, _)| !["checks", "statuses"].contains(name))
+        .map(|(name, need, _)| format!("{name}: {}", need.as_str()))
+        .chain(std::iter::once("statuses: write".to_owned()))
         .collect();
     names.join(", ")
 }

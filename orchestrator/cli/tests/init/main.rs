@@ -1,0 +1,123 @@
+//! `cloud-code init` and the GitHub part of `doctor`, the built program against a small GitHub over HTTP.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod app;
+mod doctor;
+mod github;
+mod token;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::github::Github;
+
+/// A home folder and a GitHub of its own.
+struct House {
+    dir: tempfile::TempDir,
+    github: Github,
+}
+
+impl House {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), github: Github::start() }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-code"));
+        command.arg("--home").arg(self.home()).args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn init(&self, args: &[&str]) -> Command {
+        let mut command = self.command(&["init", "--non-interactive", "--github-url", self.github.url()]);
+        command.args(args);
+        command
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// What a program said, after it did what it should.
+fn said(output: &Output) -> String {
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{text}", output.status);
+    text
+}
+
+/// What a program said that should fail.
+fn refused(output: &Output) -> String {
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!output.status.success(), "{text}");
+    text
+}
+
+/// A running `init` with the address that it printed.
+struct Waiting {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+    page: String,
+}
+
+impl Waiting {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if out.read_line(&mut line).unwrap() == 0 {
+                let mut told = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+                unreachable!("init ended before it waited: {told}");
+            }
+            if let Some(page) = line.trim().strip_prefix("Open this address in a browser: ") {
+                let page = page.to_owned();
+                return Self { child, out, page };
+            }
+        }
+    }
+
+    /// Everything else that it says, and whether it succeeded.
+    fn end(mut self) -> (bool, String) {
+        let mut text = String::new();
+        self.out.read_to_string(&mut text).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        (self.child.wait().unwrap().success(), text)
+    }
+}
+
+/// A request as a browser makes it: status and body.
+fn browse(url: &str) -> (u16, String) {
+    let rest = url.strip_prefix("http://").unwrap();
+    let (host, path) = rest.split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, text)
+}
