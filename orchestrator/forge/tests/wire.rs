@@ -56,10 +56,7 @@ impl Double {
     }
 }
 
-async fn answer(
-    State((seen, script)): State<Shared>,
-    request: Request,
-) -> Response {
+async fn answer(State((seen, script)): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -318,10 +315,14 @@ async fn an_installation_is_found_by_a_former_name() {
         "GET /repos/acme/store/installation" => {
             (301, vec![("location", "/repositories/7/installation".to_owned())], "{}".to_owned())
         }
-        "GET /repositories/7/installation" => ok(json!({"id": 5, "app_id": 1, "permissions": {"contents": "read"}})),
-        "POST /app/installations/5/access_tokens" => {
-            (201, Vec::new(), json!({"token": TOKEN, "expires_at": "2999-01-01T00:00:00Z", "permissions": {}}).to_string())
+        "GET /repositories/7/installation" => {
+            ok(json!({"id": 5, "app_id": 1, "permissions": {"contents": "read"}}))
         }
+        "POST /app/installations/5/access_tokens" => (
+            201,
+            Vec::new(),
+            json!({"token": TOKEN, "expires_at": "2999-01-01T00:00:00Z", "permissions": {}}).to_string(),
+        ),
         "GET /repos/acme/store" => (301, vec![("location", "/repositories/7".to_owned())], "{}".to_owned()),
         "GET /repositories/7" | "GET /repos/acme/shop" => ok(repository()),
         other => panic!("{other}"),

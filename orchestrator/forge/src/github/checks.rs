@@ -107,7 +107,7 @@ impl Repository {
             run["conclusion"] = end.into();
         }
         if let Some(url) = &spec.details_url {
-            run["details_url"] = url.as_str().into();
+            run["details_url"] = scrubber.scrub(url).into();
         }
         run
     }
@@ -182,7 +182,7 @@ impl Repository {
             "description": body::line(&spec.title, MAX_DESCRIPTION, &self.client.scrubber),
         });
         if let Some(url) = &spec.details_url {
-            status["target_url"] = url.as_str().into();
+            status["target_url"] = self.client.scrubber.scrub(url).into();
         }
         let rest = format!("/statuses/{}", segment(&spec.head_sha));
         let handle = CheckHandle::Status { head_sha: spec.head_sha.clone(), name: spec.name.clone() };
