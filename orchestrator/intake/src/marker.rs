@@ -132,7 +132,7 @@ pub fn neutralize(text: &str) -> String {
 /// An agent's text in what we write, where its Markdown is wanted: nobody is mentioned, no issue is linked or closed, and no
 /// comment or marker is opened. Its lines can still look like ours, so it never stands before what must be read.
 pub fn disarm(text: &str) -> String {
-    let (text, _) = crate::visible::without_hidden_characters(text);
+    let (text, _) = crate::characters::without_hidden_characters(text);
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     for (index, line) in text.trim().split('\n').enumerate() {
         if index > 0 {
