@@ -89,10 +89,12 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
     let rules = inner.projects.rules(&project, forge.as_ref()).await?;
     let (intent, why) = match trigger(notice, &rules) {
         Trigger::Intent(intent) => (Some(*intent), String::new()),
-        Trigger::Fact(Happening::Said(_)) => {
-            (answer_to_a_question(inner, &project, notice).await?, "it asks for nothing".to_owned())
-        }
-        Trigger::Fact(happening) => return facts::note(inner, &project, forge.as_ref(), &happening).await,
+        Trigger::Fact(happening) => match *happening {
+            Happening::Said(_) => {
+                (answer_to_a_question(inner, &project, notice).await?, "it asks for nothing".to_owned())
+            }
+            happening => return facts::note(inner, &project, forge.as_ref(), &happening).await,
+        },
         Trigger::Nothing(why) => (None, why.to_string()),
     };
     let Some(intent) = intent else { return Ok(Worked::Nothing(why)) };

@@ -1,0 +1,326 @@
+//! The stage of a conversation: a GitHub, an installation that serves it, and a coding CLI that does what it is told.
+//!
+//! The CLI is a shell script. It keeps each prompt, and acts on words in it: so a story reads as what people say, and what
+//! comes back.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cloud_code_fake_github::{AppSeed, FakeGithub, Person, RepoSeed, Role};
+
+/// How long a story waits for something that should come. Loaded machines are slow; a hang still ends.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// The repository of every story.
+pub(crate) const SHOP: &str = "acme/shop";
+/// Planted where secrets are, and looked for where they must not be.
+pub(crate) const WEBHOOK_SECRET: &str = "webhook-secret-that-nobody-may-see-4711";
+/// The key of the coding CLI.
+pub(crate) const CLI_KEY: &str = "cli-key-that-nobody-may-see-0815";
+
+/// What the CLI does. A prompt that says none of the words changes a file.
+const SCRIPT: &str = r#"
+prompt=$(cat)
+printf '%s\n' "$prompt" >> "$PROMPTS"
+printf '=====\n' >> "$PROMPTS"
+case $prompt in
+  *WAIT-FOR-GO*) while [ ! -e "$GO" ]; do sleep 0.05; done ;;
+esac
+case $prompt in
+  *FAIL-NOW*) echo 'it cannot be done' >&2; exit 1 ;;
+  *NO-CHANGE*) echo 'There is nothing to change.'; exit 0 ;;
+  *SAY-THE-KEY*) echo "the key is $SHOP_KEY" ;;
+  *WORKFLOW-CHANGE*) mkdir -p .github/workflows; echo 'on: push' > .github/workflows/ci.yml ;;
+esac
+case $prompt in
+  *'Do not change any file'*) echo 'The answer is forty-two, @everybody.'; exit 0 ;;
+esac
+count=$(cat count.txt 2>/dev/null || echo 0)
+echo $((count + 1)) > count.txt
+echo 'Count once more'
+echo
+echo 'It counts. See @octocat and #1.'
+echo '- [x] the count grows'
+"#;
+
+/// Everything a story needs.
+pub(crate) struct Stage {
+    dir: tempfile::TempDir,
+    pub(crate) github: FakeGithub,
+    serve: Option<Serve>,
+}
+
+struct Serve {
+    child: Child,
+    address: String,
+    log: PathBuf,
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How the installation is set up.
+#[derive(Default)]
+pub(crate) struct Setup {
+    /// More of `cloud-code.yaml`, below `github:` (two spaces before each line).
+    pub(crate) github: &'static str,
+    /// More of `projects/shop.yaml`.
+    pub(crate) project: &'static str,
+    /// As a person's token and not as an App.
+    pub(crate) token: bool,
+}
+
+impl Stage {
+    /// A repository where alice may write and mallory may not, and an installation that serves it.
+    pub(crate) fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    pub(crate) fn with(setup: Setup) -> Self {
+        let mut stage = Self::set(setup);
+        stage.serves();
+        stage
+    }
+
+    /// All of it, with nobody serving yet.
+    pub(crate) fn set(setup: Setup) -> Self {
+        let github = FakeGithub::start_blocking();
+        github.repo(
+            RepoSeed::new(SHOP)
+                .first_number(42)
+                .collaborator("alice", Role::Write)
+                .collaborator("rita", Role::Triage)
+                .file("README.md", "# Shop\n"),
+        );
+        github.user("mallory");
+        let dir = tempfile::Builder::new().prefix("cloud-code-github-").tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let stage = Self { dir, github, serve: None };
+        let secrets = stage.home().join("secrets");
+        fs::create_dir_all(stage.home().join("projects")).unwrap();
+        fs::create_dir_all(&secrets).unwrap();
+        fs::create_dir(stage.notes()).unwrap();
+        fs::set_permissions(stage.notes(), fs::Permissions::from_mode(0o777)).unwrap();
+        let identity = if setup.token {
+            stage.secret("token", &stage.github.token("alice"));
+            "token_file: secrets/token".to_owned()
+        } else {
+            let id = stage.github.app(AppSeed::new("cloud-code").installed_on("acme"));
+            stage.secret("app.pem", stage.github.app_key());
+            format!("app: {{id: {id}, slug: cloud-code, private_key_file: secrets/app.pem}}")
+        };
+        stage.secret("webhook", WEBHOOK_SECRET);
+        fs::write(stage.dir.path().join("cli.sh"), SCRIPT).unwrap();
+        let agent = top().join("target/release/cloud-code-agent");
+        assert!(agent.is_file(), "{} is missing: run `make build`", agent.display());
+        let github = setup.github;
+        stage.write(
+            "cloud-code.yaml",
+            &format!(
+                "agent_binary: {}\ngithub:\n  api_url: {}\n  {identity}\n  webhook_secret_files: [secrets/webhook]\n  \
+                 write_interval: 0s\n{github}\nserver: {{listen: '127.0.0.1:0'}}\n",
+                agent.display(),
+                stage.github.api_url(),
+            ),
+        );
+        let notes = stage.notes();
+        stage.write(
+            "projects/shop.yaml",
+            &format!(
+                "github: {SHOP}\ncli: command\nruntime: local\ncommand: [sh, {}]\nsecrets: [SHOP_KEY]\n\
+                 env: {{PROMPTS: {}, GO: {}}}\n{}\n",
+                stage.dir.path().join("cli.sh").display(),
+                notes.join("prompts").display(),
+                notes.join("go").display(),
+                setup.project
+            ),
+        );
+        stage
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    fn notes(&self) -> PathBuf {
+        self.dir.path().join("notes")
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.home().join(name), text).unwrap();
+    }
+
+    fn secret(&self, name: &str, text: &str) {
+        let path = self.home().join("secrets").join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// cloud-code, with a clean environment.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-code"));
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env_clear().env("CLOUD_CODE_HOME", self.home()).env("SHOP_KEY", CLI_KEY);
+        command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.dir.path());
+        command
+    }
+
+    /// Starts serving, and tells GitHub where.
+    pub(crate) fn serves(&mut self) {
+        let log = self.dir.path().join("serve.log");
+        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let before = fs::read_to_string(&log).unwrap().len();
+        let child = self.command(&["serve"]).stderr(file).stdout(Stdio::null()).spawn().unwrap();
+        let mut serve = Serve { child, address: String::new(), log };
+        serve.address = self.wait_for("the address of `serve`", || {
+            let text = fs::read_to_string(&serve.log).unwrap();
+            let text = &text[before..];
+            text.lines().find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()))
+        });
+        self.github.deliver_to(&format!("http://{}/webhooks/github", serve.address), WEBHOOK_SECRET);
+        self.serve = Some(serve);
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.serve.as_ref().unwrap().address.clone()
+    }
+
+    /// Ends it in good order.
+    pub(crate) fn stops(&mut self) {
+        let mut serve = self.serve.take().unwrap();
+        let pid = serve.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = serve.child.wait().unwrap();
+        assert!(status.success(), "serve ended with {status}\n{}", self.log());
+    }
+
+    /// kill -9.
+    pub(crate) fn is_killed(&mut self) {
+        drop(self.serve.take().unwrap());
+    }
+
+    /// What `serve` wrote on standard error.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("serve.log")).unwrap_or_default()
+    }
+
+    /// Waits until `look` has an answer.
+    #[track_caller]
+    pub(crate) fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(
+                Instant::now() < end,
+                "waited {PATIENCE:?} for {what}\n{}\n--- serve ---\n{}",
+                self.transcripts(),
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn transcripts(&self) -> String {
+        (42..48)
+            .filter(|number| self.has(*number))
+            .map(|number| self.github.transcript(SHOP, number))
+            .collect()
+    }
+
+    fn has(&self, number: u64) -> bool {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.github.is_open(SHOP, number))).is_ok()
+    }
+
+    /// Waits until the thread carries this label of ours, and no other.
+    #[track_caller]
+    pub(crate) fn becomes(&self, number: u64, phase: &str) {
+        let label = format!("cloud-code: {phase}");
+        self.wait_for(&format!("#{number} to be {phase}"), || {
+            let ours: Vec<String> = self
+                .github
+                .labels(SHOP, number)
+                .into_iter()
+                .filter(|l| l.starts_with("cloud-code:"))
+                .collect();
+            (ours == [label.clone()]).then_some(())
+        });
+    }
+
+    /// Waits for a comment of ours that says this.
+    #[track_caller]
+    pub(crate) fn says(&self, number: u64, words: &str) -> String {
+        self.wait_for(&format!("a comment on #{number} that says {words:?}"), || {
+            let comments = self.github.comments(SHOP, number);
+            comments.into_iter().find(|c| c.author == self.bot() && c.body.contains(words)).map(|c| c.body)
+        })
+    }
+
+    /// The one status comment.
+    #[track_caller]
+    pub(crate) fn status(&self, number: u64) -> String {
+        let comments = self.github.comments(SHOP, number);
+        let status: Vec<&str> = comments
+            .iter()
+            .map(|c| c.body.as_str())
+            .filter(|body| body.contains("### cloud-code: "))
+            .collect();
+        assert_eq!(status.len(), 1, "there must be one status comment: {status:#?}");
+        status[0].to_owned()
+    }
+
+    fn bot(&self) -> String {
+        let is_app = self.home().join("secrets/app.pem").exists();
+        if is_app { "cloud-code[bot]".to_owned() } else { "alice".to_owned() }
+    }
+
+    pub(crate) fn user(&self, login: &str) -> Person {
+        self.github.user(login)
+    }
+
+    /// Everything that the CLI was told, one prompt after another.
+    pub(crate) fn prompts(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.notes().join("prompts")).unwrap_or_default();
+        text.split("=====\n").map(str::to_owned).filter(|prompt| !prompt.trim().is_empty()).collect()
+    }
+
+    /// Lets a CLI go on that waits.
+    pub(crate) fn go(&self) {
+        fs::write(self.notes().join("go"), "").unwrap();
+    }
+
+    /// What must hold at the end of every story: GitHub's own rules were kept, and no secret left the house.
+    #[track_caller]
+    pub(crate) fn holds(&self) {
+        assert_eq!(self.github.violations(), Vec::<String>::new());
+        let mut texts = vec![("the log".to_owned(), self.log())];
+        for request in self.github.mutations() {
+            texts.push((format!("{} {}", request.method, request.path), format!("{:?}", request.body)));
+        }
+        for (place, text) in texts {
+            for secret in [WEBHOOK_SECRET, CLI_KEY, "ghs_", "BEGIN RSA"] {
+                assert!(!text.contains(secret), "{secret:?} stands in {place}: {text}");
+            }
+        }
+    }
+}
+
+/// The top of the checkout.
+pub(crate) fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Reads what is left of a child's output.
+pub(crate) fn rest(mut from: impl Read) -> String {
+    let mut text = String::new();
+    from.read_to_string(&mut text).unwrap();
+    text
+}
