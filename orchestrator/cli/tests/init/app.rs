@@ -27,8 +27,18 @@ fn an_app_is_made_from_the_page_to_the_settings_and_a_second_run_changes_nothing
     let house = House::new();
     house.write("cloud-code.yaml", "# our machine\nserver:\n  listen: 127.0.0.1:9999 # behind caddy\n");
     let args = [
-        "--owner", "acme", "--app-name", "acme-agent", "--public-url", "https://agents.example.com", "--repo",
-        "acme/Shop", "--repo", "acme/site", "--cli", "codex",
+        "--owner",
+        "acme",
+        "--app-name",
+        "acme-agent",
+        "--public-url",
+        "https://agents.example.com",
+        "--repo",
+        "acme/Shop",
+        "--repo",
+        "acme/site",
+        "--cli",
+        "codex",
     ];
     let waiting = Waiting::start(house.init(&args));
     let (status, page) = browse(&waiting.page);
@@ -42,7 +52,8 @@ fn an_app_is_made_from_the_page_to_the_settings_and_a_second_run_changes_nothing
     );
     assert_eq!(manifest["redirect_url"], format!("{}callback", waiting.page));
 
-    let back = |code: &str, state: &str| browse(&format!("{}callback?code={code}&state={state}", waiting.page));
+    let back =
+        |code: &str, state: &str| browse(&format!("{}callback?code={code}&state={state}", waiting.page));
     let (status, told) = back("code1", "0123456789abcdef");
     assert_eq!(status, 400, "{told}");
     assert_eq!(house.github.asked().len(), 0, "a foreign answer was used");
@@ -133,7 +144,10 @@ fn what_a_person_wrote_is_replaced_with_a_yes_only_and_before_github_is_asked() 
     let text = "server:\n  public_url: https://old.example.com\n";
     house.write("cloud-code.yaml", text);
     let told = refused(&house.init(&["--public-url", "https://new.example.com"]).output().unwrap());
-    assert!(told.contains("server.public_url: https://old.example.com") && told.contains("--replace"), "{told}");
+    assert!(
+        told.contains("server.public_url: https://old.example.com") && told.contains("--replace"),
+        "{told}"
+    );
     assert_eq!(house.read("cloud-code.yaml"), text);
     assert_eq!(house.github.asked().len(), 0);
 

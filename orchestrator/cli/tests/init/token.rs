@@ -48,7 +48,10 @@ fn a_token_is_checked_kept_and_its_webhook_made_once() {
     let (settings, again) = (house.read("cloud-code.yaml"), said(&house.init(&args).output().unwrap()));
     assert!(again.contains("there already"), "{again}");
     assert_eq!(house.github.count("POST /repos/acme/shop/hooks"), 1);
-    assert_eq!((house.read("cloud-code.yaml"), house.read("secrets/github-webhook-secret")), (settings, secret));
+    assert_eq!(
+        (house.read("cloud-code.yaml"), house.read("secrets/github-webhook-secret")),
+        (settings, secret)
+    );
 }
 
 #[test]
@@ -62,7 +65,9 @@ fn what_the_token_may_not_is_named_and_the_hook_is_left_to_the_person() {
     let file = token_file(&house);
     let args = ["--token-file", &file, "--repo", "acme/shop", "--public-url", "https://agents.example.com"];
     let text = said(&house.init(&args).output().unwrap());
-    for part in ["lacks `issues`", "archived", "may not push", "/acme/shop/settings/hooks/new", "application/json"] {
+    for part in
+        ["lacks `issues`", "archived", "may not push", "/acme/shop/settings/hooks/new", "application/json"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains(&house.read("secrets/github-webhook-secret")), "{text}");
