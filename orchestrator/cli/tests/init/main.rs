@@ -91,9 +91,8 @@ impl Waiting {
         loop {
             line.clear();
             if out.read_line(&mut line).unwrap() == 0 {
-                let mut told = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-                unreachable!("init ended before it waited: {told}");
+                let told = child.wait_with_output().unwrap();
+                unreachable!("init ended before it waited: {}", String::from_utf8_lossy(&told.stderr));
             }
             if let Some(page) = line.trim().strip_prefix("Open this address in a browser: ") {
                 let page = page.to_owned();
