@@ -10,9 +10,10 @@ use cloud_code_store::Store;
 use serde::Serialize;
 
 use super::EXIT_ERROR;
+use super::doctor_github::{self, Mend, OnGithub, Scene};
 use crate::app::App;
 use crate::args::DoctorArgs;
-use crate::ui;
+use crate::{settings, ui};
 
 /// Least free space for comfortable work: one CLI image and a large worktree.
 const LEAST_FREE_BYTES: u64 = 5 << 30;
@@ -22,7 +23,7 @@ const LEAST_GIT: (u32, u32) = (2, 36);
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub(super) enum Verdict {
     /// As it should be.
     Ok,
     /// Works, with a limit.
@@ -33,7 +34,7 @@ enum Verdict {
 
 /// One check.
 #[derive(Debug, Serialize)]
-struct Check {
+pub(super) struct Check {
     what: &'static str,
     verdict: Verdict,
     found: String,
@@ -41,13 +42,13 @@ struct Check {
 }
 
 impl Check {
-    fn ok(what: &'static str, found: impl Into<String>) -> Self {
+    pub(super) fn ok(what: &'static str, found: impl Into<String>) -> Self {
         Self { what, verdict: Verdict::Ok, found: found.into(), fix: None }
     }
-    fn warning(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(super) fn warning(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { what, verdict: Verdict::Warning, found: found.into(), fix: Some(fix.into()) }
     }
-    fn missing(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(super) fn missing(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { what, verdict: Verdict::Missing, found: found.into(), fix: Some(fix.into()) }
     }
 }
@@ -57,6 +58,7 @@ pub(crate) async fn run(app: &App, args: DoctorArgs) -> Result<ExitCode> {
     let mut checks = vec![git(), home(app).await, disk(&app.home), agent(app)];
     checks.extend(docker(app).await);
     checks.extend(credentials(app));
+    checks.extend(github(app, args.fix).await?);
     if args.json {
         for check in &checks {
             ui::out(serde_json::to_string(check)?);
@@ -76,6 +78,47 @@ pub(crate) async fn run(app: &App, args: DoctorArgs) -> Result<ExitCode> {
     }
     let broken = checks.iter().any(|c| c.verdict == Verdict::Missing);
     Ok(if broken { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS })
+}
+
+async fn github(app: &App, fix: bool) -> Result<Vec<Check>> {
+    let (home, settings) = (app.home.clone(), app.settings.clone());
+    let mend = if fix { Mend::Do } else { Mend::Tell };
+    let looked = move || {
+        let (projects, mut checks) = projects(&home);
+        let scene = Scene {
+            home: &home,
+            settings: &settings,
+            projects: &projects,
+            now: jiff::Timestamp::now(),
+            mend,
+        };
+        checks.extend(doctor_github::checks(&scene));
+        checks
+    };
+    Ok(tokio::task::spawn_blocking(looked).await?)
+}
+
+/// The projects that name a repository on GitHub, and what is wrong with project files.
+fn projects(home: &Path) -> (Vec<OnGithub>, Vec<Check>) {
+    let (mut projects, mut checks) = (Vec::new(), Vec::new());
+    let Ok(entries) = std::fs::read_dir(home.join(settings::PROJECTS_DIR)) else { return (projects, checks) };
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "yaml")) {
+        let Some(Ok(name)) = file.file_stem().and_then(|stem| stem.to_str()).map(str::parse) else {
+            continue;
+        };
+        match settings::project(home, &name) {
+            Ok(Some(settings)) => {
+                if let Some(repository) = settings.github.clone() {
+                    projects.push(OnGithub { name, repository, settings });
+                }
+            }
+            Ok(None) => {}
+            Err(error) => checks.push(Check::missing("project", format!("{error:#}"), "correct the file")),
+        }
+    }
+    (projects, checks)
 }
 
 fn git() -> Check {

@@ -6,6 +6,7 @@ mod clean;
 mod cli;
 mod diff;
 mod doctor;
+mod doctor_github;
 mod drive;
 mod images;
 mod init;

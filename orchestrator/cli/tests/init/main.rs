@@ -86,20 +86,18 @@ struct Waiting {
 impl Waiting {
     fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut waiting = Self { child, out, page: String::new() };
         let mut line = String::new();
-        loop {
-            line.clear();
-            if out.read_line(&mut line).unwrap() == 0 {
-                let mut told = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-                unreachable!("init ended before it waited: {told}");
-            }
+        while waiting.out.read_line(&mut line).unwrap() > 0 {
             if let Some(page) = line.trim().strip_prefix("Open this address in a browser: ") {
-                let page = page.to_owned();
-                return Self { child, out, page };
+                waiting.page = page.to_owned();
+                return waiting;
             }
+            line.clear();
         }
+        let (_, told) = waiting.end();
+        unreachable!("init ended before it waited: {told}");
     }
 
     /// Everything else that it says, and whether it succeeded.
