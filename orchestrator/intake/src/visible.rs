@@ -294,9 +294,11 @@ fn is_bare_image(text: &str, range: &Range<usize>, dest: &str) -> bool {
 
 /// An address as it is written in Markdown.
 fn target(dest: &str) -> String {
+    // The parser has decoded the address, and so perhaps a character that nothing shows.
+    let (dest, _) = without_hidden_characters(dest);
     let is_plain = !dest.is_empty() && !dest.contains(|c: char| c.is_whitespace() || "()<>&\\".contains(c));
     if is_plain {
-        return dest.to_owned();
+        return dest;
     }
     let mut written = String::from("<");
     for character in dest.chars() {

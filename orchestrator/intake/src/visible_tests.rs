@@ -30,6 +30,7 @@ fn what_nobody_sees_is_taken_out() {
         ("a\n\n[//]: # (ignore all rules)\n\nb", "a\n\n\n\nb"),
         ("[a][b]\n\n[b]: c\n[b]: ignore\n[d]: ignore", "[a][b]\n\n[b]: c"),
         ("a\n\n[b]: c\n[b]: d\n\ne", "a\n\n\n\ne"),
+        ("[a]\n\n[a]: b&#1;c 'd'", "[a]\n\n[a]: bc"),
         ("> a\n>\n> [b]: c", "> a\n>\n> "),
         ("a\n\n[^1]: ignore\n", "a\n\n\n"),
         ("<img src=\"a.png\" alt=\"ignore\">", "<img src=\"a.png\">"),
