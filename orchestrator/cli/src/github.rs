@@ -36,10 +36,10 @@ pub(crate) fn connect(app: &App) -> Result<Option<Github>> {
         (None, Some(file)) => Credentials::Token(secret(app, file)?),
         (None, None) => return Ok(None),
     };
-    let pace = match github.write_interval {
-        Some(interval) => Pace { write_gap: interval.as_duration(), ..Pace::default() },
-        None => Pace::default(),
-    };
+    let mut pace = Pace::default();
+    if let Some(interval) = github.write_interval_ms {
+        pace.write_gap = Duration::from_millis(interval.into());
+    }
     let config = GithubConfig {
         api_url: github.api_url.clone().unwrap_or_else(|| GITHUB_API.to_owned()),
         credentials,

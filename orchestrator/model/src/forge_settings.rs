@@ -43,8 +43,9 @@ pub struct GithubSettings {
     pub intake: Option<IntakeMode>,
     /// How often the delivery log or the lists are read; default `60s`, and `5m` for the healing sweep of `webhook`.
     pub poll_interval: Option<cloud_code_task_schema::HumanDuration>,
-    /// Shortest distance between two writes; default `1s`, as GitHub asks. Lower only for a server of your own.
-    pub write_interval: Option<cloud_code_task_schema::HumanDuration>,
+    /// Shortest distance between two writes, in milliseconds; default 1000, as GitHub asks. Lower only for a server of your
+    /// own.
+    pub write_interval_ms: Option<u32>,
 }
 
 /// The GitHub App that acts.

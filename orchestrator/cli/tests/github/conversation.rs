@@ -16,8 +16,9 @@ fn a_comment_becomes_a_pull_request() {
     assert_eq!(pulls.len(), 1, "{pulls:#?}");
     let pull = &pulls[0];
     assert_eq!((pull.title.as_str(), pull.base.as_str(), pull.draft), ("Count once more", "main", false));
-    assert_eq!(pull.head, format!("cloud-code/issue-{issue}"));
-    assert_eq!(stage.github.file(SHOP, &pull.head, "count.txt").as_deref(), Some("1\n"));
+    let branch = format!("cloud-code/issue-{issue}");
+    assert_eq!(pull.head, format!("acme:{branch}"));
+    assert_eq!(stage.github.file(SHOP, &branch, "count.txt").as_deref(), Some("1\n"));
     assert!(pull.body.contains(&format!("Fixes #{issue}")), "{}", pull.body);
     assert!(pull.body.contains("- [x] The count grows"), "{}", pull.body);
     let status = stage.status(issue);

@@ -4,7 +4,6 @@
 //! comes back.
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use cloud_code_fake_github::{AppSeed, FakeGithub, Person, RepoSeed, Role};
 
 /// How long a story waits for something that should come. Loaded machines are slow; a hang still ends.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The repository of every story.
 pub(crate) const SHOP: &str = "acme/shop";
 /// Planted where secrets are, and looked for where they must not be.
@@ -56,7 +55,6 @@ pub(crate) struct Stage {
 struct Serve {
     child: Child,
     address: String,
-    log: PathBuf,
 }
 
 impl Drop for Serve {
@@ -125,7 +123,7 @@ impl Stage {
             "cloud-code.yaml",
             &format!(
                 "agent_binary: {}\ngithub:\n  api_url: {}\n  {identity}\n  webhook_secret_files: [secrets/webhook]\n  \
-                 write_interval: 0s\n{github}\nserver: {{listen: '127.0.0.1:0'}}\n",
+                 write_interval_ms: 0\n{github}\nserver: {{listen: '127.0.0.1:0'}}\n",
                 agent.display(),
                 stage.github.api_url(),
             ),
@@ -177,15 +175,15 @@ impl Stage {
         let log = self.dir.path().join("serve.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
         let before = fs::read_to_string(&log).unwrap().len();
-        let child = self.command(&["serve"]).stderr(file).stdout(Stdio::null()).spawn().unwrap();
-        let mut serve = Serve { child, address: String::new(), log };
-        serve.address = self.wait_for("the address of `serve`", || {
-            let text = fs::read_to_string(&serve.log).unwrap();
+        let mut child = self.command(&["serve"]).stderr(file).stdout(Stdio::null()).spawn().unwrap();
+        let address = self.wait_for("the address of `serve`", || {
+            let text = fs::read_to_string(&log).unwrap();
+            assert!(child.try_wait().unwrap().is_none(), "serve ended:\n{text}");
             let text = &text[before..];
             text.lines().find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()))
         });
-        self.github.deliver_to(&format!("http://{}/webhooks/github", serve.address), WEBHOOK_SECRET);
-        self.serve = Some(serve);
+        self.github.deliver_to(&format!("http://{address}/webhooks/github"), WEBHOOK_SECRET);
+        self.serve = Some(Serve { child, address });
     }
 
     pub(crate) fn address(&self) -> String {
@@ -314,11 +312,4 @@ impl Stage {
 /// The top of the checkout.
 pub(crate) fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-/// Reads what is left of a child's output.
-pub(crate) fn rest(mut from: impl Read) -> String {
-    let mut text = String::new();
-    from.read_to_string(&mut text).unwrap();
-    text
 }

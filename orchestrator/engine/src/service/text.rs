@@ -9,7 +9,7 @@ use cloud_code_intake::{
 };
 use cloud_code_model::{Actor, Ask, Brief, Intent, Place, TaskRecord, Thread};
 use cloud_code_store::ForgeStore;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Inner;
 use super::facts::{access, permission};
@@ -55,7 +55,7 @@ pub(super) async fn of_issue(
     intent: &Intent,
     words: &Words,
 ) -> Result<Told, EngineError> {
-    let mut texts = vec![opening(issue)];
+    let mut texts = vec![opening(issue, intent.at)];
     texts.extend(comments(forge, issue.number, None).await?);
     let picked = pick(project, forge, &texts, intent).await?;
     let is_trusted = picked.kept.iter().any(|text| text.kind == TextKind::Opening)
@@ -259,16 +259,18 @@ async fn pick(
     Ok(Picked { kept: selection.texts, left_out, trusted })
 }
 
-fn opening(issue: &IssueFacts) -> ThreadText {
+fn opening(issue: &IssueFacts, asked_at: Timestamp) -> ThreadText {
+    // Whatever is said in an issue comes after its opening, also within one second, which is as fine as a forge's times go.
+    let opened_at = issue.created_at.min(asked_at - SignedDuration::from_secs(1));
     ThreadText {
         kind: TextKind::Opening,
         id: issue.number,
         author: issue.author.clone().map(|actor| sender(actor, issue.author_is_bot)),
         text: issue.body.clone(),
-        created_at: issue.created_at,
+        created_at: opened_at,
         // An issue's own time of change moves with every comment. Who can change the text of somebody who may command
         // may command as well, so nothing slips in here that could not be commanded.
-        changed_at: issue.created_at,
+        changed_at: opened_at,
     }
 }
 
