@@ -87,7 +87,12 @@ fn secret(app: &App, file: &str) -> Result<SecretString> {
 /// One forge a repository, kept for a while: finding its installation costs requests.
 pub(crate) struct Connected {
     github: Github,
-    known: Mutex<HashMap<RepositoryName, (Instant, Arc<dyn Forge>)>>,
+    known: Mutex<HashMap<RepositoryName, Found>>,
+}
+
+struct Found {
+    since: Instant,
+    forge: Arc<dyn Forge>,
 }
 
 impl Connected {
@@ -100,13 +105,13 @@ impl Connected {
 impl Forges for Connected {
     async fn of(&self, repository: &RepositoryName) -> Result<Arc<dyn Forge>, ForgeError> {
         let mut known = self.known.lock().await;
-        if let Some((since, forge)) = known.get(repository)
-            && since.elapsed() < KEEP
+        if let Some(found) = known.get(repository)
+            && found.since.elapsed() < KEEP
         {
-            return Ok(forge.clone());
+            return Ok(found.forge.clone());
         }
         let forge = self.github.repository(repository).await?;
-        known.insert(repository.clone(), (Instant::now(), forge.clone()));
+        known.insert(repository.clone(), Found { since: Instant::now(), forge: forge.clone() });
         Ok(forge)
     }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
-use cloud_code_model::{IssueKey, Note, Place, ProjectName, PullState, TaskRecord, Thread, ThreadWritten};
+use cloud_code_model::{
+    IssueKey, Note, Place, ProjectName, PullState, TaskRecord, Thread, ThreadWritten, fnv1a,
+};
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::ControlDir;
 use futures_util::{StreamExt, stream};
@@ -16,7 +18,7 @@ use super::drivers::Dirty;
 use super::projects::ServedProject;
 use super::status::{StatusView, check_status, check_title, label_family, status_comment};
 use crate::follow_up::heard;
-use crate::forges::{fnv1a, marker};
+use crate::forges::marker;
 use crate::{EngineError, blocking};
 
 /// How many threads are written to at one time. The forge's own queue keeps the pace of each account.
