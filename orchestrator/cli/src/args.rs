@@ -522,7 +522,7 @@ pub(crate) struct InitArgs {
     /// Ask nothing; take flags and defaults.
     #[arg(long)]
     pub(crate) non_interactive: bool,
-    /// Where GitHub is: https://github.com or the address of your Enterprise Server.
+    /// Where GitHub is: `https://github.com` or the address of your Enterprise Server.
     #[arg(long, value_name = "URL")]
     pub(crate) github_url: Option<String>,
     /// Name of the App; unique on GitHub [default: cloud-code-ID of this installation].
