@@ -17,8 +17,7 @@ fn in_review(stage: &Stage) -> (u64, u64) {
 /// Waits until this many tasks have ended in the pull request.
 #[track_caller]
 fn has_tasks(stage: &Stage, issue: u64, count: usize) {
-    stage.status_says(issue, &format!("Earlier tasks ({})", count - 1));
-    stage.becomes(issue, "in-review");
+    stage.rests(issue, "in-review", count);
 }
 
 fn head(stage: &Stage) -> String {

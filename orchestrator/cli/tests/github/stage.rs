@@ -352,6 +352,20 @@ impl Stage {
         })
     }
 
+    /// Waits until this many tasks have been and nothing more is to come: comment and label say the same.
+    #[track_caller]
+    pub(crate) fn rests(&self, number: u64, phase: &str, tasks: usize) -> String {
+        let title = format!("### cloud-code: {phase}\n");
+        let earlier = format!("Earlier tasks ({})", tasks - 1);
+        let status = self.wait_for(&format!("#{number} to be {phase} after {tasks} tasks"), || {
+            let comments = self.github.comments(SHOP, number);
+            let mut bodies = comments.into_iter().map(|comment| comment.body);
+            bodies.find(|body| body.contains(&title) && (body.contains(&earlier) || tasks == 1))
+        });
+        self.becomes(number, phase);
+        status
+    }
+
     /// What follows is said in another second: a forge's times are no finer.
     pub(crate) fn a_moment_later(&self) {
         self.github.advance(Duration::from_secs(2));

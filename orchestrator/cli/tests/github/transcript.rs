@@ -22,16 +22,14 @@ fn a_conversation_from_an_issue_to_its_merge() {
     later();
     let pull = stage.github.pull_requests(SHOP)[0].number;
     alice.requests_changes(SHOP, pull, "A darker blue.");
-    stage.prompt(3);
-    stage.status_says(issue, "Earlier tasks (2)");
-    stage.becomes(issue, "in-review");
+    stage.rests(issue, "in-review", 3);
     later();
     let line = alice.review_comment(SHOP, pull, "count.txt", 1, "@cloud-code Is this a number?");
     stage.wait_for("an answer in the thread", || {
         let comments = stage.github.review_comments(SHOP, pull);
         comments.into_iter().find(|comment| comment.in_reply_to == Some(line))
     });
-    stage.becomes(issue, "in-review");
+    stage.rests(issue, "in-review", 4);
     later();
     alice.comments_on(SHOP, issue, "/cloud-code cost");
     stage.says(issue, "Together");
