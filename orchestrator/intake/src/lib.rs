@@ -25,7 +25,7 @@ mod visible;
 mod wire;
 
 pub use authorise::{AccessRules, Allowed, Authority, Denial, Level, PermissionFact, authorise};
-pub use command::{Found, Spelling, parse, render};
+pub use command::{Found, Spelling, parse, render, without_command};
 pub use command_error::CommandError;
 pub use delivery::{DeliveryError, DeliveryHeaders, Header};
 pub use event::{Unreadable, read};

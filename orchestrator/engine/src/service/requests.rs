@@ -155,8 +155,7 @@ impl Desk<'_> {
         let tasks = self.tasks(&thread).await?;
         match &intent.ask {
             Ask::Mistake { message, hint } => {
-                let hint = hint.as_ref().map(|hint| format!("\n\n{hint}")).unwrap_or_default();
-                self.answer(intent, format!("{message}.{hint}"), "a mistake").await
+                self.answer(intent, says::mistake(message, hint.as_deref()), "a mistake").await
             }
             Ask::Command { command } => self.command(thread, intent, command, &tasks).await,
             Ask::Changes { .. } | Ask::Line { .. } => {
@@ -332,7 +331,8 @@ impl Desk<'_> {
         if plan.base.is_none() {
             plan.base = repository.default_branch.parse().ok();
         }
-        let told = text::of_issue(self.project, self.forge, &issue, intent, &wish.words).await?;
+        let rules = self.inner.projects.rules(self.project, self.forge).await?;
+        let told = text::of_issue(self.project, self.forge, &rules, &issue, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let request = RunRequest {
             project: self.project.name.clone(),
@@ -362,9 +362,10 @@ impl Desk<'_> {
         wish: Wish,
     ) -> Result<TaskRecord, EngineError> {
         let plan = self.plan(thread, &wish, tasks.last())?;
+        let rules = self.inner.projects.rules(self.project, self.forge).await?;
+        let source = text::Since { inner: self.inner, thread, tasks };
         let told =
-            text::of_follow_up(self.inner, self.project, self.forge, thread, tasks, intent, &wish.words)
-                .await?;
+            text::of_follow_up(&source, self.project, self.forge, &rules, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let engine = self.engine_of(&plan).clone();
         let request = FollowUpRequest {

@@ -54,12 +54,32 @@ pub(super) fn amount(text: &str) -> Option<Usd> {
     Usd::new(text.trim_start_matches('$').parse().ok()?).ok()
 }
 
+/// What was wrong with a command, and what to write.
+pub(super) fn mistake(message: &str, hint: Option<&str>) -> String {
+    let end = if message.ends_with(['?', '.', '!']) { "" } else { "." };
+    match hint {
+        Some(hint) => format!("{message}{end}\n\n{}.", capital(hint.trim_end_matches('.'))),
+        None => format!("{message}{end}"),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// What this issue's later tasks run with.
 pub(super) fn config(config: &BTreeMap<ConfigKey, String>) -> String {
     if config.is_empty() {
-        return "this issue runs with the project's settings".to_owned();
+        return "this issue runs with the project's settings.".to_owned();
     }
-    let lines = config.iter().map(|(key, value)| format!("- {}: {}", key.as_str(), code(value, 80)));
+    let lines = config.iter().map(|(key, value)| {
+        let shown = match (key, amount(value)) {
+            (ConfigKey::Budget, Some(amount)) => amount.to_string(),
+            _ => value.clone(),
+        };
+        format!("- {}: {}", key.as_str(), code(&shown, 80))
+    });
     format!("later tasks of this issue run with:\n\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 

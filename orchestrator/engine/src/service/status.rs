@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use cloud_code_forge::{CheckStatus, Conclusion, LabelSpec};
 use cloud_code_model::{Issue, PullState, Subject, TaskRecord, TaskState, Thread, reads_only};
-use cloud_code_task_schema::{TaskId, TaskReport, TaskReportStatus};
+use cloud_code_task_schema::{Mode, TaskId, TaskReport, TaskReportStatus};
 
 use crate::words::{code, cost_line, foreign, verify_lines};
 
@@ -141,6 +141,11 @@ impl StatusView<'_> {
         }
     }
 
+    /// Whether somebody said no to a plan.
+    fn is_declined(&self, task: &TaskRecord) -> bool {
+        self.thread.facts.declined.as_ref() == Some(&task.task.id)
+    }
+
     /// Whether the last task was a plan that the project wants a yes to.
     fn waits_for_plan(&self) -> bool {
         self.last().is_some_and(|last| {
@@ -148,7 +153,7 @@ impl StatusView<'_> {
                 && reads_only(last.task.mode)
                 && last.task.plan.publish.plan_first
                 && !self.thread.facts.is_closed
-                && self.thread.facts.declined.as_ref() != Some(&last.task.id)
+                && !self.is_declined(last)
                 && self.tasks.iter().all(|task| reads_only(task.task.mode))
         })
     }
@@ -223,6 +228,9 @@ fn sentence(view: &StatusView<'_>, last: &TaskRecord) -> String {
             format!(
                 "**{cli}** has a plan for {title}. Nothing is changed before somebody with write access says yes."
             )
+        }
+        TaskState::Done { head: None } if last.task.mode == Mode::Plan => {
+            format!("**{cli}** has a plan for {title} and changed nothing.")
         }
         TaskState::Done { head: None } if reads_only(last.task.mode) => {
             format!("**{cli}** has looked at {title} and changed nothing.")
@@ -330,6 +338,9 @@ fn next(view: &StatusView<'_>, last: &TaskRecord) -> String {
             format!(
                 "`{prefix} approve` begins the work, `{prefix} reject what to change` asks for another plan"
             )
+        }
+        TaskState::Done { .. } if last.task.mode == Mode::Plan && !view.is_declined(last) => {
+            format!("`{prefix} approve` carries the plan out, `{prefix} plan what else` makes another")
         }
         TaskState::NeedsInput { .. } => {
             format!("Answer with a comment; somebody else than who asked writes `{prefix} the answer`")
