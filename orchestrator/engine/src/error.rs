@@ -373,4 +373,4 @@ pub fn disk_is_full(path: &Path) -> bool {
 const FULL_BELOW_BYTES: u64 = 128 * 1024;
 
 /// What stands before the advice in a message of several lines.
-const HINT: &str = "\n  hint: ";
+pub(crate) const HINT: &str = "\n  hint: ";

@@ -140,7 +140,9 @@ impl Engine {
         let title = thread.map_or(issue.title.as_str(), |thread| thread.facts.title.as_str());
         let marker =
             marker("pull", self.settings.instance.as_str(), &format!("{}-{}", asked.project, issue.key))?;
-        let before = thread.map(|thread| thread.published.clone()).unwrap_or_default();
+        let before = thread.map(|thread| thread.published.clone());
+        let is_of_this = |before: &Published| before.of.as_ref().is_none_or(|of| *of == issue.key);
+        let before = before.filter(is_of_this).unwrap_or_default();
         let body = match before.pull {
             Some(_) => text.clone(),
             None => match template(forge, default_branch).await? {
@@ -194,7 +196,7 @@ impl Engine {
             state: PullState::Open,
             head_sha: head.clone(),
         };
-        Ok(Published { pull: Some(pull), remarks })
+        Ok(Published { pull: Some(pull), remarks, of: Some(issue.key.clone()) })
     }
 
     async fn tasks_before(&self, facts: &Facts) -> Result<Vec<cloud_code_model::TaskRecord>, EngineError> {

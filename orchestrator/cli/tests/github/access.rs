@@ -175,7 +175,8 @@ fn a_strangers_issue_needs_words_of_somebody_who_may() {
     stage.user("alice").comments_on(SHOP, issue, "/cloud-code run");
     stage.wait_for("an answer", || (!stage.answers(issue).is_empty()).then_some(()));
     let answer = stage.answers(issue).remove(0);
-    assert!(answer.contains("/cloud-code"), "it must say what to write: {answer}");
+    assert!(answer.starts_with("@alice nobody with write access has said what to do here"), "{answer}");
+    assert!(answer.contains("`/cloud-code run "), "it must say what to write: {answer}");
     assert_eq!(stage.calls(), [] as [String; 0]);
     stage.holds();
 }

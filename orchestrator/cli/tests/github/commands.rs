@@ -203,7 +203,7 @@ fn retry_does_again_what_failed() {
     assert!(prompt.contains("Try this again. It failed: The parser cannot be found."), "{prompt}");
     assert!(prompt.contains("Counting is broken."), "{prompt}");
     says(&stage, issue, "/cloud-code retry");
-    stage.says(issue, "there is nothing to retry");
+    stage.says(issue, "the last task is done, so there is nothing to retry");
     assert_eq!(stage.calls().len(), 2);
     stage.holds();
 }
@@ -265,7 +265,7 @@ fn status_cost_logs_and_help_are_answered_and_start_nothing() {
     says(&stage, issue, "/cloud-code run");
     stage.becomes(issue, "in-review");
     says(&stage, issue, "/cloud-code status");
-    let status = stage.says(issue, "@alice it is ");
+    let status = stage.says(issue, "@alice the last task is done: ");
     let url = format!("{}/{SHOP}/issues/{issue}#issuecomment-", stage.github.web_url());
     assert!(status.contains(&url), "{status} must link {url}");
     says(&stage, issue, "/cloud-code cost");

@@ -11,7 +11,7 @@ fn a_question_is_asked_in_a_comment_and_answered_by_who_asked_for_the_work() {
     let issue = alice.opens_issue(SHOP, "Paint the door", "It has no colour. ASK-FIRST");
     stage.a_moment_later();
     alice.comments_on(SHOP, issue, "/cloud-code run");
-    let question = stage.says(issue, "Which colour should it be, red or blue?");
+    let question = stage.says(issue, "asks before it goes on:\n\n> Which colour should it be, red or blue?");
     assert!(question.contains("@alice **scribe** asks"), "{question}");
     stage.becomes(issue, "needs-input");
     assert_eq!(stage.answers(issue).len(), 1);
@@ -33,7 +33,7 @@ fn a_question_is_asked_in_a_comment_and_answered_by_who_asked_for_the_work() {
     alice.comments_on(SHOP, issue, "Thank you.");
     stage.a_moment_later();
     alice.comments_on(SHOP, issue, "/cloud-code status");
-    stage.says(issue, "it is ");
+    stage.says(issue, "the last task is done");
     assert_eq!(stage.calls().len(), 2);
     assert_eq!(stage.github.pull_requests(SHOP).len(), 1);
     stage.holds();

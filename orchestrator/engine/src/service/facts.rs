@@ -2,7 +2,7 @@
 //! stops what nobody wants any more.
 
 use cloud_code_forge::{Forge, Permission};
-use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact};
+use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact, Sender, SenderKind};
 use cloud_code_model::{
     Ask, Intent, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread, ThreadFacts,
 };
@@ -75,7 +75,7 @@ pub(super) async fn concerns_us(
 }
 
 /// What a permission means to the one who decides.
-pub(super) fn permission(fact: &cloud_code_forge::PermissionFact) -> PermissionFact {
+fn permission(fact: &cloud_code_forge::PermissionFact) -> PermissionFact {
     let Some(user_id) = fact.user_id else {
         return PermissionFact::Unknown { why: "the forge knows nobody of that name".to_owned() };
     };
@@ -88,6 +88,20 @@ pub(super) fn permission(fact: &cloud_code_forge::PermissionFact) -> PermissionF
         (Permission::None, _) => Level::None,
     };
     PermissionFact::Known { user_id, level }
+}
+
+/// What somebody may do in the repository. A forge says of no bot what it may, so one that a project lists by its number
+/// is vouched for by that list.
+pub(super) async fn permission_of(
+    forge: &dyn Forge,
+    rules: &AccessRules,
+    sender: &Sender,
+) -> Result<PermissionFact, EngineError> {
+    let id = sender.actor.id;
+    if sender.kind == SenderKind::Bot && rules.bots.contains(&id) {
+        return Ok(PermissionFact::Known { user_id: id, level: rules.least.max(Level::Write) });
+    }
+    Ok(permission(&forge.permission(&sender.actor).await?))
 }
 
 /// Who may command in a project.

@@ -131,7 +131,7 @@ async fn may(
     }
     let Some(sender) = &notice.sender else { return Ok(Err("nobody is named as its author".into())) };
     let rules = facts::access(project, forge).await?;
-    let permission = facts::permission(&forge.permission(&sender.actor).await?);
+    let permission = facts::permission_of(forge, &rules, sender).await?;
     Ok(match authorise(&rules, &sender.actor, sender.kind, &permission) {
         Ok(_) => Ok(()),
         Err(denial) => Err(denial.to_string()),

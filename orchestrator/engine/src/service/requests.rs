@@ -93,7 +93,7 @@ async fn in_thread(
                     .reply(
                         name,
                         intent,
-                        format!("this could not be begun:\n\n{}", says::quoted(&error.chain())),
+                        says::not_begun(&error, &project.triggers.prefix),
                     )
                     .await?;
                 Acted::Settled(error.chain())
@@ -207,7 +207,7 @@ impl Desk<'_> {
                 }
                 None => {
                     let text = format!(
-                        "nothing was done here yet, so there is nothing to hand over: `{} run {cli}`",
+                        "nothing was done here yet, so there is nothing to hand over. `{} run {cli}` begins.",
                         self.prefix()
                     );
                     self.answer(intent, text, "no hand-off").await
@@ -220,6 +220,10 @@ impl Desk<'_> {
             Command::Config { key, value } => {
                 match says::checked_config(*key, value, !tasks.is_empty()) {
                     Ok(Some(value)) => thread.facts.config.insert(*key, value),
+                    // Later tasks stay with the last one's CLI and model, unless somebody says otherwise.
+                    Ok(None) if says::is_kept_by_tasks(*key) && !tasks.is_empty() => {
+                        thread.facts.config.insert(*key, says::DEFAULT.to_owned())
+                    }
                     Ok(None) => thread.facts.config.remove(key),
                     Err(why) => return self.answer(intent, why, "a mistake").await,
                 };
@@ -229,8 +233,8 @@ impl Desk<'_> {
             }
             Command::Status => {
                 let text = match (&thread.written.comment_url, last) {
-                    (Some(url), Some(last)) => format!("it is {}: {url}", last.state.status()),
-                    (None, Some(last)) => format!("it is {}", last.state.status()),
+                    (Some(url), Some(last)) => format!("{}: {url}", says::stands(last)),
+                    (None, Some(last)) => format!("{}.", says::stands(last)),
                     (_, None) => format!("nothing was asked for here yet. `{} run` begins.", self.prefix()),
                 };
                 self.answer(intent, text, "status").await
@@ -239,7 +243,7 @@ impl Desk<'_> {
             Command::Logs => {
                 let text = match last {
                     Some(last) => says::logs(self.engine(last), last).await?,
-                    None => "nothing has run here yet".to_owned(),
+                    None => "nothing has run here yet.".to_owned(),
                 };
                 self.answer(intent, text, "logs").await
             }
@@ -390,7 +394,11 @@ impl Desk<'_> {
     ) -> Result<ProjectPlan, EngineError> {
         let mut plan = self.project.plan.clone();
         let config = &thread.facts.config;
-        let set = config.get(&ConfigKey::Cli).and_then(|cli| cli.parse::<CliName>().ok());
+        let set = match config.get(&ConfigKey::Cli).map(String::as_str) {
+            Some(says::DEFAULT) => Some(plan.cli.clone()),
+            Some(cli) => cli.parse::<CliName>().ok(),
+            None => None,
+        };
         let stays = last.map(|last| last.cli().clone());
         if let Some(cli) = wish.cli.clone().or(set).or(stays)
             && cli != plan.cli
@@ -401,11 +409,13 @@ impl Desk<'_> {
         if let Some(last) = last {
             plan.repo = last.task.plan.repo.clone();
             plan.base = last.task.plan.base.clone();
-            if *last.cli() == plan.cli {
+            let is_reset = config.get(&ConfigKey::Model).is_some_and(|model| model == says::DEFAULT);
+            if *last.cli() == plan.cli && !is_reset {
                 plan.model = last.task.plan.model.clone();
             }
         }
-        if let Some(model) = wish.model.as_ref().or(config.get(&ConfigKey::Model)) {
+        let set = config.get(&ConfigKey::Model).filter(|model| *model != says::DEFAULT);
+        if let Some(model) = wish.model.as_ref().or(set) {
             plan.model = Some(model.clone());
         }
         if let Some(base) = config.get(&ConfigKey::Base).filter(|_| last.is_none()) {
@@ -441,8 +451,8 @@ impl Desk<'_> {
             TaskState::Cancelled { .. } => "It was stopped.".to_owned(),
             state if state.status().is_terminal() => {
                 let text = format!(
-                    "the last task is {}, so there is nothing to retry. Say what comes next.",
-                    state.status()
+                    "the last task {}, so there is nothing to retry. Say what comes next.",
+                    crate::words::how_it_ended(state)
                 );
                 return self.answer(intent, text, "nothing to retry").await;
             }
@@ -473,7 +483,7 @@ impl Desk<'_> {
             }
             Some(last) if !last.state.status().is_terminal() => Ok(Acted::Waits),
             Some(_) | None => {
-                self.answer(intent, "nothing here waits for a yes".to_owned(), "nothing to approve").await
+                self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to approve").await
             }
         }
     }
@@ -486,7 +496,7 @@ impl Desk<'_> {
         reason: &str,
     ) -> Result<Acted, EngineError> {
         let Some(last) = tasks.last() else {
-            return self.answer(intent, "nothing here waits for a yes".to_owned(), "nothing to reject").await;
+            return self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject").await;
         };
         let mode = match &last.state {
             TaskState::AwaitingApproval { .. } => {
@@ -512,7 +522,7 @@ impl Desk<'_> {
             }
             state if state.status().is_terminal() && last.task.intent.as_deref() != Some(&intent.key) => {
                 return self
-                    .answer(intent, "nothing here waits for a yes".to_owned(), "nothing to reject")
+                    .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
                     .await;
             }
             _ if last.task.intent.as_deref() == Some(&intent.key) => return Ok(self.begun(last)),
@@ -548,7 +558,7 @@ impl Desk<'_> {
                 Ok(Acted::Settled("cancelled".into()))
             }
             Some(_) | None if dropped > 0 => Ok(Acted::Settled("waiting requests were dropped".into())),
-            Some(_) | None => self.answer(intent, "nothing runs here".to_owned(), "nothing to cancel").await,
+            Some(_) | None => self.answer(intent, "nothing runs here.".to_owned(), "nothing to cancel").await,
         }
     }
 
@@ -631,8 +641,8 @@ impl Desk<'_> {
 }
 
 /// What a CLI is told that takes over without a word of its own.
-const TAKE_OVER: &str = "Another coding CLI worked on this before you; what it left is described below. Look at what is there, then \
-     go on until the goal is reached.";
+const TAKE_OVER: &str = "Go on with this work until its goal is reached.\n\nAnother coding CLI worked on it before you; what it left is \
+     described below. Look at what is there first.";
 
 impl Wish {
     fn edit(words: Words) -> Self {

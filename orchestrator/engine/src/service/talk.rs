@@ -245,6 +245,7 @@ async fn write_view(
         written.comment = Some(handle.id);
         written.comment_url = Some(handle.url);
         written.comment_digest = Some(digest);
+        written.reported = view.reported();
         note_written(inner, thread, &written).await?;
     }
     if !is_same_phase {
