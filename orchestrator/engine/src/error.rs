@@ -349,7 +349,7 @@ const fn forge_failure(error: &ForgeError) -> FailureKind {
         | ForgeError::TooLong { .. }
         | ForgeError::Invalid { .. }
         | ForgeError::NothingToMerge => FailureKind::PublishRefused,
-        ForgeError::Auth { .. } => FailureKind::Auth,
+        ForgeError::Auth { .. } | ForgeError::NoAccess { .. } => FailureKind::Auth,
         ForgeError::Limited { .. } => FailureKind::RateLimited,
         ForgeError::Moved { .. } | ForgeError::Unreachable { .. } | ForgeError::Unexpected { .. } => {
             FailureKind::Internal

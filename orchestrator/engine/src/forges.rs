@@ -13,7 +13,7 @@ use crate::{Engine, EngineError};
 /// Gives the forge of a repository.
 #[async_trait]
 pub trait Forges: Send + Sync {
-    /// The forge, ready to be asked. Fails as the forge does: without access there is [`ForgeError::NotFound`].
+    /// The forge, ready to be asked. Fails as the forge does: without access there is [`ForgeError::NoAccess`].
     async fn of(&self, repository: &RepositoryName) -> Result<Arc<dyn Forge>, ForgeError>;
 }
 

@@ -16,6 +16,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock};
 
 use cloud_code_model::{Clock, RepositoryName};
@@ -214,6 +215,8 @@ impl Github {
     async fn installation_client(&self, id: u64) -> Result<Arc<Client>, ForgeError> {
         let mut known = self.0.installations.lock().await;
         if let Some(client) = known.get(&id) {
+            // Whoever asks has just been told that the installation is there.
+            client.is_gone.store(false, Ordering::Relaxed);
             return Ok(Arc::clone(client));
         }
         let root = self.root();

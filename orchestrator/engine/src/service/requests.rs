@@ -114,7 +114,7 @@ async fn in_thread(
 /// Whether the same request may succeed later without anybody asking again.
 fn can_pass(error: &EngineError) -> bool {
     match error {
-        EngineError::Forge(error) => error.is_transient() || matches!(error, ForgeError::Auth { .. }),
+        EngineError::Forge(error) => error.can_pass(),
         EngineError::Store(_) | EngineError::DiskFull { .. } | EngineError::Job(_) => true,
         error => error.is_unreachable(),
     }

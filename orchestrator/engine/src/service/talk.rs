@@ -73,7 +73,7 @@ pub(super) async fn react(inner: Arc<Inner>) -> Result<(), EngineError> {
                     forge.react(record.intent.number, &record.intent.place).await
                 };
                 match reacted.await {
-                    Err(error) if error.is_transient() || matches!(error, ForgeError::Auth { .. }) => {
+                    Err(error) if error.can_pass() => {
                         tracing::debug!(intent.key = record.intent.key, error = %error, "a reaction has to wait");
                     }
                     // What cannot be reacted to (a deleted comment, a locked conversation) is passed over.
@@ -184,7 +184,7 @@ async fn write_note(inner: &Inner, note: &Note) -> Result<(), EngineError> {
     };
     match written {
         Ok(handle) => Ok(inner.store.note_written(&note.project, &note.key, handle.id).await?),
-        Err(error) if error.is_transient() || matches!(error, ForgeError::Auth { .. }) => Err(error.into()),
+        Err(error) if error.can_pass() => Err(error.into()),
         Err(error) => {
             tracing::warn!(note.key = note.key, error = %error, "a comment is given up");
             Ok(inner.store.note_given_up(&note.project, &note.key, &error.to_string()).await?)
