@@ -16,6 +16,7 @@ use futures_util::{StreamExt, stream};
 use super::projects::ServedProject;
 use super::text::{self, Words};
 use super::{Inner, says};
+use crate::catch_up::conflict_words;
 use crate::follow_up::FollowUpRequest;
 use crate::open::{Origin, RunRequest, Uncommitted};
 use crate::{Engine, EngineError};
@@ -89,13 +90,7 @@ async fn in_thread(
             Ok(acted) => acted,
             Err(error) if can_pass(&error) => return Err(error),
             Err(error) => {
-                inner
-                    .reply(
-                        name,
-                        intent,
-                        says::not_begun(&error, &project.triggers.prefix),
-                    )
-                    .await?;
+                inner.reply(name, intent, says::not_begun(&error, &project.triggers.prefix)).await?;
                 Acted::Settled(error.chain())
             }
         };
@@ -129,6 +124,7 @@ fn needs_worktree(ask: &Ask) -> bool {
             Command::Status | Command::Config { .. } | Command::Cost | Command::Logs | Command::Help => false,
         },
         Ask::Changes { .. } | Ask::Line { .. } | Ask::ChecksFailed { .. } => true,
+        Ask::BaseConflict { .. } => true,
         Ask::Mistake { .. } => false,
     }
 }
@@ -163,6 +159,7 @@ impl Desk<'_> {
                 self.work(thread, intent, &tasks, Wish::edit(words)).await
             }
             Ask::ChecksFailed { .. } => self.mend_checks(thread, intent, &tasks).await,
+            Ask::BaseConflict { .. } => self.mend_conflict(thread, intent, &tasks).await,
         }
     }
 
@@ -275,7 +272,7 @@ impl Desk<'_> {
             let text = "this issue is closed. Reopen it, then ask again.".to_owned();
             return self.answer(intent, text, "closed").await;
         }
-        if !matches!(intent.ask, Ask::ChecksFailed { .. }) {
+        if !matches!(intent.ask, Ask::ChecksFailed { .. } | Ask::BaseConflict { .. }) {
             thread.facts.requester = Some(intent.actor.clone());
             thread.facts.check_rounds = 0;
         }
@@ -335,6 +332,8 @@ impl Desk<'_> {
         if plan.base.is_none() {
             plan.base = repository.default_branch.parse().ok();
         }
+        // Whoever wrote the pull request wrote these files as well, and the CLI would obey them.
+        let settings_from = issue.is_pull_request.then(|| repository.default_branch.parse().ok()).flatten();
         let rules = self.inner.projects.rules(self.project, self.forge).await?;
         let told = text::of_issue(self.project, self.forge, &rules, &issue, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
@@ -350,6 +349,7 @@ impl Desk<'_> {
                 brief: told.brief,
                 intent: intent.key.clone(),
                 base_sha,
+                settings_from,
             }),
             uncommitted: Uncommitted::LeaveOut,
             requested_by: Some(intent.actor.login.clone()),
@@ -368,8 +368,7 @@ impl Desk<'_> {
         let plan = self.plan(thread, &wish, tasks.last())?;
         let rules = self.inner.projects.rules(self.project, self.forge).await?;
         let source = text::Since { inner: self.inner, thread, tasks };
-        let told =
-            text::of_follow_up(&source, self.project, self.forge, &rules, intent, &wish.words).await?;
+        let told = text::of_follow_up(&source, self.project, self.forge, &rules, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let engine = self.engine_of(&plan).clone();
         let request = FollowUpRequest {
@@ -496,7 +495,9 @@ impl Desk<'_> {
         reason: &str,
     ) -> Result<Acted, EngineError> {
         let Some(last) = tasks.last() else {
-            return self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject").await;
+            return self
+                .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
+                .await;
         };
         let mode = match &last.state {
             TaskState::AwaitingApproval { .. } => {
@@ -606,6 +607,33 @@ impl Desk<'_> {
             thread.facts.check_rounds += 1;
         }
         self.work(thread, intent, tasks, Wish::edit(words)).await
+    }
+
+    /// Work that conflicts with its base goes back to the CLI, once for each commit of the base.
+    async fn mend_conflict(
+        &self,
+        thread: Thread,
+        intent: &Intent,
+        tasks: &[TaskRecord],
+    ) -> Result<Acted, EngineError> {
+        let Some(last) = tasks.last() else { return Ok(Acted::Settled("nothing was done".into())) };
+        if self.inner.store.task_of_intent(&thread.project, &intent.key).await?.is_none() {
+            if !last.state.status().is_terminal() {
+                return Ok(Acted::Waits);
+            }
+            let pull = thread.published.pull.clone().filter(|pull| pull.state == PullState::Open);
+            let (Some(pull), Some(issue)) = (pull, self.live_issue(&thread).await?) else {
+                return Ok(Acted::Settled("there is no open pull request".into()));
+            };
+            let engine = self.engine_of(&last.task.plan);
+            let found = engine.conflict(&self.project.repository, &issue, &pull.head_sha).await?;
+            let Some(conflict) = found else {
+                return Ok(Acted::Settled("nothing conflicts any more".into()));
+            };
+            let words = Words::said(&conflict_words(&issue.base, &conflict));
+            return self.work(thread, intent, tasks, Wish::edit(words)).await;
+        }
+        self.work(thread, intent, tasks, Wish::edit(Words::said(""))).await
     }
 
     async fn answer(&self, intent: &Intent, body: String, outcome: &str) -> Result<Acted, EngineError> {

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use cloud_code_forge::{CheckStatus, Conclusion, LabelSpec};
-use cloud_code_model::{Issue, Pull, PullState, Reported, Subject, TaskRecord, TaskState, Thread, reads_only};
+use cloud_code_model::{
+    Issue, Pull, PullState, Reported, Subject, TaskRecord, TaskState, Thread, reads_only,
+};
 use cloud_code_task_schema::{Mode, TaskId, TaskReport, TaskReportStatus};
 
 use crate::words::{code, cost_line, foreign, how_it_ended, verify_lines};
