@@ -63,6 +63,7 @@ proptest! {
 
     #[test]
     fn a_marker_is_found_in_any_text(before in "[^<]{0,20}", kind in "[a-z]{1,10}", key in "[A-Za-z0-9._/#@+]{1,40}", after in "\\PC{0,20}") {
-        prop_assert!(carries_marker(&format!("{before}<!-- cloud-code:{kind}:{key} -->{after}")));
+        let text = format!("{before}<!-- cloud-code:{kind}:{key} -->{after}");
+        prop_assert!(carries_marker(&text), "{}", text);
     }
 }
