@@ -4,6 +4,7 @@
 mod app;
 mod doctor;
 mod door;
+mod examples;
 mod token;
 
 use std::fs;
