@@ -1,7 +1,7 @@
 //! What happened on the forge that is no request: things closed, merged, deleted. It changes what is known of a thread, and
 //! stops what nobody wants any more.
 
-use cloud_code_forge::{Forge, Permission};
+use cloud_code_forge::{Forge, ForgeError, Permission};
 use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact, Sender, SenderKind};
 use cloud_code_model::{
     Ask, Intent, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread, ThreadFacts,
@@ -137,23 +137,22 @@ pub(super) async fn note(
     match happening {
         Happening::IssueClosed(thing)
         | Happening::IssueDeleted(thing)
-        | Happening::IssueTransferred(thing) => {
-            close(inner, name, thing.number, "the issue was closed").await
-        }
-        Happening::IssueReopened(thing) => {
+        | Happening::IssueTransferred(thing)
+        | Happening::IssueReopened(thing) => {
             let Some(mut thread) = inner.store.thread(name, thing.number).await? else {
                 return Ok(nothing());
             };
+            if !is_open(forge, thing.number).await? {
+                return close(inner, name, thing.number, "the issue was closed").await;
+            }
             thread.facts.is_closed = false;
             inner.store.put_thread(name, thread.number, &thread.facts).await?;
             inner.touch(name, thread.number);
             Ok(Worked::Done(format!("#{} is open again", thread.number)))
         }
-        Happening::PullClosed { thing, merged, .. } => {
-            let state = if *merged { PullState::Merged } else { PullState::Closed };
-            pull(inner, project, thing.number, state).await
+        Happening::PullClosed { thing, .. } | Happening::PullReopened { thing, .. } => {
+            pull(inner, project, forge, thing.number).await
         }
-        Happening::PullReopened { thing, .. } => pull(inner, project, thing.number, PullState::Open).await,
         Happening::Pushed { branch, after, deleted: false, .. } => {
             pushed(inner, project, branch, after).await
         }
@@ -168,6 +167,15 @@ pub(super) async fn note(
             Ok(Worked::Done(format!("the repository is now {now}")))
         }
         _ => Ok(nothing()),
+    }
+}
+
+/// Whether an issue is open now. Deliveries overtake each other, so what one of them says may be over already.
+async fn is_open(forge: &dyn Forge, number: u64) -> Result<bool, EngineError> {
+    match forge.issue(number).await {
+        Ok(issue) => Ok(issue.state == cloud_code_forge::OpenState::Open),
+        Err(ForgeError::NotFound { .. } | ForgeError::Gone { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -205,11 +213,16 @@ async fn stop_tasks(inner: &Inner, thread: &Thread) -> Result<(), EngineError> {
 async fn pull(
     inner: &Inner,
     project: &ServedProject,
+    forge: &dyn Forge,
     number: u64,
-    state: PullState,
 ) -> Result<Worked, EngineError> {
     let Some(mut thread) = inner.store.thread_of_pull(&project.name, number).await? else {
         return Ok(nothing());
+    };
+    let state = match forge.pull(number).await?.state {
+        cloud_code_forge::PullState::Open => PullState::Open,
+        cloud_code_forge::PullState::Merged => PullState::Merged,
+        cloud_code_forge::PullState::Closed => PullState::Closed,
     };
     let Some(pull) = &mut thread.published.pull else { return Ok(nothing()) };
     pull.state = state;
