@@ -27,4 +27,6 @@ pub use settings::{
 pub use size::ByteSize;
 pub use state::{Gate, IllegalTransition, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};
 pub use stop::StopReason;
-pub use thread::{IntentRecord, Note, Published, Pull, PullState, Reported, Thread, ThreadFacts, ThreadWritten};
+pub use thread::{
+    IntentRecord, Note, Published, Pull, PullState, Reported, Thread, ThreadFacts, ThreadWritten,
+};

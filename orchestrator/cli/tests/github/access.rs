@@ -97,7 +97,8 @@ fn a_project_says_who_of_those_with_access() {
     let mut stage = cast::set(Setup::default());
     stage.github.set_role(SHOP, "bob", Role::Write);
     stage.github.set_role(SHOP, "carol", Role::Write);
-    let (alice, bob, mallory) = (stage.user("alice").id(), stage.user("bob").id(), stage.user("mallory").id());
+    let (alice, bob, mallory) =
+        (stage.user("alice").id(), stage.user("bob").id(), stage.user("mallory").id());
     stage.rewrite("projects/shop.yaml", |text| {
         format!("{text}access: {{allow: [{alice}, {bob}, {mallory}], deny: [{bob}]}}\n")
     });

@@ -28,12 +28,19 @@ fn a_run_has_the_cli_the_model_the_base_and_the_budget_it_was_given() {
     let tasking = stage.tasking(issue);
     let task = &tasking["tasks"][0];
     assert_eq!(tasking["cli"], "tinker");
-    assert_eq!((&task["base"], &task["branch"]), (&"next".into(), &format!("cloud-code/issue-{issue}").into()));
+    assert_eq!(
+        (&task["base"], &task["branch"]),
+        (&"next".into(), &format!("cloud-code/issue-{issue}").into())
+    );
     let prompt = stage.prompt(1);
     assert!(prompt.contains("Keep it small.\n\nCounting is broken."), "{prompt}");
     let pull = &stage.github.pull_requests(SHOP)[0];
     assert_eq!(pull.base, "next");
-    assert!(pull.body.contains(&format!("Part of #{issue}")), "only a merge into main closes it: {}", pull.body);
+    assert!(
+        pull.body.contains(&format!("Part of #{issue}")),
+        "only a merge into main closes it: {}",
+        pull.body
+    );
     stage.holds();
 }
 
@@ -257,7 +264,8 @@ fn status_cost_logs_and_help_are_answered_and_start_nothing() {
     stage.says(issue, "@alice nothing has run here yet");
     says(&stage, issue, "/cloud-code help");
     let help = stage.says(issue, "@alice this can be said here");
-    for verb in ["run", "plan", "approve", "reject", "cancel", "retry", "status", "handoff", "ask", "config"] {
+    for verb in ["run", "plan", "approve", "reject", "cancel", "retry", "status", "handoff", "ask", "config"]
+    {
         assert!(help.contains(&format!("| `/cloud-code {verb}")), "{verb} is missing in:\n{help}");
     }
     assert_eq!(stage.calls(), [] as [String; 0]);
@@ -355,7 +363,8 @@ fn work_is_asked_for_in_many_ways() {
     alice.labels(SHOP, labelled, "ready-for-agent");
     let assigned = issue(&stage);
     alice.assigns(SHOP, assigned, "cloud-code[bot]");
-    let opened = alice.opens_issue(SHOP, "Count backwards", "It only counts up.\n\n/cloud-code run Mind the sign.");
+    let opened =
+        alice.opens_issue(SHOP, "Count backwards", "It only counts up.\n\n/cloud-code run Mind the sign.");
 
     for number in [bare, alias, mention, labelled, assigned, opened] {
         stage.becomes(number, "in-review");

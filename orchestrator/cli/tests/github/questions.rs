@@ -25,7 +25,10 @@ fn a_question_is_asked_in_a_comment_and_answered_by_who_asked_for_the_work() {
     stage.becomes(issue, "in-review");
     let prompt = stage.prompt(2);
     assert!(prompt.contains("Blue, please."), "{prompt}");
-    assert!(prompt.contains("bob wrote:\n\nI would take green."), "what people with access said is told: {prompt}");
+    assert!(
+        prompt.contains("bob wrote:\n\nI would take green."),
+        "what people with access said is told: {prompt}"
+    );
     assert!(!prompt.contains("Black!"), "{prompt}");
     assert_eq!(stage.calls(), ["scribe", "scribe --resume s-scribe"]);
 

@@ -198,7 +198,8 @@ fn a_merged_pull_request_ends_the_issue_and_later_work_begins_anew() {
     alice.reopens(SHOP, issue);
     stage.a_moment_later();
     alice.comments_on(SHOP, issue, "/cloud-code Count down as well.");
-    let second = stage.wait_for("another pull request", || stage.github.pull_requests(SHOP).into_iter().nth(1));
+    let second =
+        stage.wait_for("another pull request", || stage.github.pull_requests(SHOP).into_iter().nth(1));
     assert_eq!(second.head, format!("acme:cloud-code/issue-{issue}-2"));
     stage.becomes(issue, "in-review");
     let branch = format!("cloud-code/issue-{issue}-2");
@@ -234,7 +235,8 @@ fn a_closed_pull_request_stops_its_work() {
 
 #[test]
 fn failing_checks_can_be_left_to_people() {
-    let stage = cast::stage_with(Setup { project: "triggers: {failing_check_rounds: 0}", ..Setup::default() });
+    let stage =
+        cast::stage_with(Setup { project: "triggers: {failing_check_rounds: 0}", ..Setup::default() });
     let (issue, pull) = in_review(&stage);
     stage.user("octocat").sees_check_suite(SHOP, &head(&stage), "failure");
     stage.user("alice").comments_on(SHOP, issue, "/cloud-code status");

@@ -339,7 +339,9 @@ impl Stage {
     pub(crate) fn answers(&self, number: u64) -> Vec<String> {
         let comments = self.github.comments(SHOP, number);
         let ours = comments.into_iter().filter(|comment| comment.author == self.bot());
-        ours.map(|comment| unmarked(&comment.body)).filter(|body| !body.contains("### cloud-code: ")).collect()
+        ours.map(|comment| unmarked(&comment.body))
+            .filter(|body| !body.contains("### cloud-code: "))
+            .collect()
     }
 
     /// Waits until the status comment says this.

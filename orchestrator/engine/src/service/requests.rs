@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cloud_code_forge::{Forge, ForgeError, PullFacts};
+use cloud_code_forge::{Forge, ForgeError, OpenState, PullFacts};
 use cloud_code_intake::help_text;
 use cloud_code_model::{
     Ask, Command, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectName, ProjectPlan, PullState,
@@ -89,13 +89,7 @@ async fn in_thread(
             Ok(acted) => acted,
             Err(error) if can_pass(&error) => return Err(error),
             Err(error) => {
-                inner
-                    .reply(
-                        name,
-                        intent,
-                        says::not_begun(&error, &project.triggers.prefix),
-                    )
-                    .await?;
+                inner.reply(name, intent, says::not_begun(&error, &project.triggers.prefix)).await?;
                 Acted::Settled(error.chain())
             }
         };
@@ -272,8 +266,12 @@ impl Desk<'_> {
             return Ok(Acted::Waits);
         }
         if thread.facts.is_closed && thread.facts.subject == cloud_code_model::Subject::Issue {
-            let text = "this issue is closed. Reopen it, then ask again.".to_owned();
-            return self.answer(intent, text, "closed").await;
+            // Word of its reopening may be on its way still.
+            if self.forge.issue(thread.number).await?.state == OpenState::Closed {
+                let text = "this issue is closed. Reopen it, then ask again.".to_owned();
+                return self.answer(intent, text, "closed").await;
+            }
+            thread.facts.is_closed = false;
         }
         if !matches!(intent.ask, Ask::ChecksFailed { .. }) {
             thread.facts.requester = Some(intent.actor.clone());
@@ -368,8 +366,7 @@ impl Desk<'_> {
         let plan = self.plan(thread, &wish, tasks.last())?;
         let rules = self.inner.projects.rules(self.project, self.forge).await?;
         let source = text::Since { inner: self.inner, thread, tasks };
-        let told =
-            text::of_follow_up(&source, self.project, self.forge, &rules, intent, &wish.words).await?;
+        let told = text::of_follow_up(&source, self.project, self.forge, &rules, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let engine = self.engine_of(&plan).clone();
         let request = FollowUpRequest {
@@ -496,7 +493,9 @@ impl Desk<'_> {
         reason: &str,
     ) -> Result<Acted, EngineError> {
         let Some(last) = tasks.last() else {
-            return self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject").await;
+            return self
+                .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
+                .await;
         };
         let mode = match &last.state {
             TaskState::AwaitingApproval { .. } => {
