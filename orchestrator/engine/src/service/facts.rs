@@ -2,7 +2,7 @@
 //! stops what nobody wants any more.
 
 use cloud_code_forge::{Forge, ForgeError, OpenState, Permission};
-use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact, Sender, SenderKind};
+use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact, Sender, SenderKind, Thing};
 use cloud_code_model::{
     Ask, Intent, IntentRecord, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread,
     ThreadFacts,
@@ -138,9 +138,8 @@ pub(super) async fn note(
         Happening::IssueDeleted(thing) | Happening::IssueTransferred(thing) => {
             close(inner, name, thing.number, "the issue is gone").await
         }
-        Happening::IssueClosed(thing) | Happening::IssueReopened(thing) => {
-            issue(inner, name, forge, thing.number).await
-        }
+        Happening::IssueClosed(thing) => issue(inner, name, forge, thing, OpenState::Closed).await,
+        Happening::IssueReopened(thing) => issue(inner, name, forge, thing, OpenState::Open).await,
         Happening::PullClosed { thing, .. } | Happening::PullReopened { thing, .. } => {
             pull(inner, project, forge, thing.number).await
         }
@@ -162,20 +161,23 @@ fn nothing() -> Worked {
     Worked::Nothing("it changes nothing here".into())
 }
 
-/// An issue was closed or reopened. Deliveries overtake each other, so what is so now is asked for, and the event only
-/// says that it is worth asking.
+/// An issue was closed or reopened. Deliveries overtake each other, so what is so now is asked for. An answer that is older
+/// than the event, of a forge's copy that lags behind, gives way to it.
 async fn issue(
     inner: &Inner,
     name: &ProjectName,
     forge: &dyn Forge,
-    number: u64,
+    thing: &Thing,
+    told: OpenState,
 ) -> Result<Worked, EngineError> {
+    let number = thing.number;
     let known = inner.store.thread(name, number).await?;
     let is_waited_for = |waiting: &IntentRecord| waiting.project == *name && waiting.intent.number == number;
     if known.is_none() && !inner.store.waiting_intents().await?.iter().any(is_waited_for) {
         return Ok(nothing());
     }
     let is_closed = match forge.issue(number).await {
+        Ok(issue) if issue.updated_at < thing.updated_at => told == OpenState::Closed,
         Ok(issue) => issue.state == OpenState::Closed,
         Err(ForgeError::NotFound { .. } | ForgeError::Gone { .. }) => true,
         Err(error) => return Err(error.into()),
