@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use cloud_code_model::TaskRecord;
 use cloud_code_task_schema::{TaskId, TaskReport};
 
-use crate::words::{cost_line, foreign, how_it_ended, verify_lines};
+use crate::words::{cost_line, end_of, foreign, verify_lines};
 
 const BEGIN: &str = "<!-- cloud-code-begin -->";
 const END: &str = "<!-- cloud-code-end -->";
@@ -130,7 +130,7 @@ fn costs(records: &[TaskRecord]) -> String {
     let mut lines =
         vec!["| task | CLI | how it ended | used |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
     for (index, record) in records.iter().enumerate() {
-        let how = how_it_ended(&record.state);
+        let how = end_of(&record.state);
         lines.push(format!("| {} | {} | {how} | {} |", index + 1, record.cli(), cost_line(&record.usage)));
     }
     lines.join("\n")

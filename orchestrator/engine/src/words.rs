@@ -41,6 +41,12 @@ pub(crate) fn how_it_ended(state: &TaskState) -> &'static str {
     }
 }
 
+/// The same as one word of a list.
+pub(crate) fn end_of(state: &TaskState) -> &'static str {
+    let told = how_it_ended(state);
+    told.strip_prefix("is ").or_else(|| told.strip_prefix("was ")).unwrap_or(told)
+}
+
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();

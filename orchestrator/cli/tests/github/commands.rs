@@ -429,6 +429,7 @@ fn what_is_quoted_shown_changed_or_taken_back_starts_nothing() {
         "[/cloud-code run](https://example.com)",
         "Say `/cloud-code run` when it is ready.",
         "\u{200b}/cloud-code run",
+        "<!-- cloud-code:status:abc:shop-42 -->\n/cloud-code run",
     ] {
         alice.comments_on(SHOP, issue, words);
     }
@@ -445,4 +446,38 @@ fn what_is_quoted_shown_changed_or_taken_back_starts_nothing() {
     assert_eq!(stage.github.labels(SHOP, issue), [] as [String; 0]);
     assert_eq!(stage.calls(), [] as [String; 0]);
     stage.holds();
+}
+
+#[test]
+fn one_comment_and_one_label_follow_the_work() {
+    let stage = cast::stage();
+    let issue = issue(&stage);
+    says(&stage, issue, "/cloud-code run WAIT-FOR-GO");
+    stage.becomes(issue, "working");
+    stage.go();
+    stage.becomes(issue, "in-review");
+
+    let mutations = stage.github.mutations();
+    let labels =
+        mutations.iter().filter(|request| request.path.ends_with(&format!("/issues/{issue}/labels")));
+    let mut put: Vec<String> = labels.filter_map(|request| label_in(&request.body)).collect();
+    put.dedup();
+    // A fast start leaves no time to be queued.
+    put.retain(|label| label != "cloud-code: queued");
+    assert_eq!(put, ["cloud-code: working", "cloud-code: in-review"]);
+    let made = mutations.iter().filter(|r| r.method == "POST" && r.path.ends_with("/comments")).count();
+    let edited =
+        mutations.iter().filter(|r| r.method == "PATCH" && r.path.contains("/issues/comments/")).count();
+    assert_eq!((made, edited > 0), (1, true), "{mutations:#?}");
+    stage.holds();
+}
+
+/// The label of ours that a request puts on.
+fn label_in(body: &serde_json::Value) -> Option<String> {
+    let labels = body.get("labels")?.as_array()?;
+    labels
+        .iter()
+        .filter_map(|label| label.as_str())
+        .find(|label| label.starts_with("cloud-code:"))
+        .map(str::to_owned)
 }

@@ -35,6 +35,8 @@ fn a_conversation_from_an_issue_to_its_merge() {
     stage.says(issue, "Together");
     later();
     alice.merges(SHOP, pull);
+    // As GitHub does for an issue that the pull request fixes.
+    alice.closes(SHOP, issue);
     stage.becomes(issue, "done");
     let shown = format!(
         "{}\n\n{}",

@@ -1,10 +1,11 @@
 //! What happened on the forge that is no request: things closed, merged, deleted. It changes what is known of a thread, and
 //! stops what nobody wants any more.
 
-use cloud_code_forge::{Forge, ForgeError, Permission};
-use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact, Sender, SenderKind};
+use cloud_code_forge::{Forge, ForgeError, OpenState, Permission};
+use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact, Sender, SenderKind, Thing};
 use cloud_code_model::{
-    Ask, Intent, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread, ThreadFacts,
+    Ask, Intent, IntentRecord, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread,
+    ThreadFacts,
 };
 use cloud_code_store::{ForgeStore, Store};
 
@@ -47,7 +48,7 @@ impl Inner {
             config: Default::default(),
             check_rounds: 0,
             declined: None,
-            is_closed: issue.state == cloud_code_forge::OpenState::Closed,
+            is_closed: issue.state == OpenState::Closed,
             left_out: Vec::new(),
         };
         self.store.put_thread(&project.name, number, &facts).await?;
@@ -135,21 +136,11 @@ pub(super) async fn note(
 ) -> Result<Worked, EngineError> {
     let name = &project.name;
     match happening {
-        Happening::IssueClosed(thing)
-        | Happening::IssueDeleted(thing)
-        | Happening::IssueTransferred(thing)
-        | Happening::IssueReopened(thing) => {
-            let Some(mut thread) = inner.store.thread(name, thing.number).await? else {
-                return Ok(nothing());
-            };
-            if !is_open(forge, thing.number).await? {
-                return close(inner, name, thing.number, "the issue was closed").await;
-            }
-            thread.facts.is_closed = false;
-            inner.store.put_thread(name, thread.number, &thread.facts).await?;
-            inner.touch(name, thread.number);
-            Ok(Worked::Done(format!("#{} is open again", thread.number)))
+        Happening::IssueDeleted(thing) | Happening::IssueTransferred(thing) => {
+            close(inner, name, thing.number, "the issue is gone").await
         }
+        Happening::IssueClosed(thing) => issue(inner, name, forge, thing, OpenState::Closed).await,
+        Happening::IssueReopened(thing) => issue(inner, name, forge, thing, OpenState::Open).await,
         Happening::PullClosed { thing, .. } | Happening::PullReopened { thing, .. } => {
             pull(inner, project, forge, thing.number).await
         }
@@ -170,17 +161,41 @@ pub(super) async fn note(
     }
 }
 
-/// Whether an issue is open now. Deliveries overtake each other, so what one of them says may be over already.
-async fn is_open(forge: &dyn Forge, number: u64) -> Result<bool, EngineError> {
-    match forge.issue(number).await {
-        Ok(issue) => Ok(issue.state == cloud_code_forge::OpenState::Open),
-        Err(ForgeError::NotFound { .. } | ForgeError::Gone { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
 fn nothing() -> Worked {
     Worked::Nothing("it changes nothing here".into())
+}
+
+/// An issue was closed or reopened. Deliveries overtake each other, so what is so now is asked for. An answer that is older
+/// than the event, of a forge's copy that lags behind, gives way to it.
+async fn issue(
+    inner: &Inner,
+    name: &ProjectName,
+    forge: &dyn Forge,
+    thing: &Thing,
+    told: OpenState,
+) -> Result<Worked, EngineError> {
+    let number = thing.number;
+    let known = inner.store.thread(name, number).await?;
+    let is_waited_for = |waiting: &IntentRecord| waiting.project == *name && waiting.intent.number == number;
+    if known.is_none() && !inner.store.waiting_intents().await?.iter().any(is_waited_for) {
+        return Ok(nothing());
+    }
+    let is_closed = match forge.issue(number).await {
+        Ok(issue) if issue.updated_at < thing.updated_at => told == OpenState::Closed,
+        Ok(issue) => issue.state == OpenState::Closed,
+        Err(ForgeError::NotFound { .. } | ForgeError::Gone { .. }) => true,
+        Err(error) => return Err(error.into()),
+    };
+    match (is_closed, known) {
+        (true, _) => close(inner, name, number, "the issue was closed").await,
+        (false, Some(mut thread)) if thread.facts.is_closed => {
+            thread.facts.is_closed = false;
+            inner.store.put_thread(name, thread.number, &thread.facts).await?;
+            inner.touch(name, thread.number);
+            Ok(Worked::Done(format!("#{number} is open again")))
+        }
+        (false, _) => Ok(Worked::Nothing(format!("#{number} is open"))),
+    }
 }
 
 /// Stops what runs for a thread and forgets what waits for it. Its work is kept.
@@ -210,6 +225,7 @@ async fn stop_tasks(inner: &Inner, thread: &Thread) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// A pull request was closed, merged or reopened.
 async fn pull(
     inner: &Inner,
     project: &ServedProject,
@@ -219,12 +235,12 @@ async fn pull(
     let Some(mut thread) = inner.store.thread_of_pull(&project.name, number).await? else {
         return Ok(nothing());
     };
+    let Some(pull) = &mut thread.published.pull else { return Ok(nothing()) };
     let state = match forge.pull(number).await?.state {
         cloud_code_forge::PullState::Open => PullState::Open,
-        cloud_code_forge::PullState::Merged => PullState::Merged,
         cloud_code_forge::PullState::Closed => PullState::Closed,
+        cloud_code_forge::PullState::Merged => PullState::Merged,
     };
-    let Some(pull) = &mut thread.published.pull else { return Ok(nothing()) };
     pull.state = state;
     inner.store.put_published(&thread.project, thread.number, &thread.published).await?;
     match state {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cloud_code_forge::{Forge, ForgeError, PullFacts};
+use cloud_code_forge::{Forge, ForgeError, OpenState, PullFacts};
 use cloud_code_intake::help_text;
 use cloud_code_model::{
     Ask, Command, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectName, ProjectPlan, PullState,
@@ -269,8 +269,12 @@ impl Desk<'_> {
             return Ok(Acted::Waits);
         }
         if thread.facts.is_closed && thread.facts.subject == cloud_code_model::Subject::Issue {
-            let text = "this issue is closed. Reopen it, then ask again.".to_owned();
-            return self.answer(intent, text, "closed").await;
+            // Word of its reopening may be on its way still.
+            if self.forge.issue(thread.number).await?.state == OpenState::Closed {
+                let text = "this issue is closed. Reopen it, then ask again.".to_owned();
+                return self.answer(intent, text, "closed").await;
+            }
+            thread.facts.is_closed = false;
         }
         if !matches!(intent.ask, Ask::ChecksFailed { .. } | Ask::BaseConflict { .. }) {
             thread.facts.requester = Some(intent.actor.clone());

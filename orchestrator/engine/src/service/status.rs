@@ -9,7 +9,7 @@ use cloud_code_model::{
 };
 use cloud_code_task_schema::{Mode, TaskId, TaskReport, TaskReportStatus};
 
-use crate::words::{code, cost_line, foreign, how_it_ended, verify_lines};
+use crate::words::{code, cost_line, end_of, foreign, verify_lines};
 
 /// Most characters of an agent's summary in the comment; the rest is in the pull request and in `cloud-code status`.
 const MAX_SUMMARY: usize = 6_000;
@@ -344,7 +344,7 @@ fn earlier(view: &StatusView<'_>) -> String {
     }
     lines.extend(earlier.iter().skip(skipped).map(|task| {
         let title = code(&task.task.title, 100);
-        format!("- {title} by {} {}: {}", task.cli(), how_it_ended(&task.state), cost_line(&task.usage))
+        format!("- {title} by {}: {}; {}", task.cli(), end_of(&task.state), cost_line(&task.usage))
     }));
     format!(
         "<details><summary>Earlier tasks ({})</summary>\n\n{}\n\n</details>",
