@@ -2,4 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod conversation;
+mod house;
+mod moving_base;
+mod publishing;
+mod pulls;
+mod secrets;
 mod stage;
