@@ -16,8 +16,8 @@ use crate::git::{Repo, commit};
 use crate::words::code;
 use crate::{Engine, EngineError, blocking};
 
-/// Most conflicting files that a person is told of.
-const MAX_SHOWN: usize = 20;
+/// Most conflicting files that are named. A CLI sees the rest when it begins.
+const MAX_SHOWN: usize = 100;
 
 /// How a branch stands to its base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,10 +134,10 @@ impl Engine {
         if is_left {
             let note = Note {
                 project: thread.project.clone(),
-                key: format!("conflict-left-{}-{}", thread.number, conflict.tip),
+                key: left_key(last),
                 number: pull,
                 place: Place::Issue,
-                body: format!("@{} {}", requester.login, left_words(last, &issue.base, &conflict.paths)),
+                body: format!("@{} {}", requester.login, left_words(last, &issue.base)),
                 created_at: self.clock.now(),
             };
             return Ok(self.store.put_note(&note).await?);
@@ -179,9 +179,9 @@ fn tried_base(key: &str) -> Option<&str> {
 
 /// What the CLI is told.
 pub(crate) fn conflict_words(base: &BranchName, conflict: &Conflict) -> String {
-    let files: Vec<String> = conflict.paths.iter().map(|path| format!("- {}", code(path, 300))).collect();
+    let files: Vec<String> = conflict.paths.iter().take(MAX_SHOWN).map(|path| format!("- {}", code(path, 300))).collect();
     format!(
-        "The base branch `{base}` has moved on, and this work conflicts with it in:\n\n{}\n\n\
+        "Resolve the conflicts with {base}\n\nThe base branch `{base}` has moved on, and this work conflicts with it in:\n\n{}\n\n\
          Bring the two together: either put the work on top of the base (`git rebase {tip}`) or merge the base \
          (`git merge {tip}`). The commit {tip} is the newest one of `{base}` and is in this repository; nothing needs to \
          be fetched, and nothing is to be pushed. Resolve every conflict so that what the base changed and what this \
@@ -191,23 +191,18 @@ pub(crate) fn conflict_words(base: &BranchName, conflict: &Conflict) -> String {
     )
 }
 
-fn left_words(last: &TaskRecord, base: &BranchName, paths: &[String]) -> String {
+/// What a person is told once after a task that left its conflict.
+pub(crate) fn left_words(task: &TaskRecord, base: &BranchName) -> String {
     format!(
-        "this pull request conflicts with `{base}` still, after **{}** was told to bring them together. It is not tried \
-         again by itself. Somebody should resolve it:\n\n{}",
-        last.cli(),
-        listed(paths)
+        "this pull request conflicts with `{base}` still, after **{}** was told to bring the two together. It is not \
+         tried again by itself: somebody should resolve it, or say how.",
+        task.cli()
     )
 }
 
-/// The files, for people.
-pub(crate) fn listed(paths: &[String]) -> String {
-    let mut lines: Vec<String> =
-        paths.iter().take(MAX_SHOWN).map(|path| format!("- {}", code(path, 300))).collect();
-    if paths.len() > MAX_SHOWN {
-        lines.push(format!("- and {} more", paths.len() - MAX_SHOWN));
-    }
-    lines.join("\n")
+/// The key of that note.
+pub(crate) fn left_key(task: &TaskRecord) -> String {
+    format!("conflict-left-{}", task.task.id)
 }
 
 /// Puts a branch that nobody has seen on its base's newest commit; `None` if that takes an agent, or is not worth it.
@@ -261,12 +256,5 @@ mod tests {
         assert_eq!(tried_base("conflict-42-4e18bcb7"), Some("4e18bcb7"));
         assert_eq!(tried_base("comment-42"), None);
         assert_eq!(tried_base("conflict-"), None);
-    }
-
-    #[test]
-    fn many_files_are_counted() {
-        let paths: Vec<String> = (0..22).map(|number| format!("f{number}")).collect();
-        assert_eq!(listed(&paths).lines().last(), Some("- and 2 more"));
-        assert_eq!(listed(&paths[..1]), "- `f0`");
     }
 }

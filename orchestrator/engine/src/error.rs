@@ -252,6 +252,9 @@ impl EngineError {
         match self {
             Self::Source(error) => error.hint(),
             Self::Deliver(error) => error.hint(),
+            Self::Push(error) => push_hint(error).map(str::to_owned),
+            Self::Forge(ForgeError::Archived) => Some(UNARCHIVE.to_owned()),
+            Self::Forge(ForgeError::NotFound { .. }) => Some(GIVE_ACCESS.to_owned()),
             _ => None,
         }
     }
@@ -325,6 +328,34 @@ impl EngineError {
             error if disk_is_full(home) => Self::DiskFull { path: home.to_owned(), source: Box::new(error) },
             error => error,
         }
+    }
+}
+
+const UNARCHIVE: &str = "unarchive it, then try again; the work is kept";
+const GIVE_ACCESS: &str = "see that the App is installed there, or that the token may use it, then try again";
+
+/// What whoever looks after the repository can do.
+const fn push_hint(error: &PushError) -> Option<&'static str> {
+    match error {
+        PushError::Moved { .. } => Some(
+            "somebody else pushed to it, and nothing of theirs is overwritten; put their commits on another branch and \
+             this one back to where it was, or delete it, then try again",
+        ),
+        PushError::ProtectedBranch { .. } => {
+            Some("let cloud-code push to such branches, or set another `branch_prefix`, then try again")
+        }
+        PushError::WorkflowRefused { .. } => Some(
+            "give the App the permission `workflows` (a token the scope `workflow`), or have somebody else change those \
+             files",
+        ),
+        PushError::Archived { .. } => Some(UNARCHIVE),
+        PushError::NotFound { .. } | PushError::Denied { .. } => Some(GIVE_ACCESS),
+        PushError::Auth { .. }
+        | PushError::Redirected { .. }
+        | PushError::NotForTokens { .. }
+        | PushError::Refused { .. }
+        | PushError::Unreachable { .. }
+        | PushError::Git { .. } => None,
     }
 }
 

@@ -101,6 +101,9 @@ impl Scrubber {
     /// Knows one more value for good: a key from the settings.
     pub fn keep(&self, secret: SecretString) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.lasting.iter().any(|old| old.expose_secret() == secret.expose_secret()) {
+            return;
+        }
         known.lasting.push(secret);
         known.rebuild();
     }

@@ -297,6 +297,7 @@ async fn pushed(
     if looked == 0 {
         return Ok(nothing());
     }
+    tracing::info!(project = %project.name, branch, looked, "a base has moved");
     inner.wakes.requests.notify_one();
     Ok(Worked::Done(format!("{looked} pull requests were held against the new base")))
 }
