@@ -2,4 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod conversation;
+mod crashes;
+mod deliveries;
+mod faults;
 mod stage;
+mod sweep;
+mod token;
