@@ -20,7 +20,11 @@ fn work_on_somebodys_pull_request_ends_in_one_into_its_branch() {
     let ours = pulls.iter().find(|pull| pull.number != theirs).unwrap();
     let branch = format!("cloud-code/issue-{theirs}");
     assert_eq!((ours.head.clone(), ours.base.as_str()), (format!("acme:{branch}"), "feature"));
-    assert!(ours.body.contains(&format!("Part of #{theirs}")) && !ours.body.contains("Fixes"), "{}", ours.body);
+    assert!(
+        ours.body.contains(&format!("Part of #{theirs}")) && !ours.body.contains("Fixes"),
+        "{}",
+        ours.body
+    );
     assert_eq!(stage.github.file(SHOP, &branch, "count.txt").as_deref(), Some("6\n"));
     // The settings that its CLI obeyed were those of the default branch, and they are no part of the work.
     assert_eq!(stage.left("prompts.rules"), "Be careful.\n");
@@ -38,7 +42,10 @@ fn a_pull_request_from_a_fork_is_refused_plainly() {
     let theirs = mallory.opens_pull_request(SHOP, "mallory:gift", "main", "A gift", "Take it.");
     alice.comments_on(SHOP, theirs, "/cloud-code run Improve this");
     let answer = stage.says(theirs, "comes from a fork");
-    assert!(answer.contains("nothing can be pushed") && answer.contains("push its branch to this repository"), "{answer}");
+    assert!(
+        answer.contains("nothing can be pushed") && answer.contains("push its branch to this repository"),
+        "{answer}"
+    );
     assert_eq!(stage.prompts(), Vec::<String>::new());
     assert_eq!(stage.github.pull_requests(SHOP).len(), 1);
     stage.holds();
