@@ -480,6 +480,18 @@ impl Stage {
         assert_eq!(self.github.comment_reactions(SHOP, comment), [(bot, "eyes".to_owned())]);
         self.is_quiet();
     }
+
+    /// The number of the App.
+    pub(crate) fn app(&self) -> u64 {
+        let settings = fs::read_to_string(self.home().join("cloud-code.yaml")).unwrap();
+        let (_, rest) = settings.split_once("app: {id: ").unwrap();
+        rest.split_once(',').unwrap().0.parse().unwrap()
+    }
+
+    /// Its one installation.
+    pub(crate) fn installation(&self) -> u64 {
+        self.github.installations(self.app())[0]
+    }
 }
 
 /// The top of the checkout.
