@@ -99,7 +99,8 @@ impl Engine {
         let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
         blocking(move || {
             if let Some(folder) = prompts {
-                let own = folder.map(|folder| prompts::read(&folder, &repo, issue.trusted_sha())).transpose()?;
+                let own =
+                    folder.map(|folder| prompts::read(&folder, &repo, issue.trusted_sha())).transpose()?;
                 prompts::write(&control, &own.unwrap_or_default())?;
             }
             let path = control.tasking();

@@ -66,13 +66,15 @@ impl Engine {
             if seen == Seen::Pushed {
                 published.remarks.retain(|remark| !remark.starts_with(REBASED));
             }
-            published =
-                match self.put_pull(facts, forge.as_ref(), thread.as_ref(), published.clone(), &known).await {
-                    Ok(published) => published,
-                    // The base has all of it already: nothing is left to review.
-                    Err(EngineError::Forge(ForgeError::NothingToMerge)) => published,
-                    Err(error) => return Err(error),
-                };
+            published = match self
+                .put_pull(facts, forge.as_ref(), thread.as_ref(), published.clone(), &known)
+                .await
+            {
+                Ok(published) => published,
+                // The base has all of it already: nothing is left to review.
+                Err(EngineError::Forge(ForgeError::NothingToMerge)) => published,
+                Err(error) => return Err(error),
+            };
         }
         if let Some(pull) = &published.pull {
             observer.notice(Notice::PullRequest { url: &pull.url });

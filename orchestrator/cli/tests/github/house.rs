@@ -16,8 +16,11 @@ impl Stage {
         let path = self.place().join("cli.sh");
         let text = fs::read_to_string(&path).unwrap();
         let (before, after) = text.split_once("count=$(cat").unwrap();
-        fs::write(&path, format!("{before}case $prompt in\n  *'{words}'*)\n{what}\n  ;;\nesac\ncount=$(cat{after}"))
-            .unwrap();
+        fs::write(
+            &path,
+            format!("{before}case $prompt in\n  *'{words}'*)\n{what}\n  ;;\nesac\ncount=$(cat{after}"),
+        )
+        .unwrap();
     }
 
     /// A file that the CLI left beside the prompts.

@@ -27,7 +27,10 @@ fn a_base_that_moved_is_caught_up_with_before_anybody_sees_the_branch() {
     assert!(stage.is_part_of(&moved, BRANCH));
     assert_eq!(stage.github.commits(SHOP, BRANCH).len(), 1);
     assert_eq!(stage.github.file(SHOP, BRANCH, "count.txt").as_deref(), Some("1\n"));
-    let remark = format!("The branch was rebased onto `{}`, the newest of `main`, after it was verified", &moved[..12]);
+    let remark = format!(
+        "The branch was rebased onto `{}`, the newest of `main`, after it was verified",
+        &moved[..12]
+    );
     assert!(stage.status(issue).contains(&remark), "{}", stage.status(issue));
 
     // The next task goes on from what was published, and nobody's commits are rewritten any more.
@@ -85,7 +88,8 @@ fn a_conflict_that_the_cli_leaves_goes_to_a_person() {
     stage.wait_for("the push to be looked at", || stage.log().contains("a base has moved").then_some(()));
     alice.comments_on(SHOP, issue, "/cloud-code cost");
     stage.says(issue, "this was used here");
-    let notes = stage.github.comments(SHOP, pull).into_iter().filter(|c| c.body.contains("conflicts with `main`"));
+    let notes =
+        stage.github.comments(SHOP, pull).into_iter().filter(|c| c.body.contains("conflicts with `main`"));
     assert_eq!((notes.count(), stage.prompts().len()), (1, 2));
     stage.holds();
 }

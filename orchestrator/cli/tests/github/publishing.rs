@@ -24,7 +24,10 @@ fn only_pull(stage: &Stage) -> PullView {
 
 #[test]
 fn a_pull_request_is_a_draft_where_the_project_says_so() {
-    let stage = Stage::with(Setup { project: "publish: {draft: true, reviewers: [rita, nobody]}", ..Setup::default() });
+    let stage = Stage::with(Setup {
+        project: "publish: {draft: true, reviewers: [rita, nobody]}",
+        ..Setup::default()
+    });
     let issue = asks(&stage, "Counting is broken.");
     stage.becomes(issue, "in-review");
     let pull = only_pull(&stage);
@@ -71,12 +74,21 @@ fn a_template_is_honoured_and_what_people_write_around_our_part_stays() {
     let stage = Stage::new();
     let alice = stage.user("alice");
     alice.pushes(SHOP, "main", ".github/pull_request_template.md", "## Risk\n\n- [ ] Looked at\n");
-    let issue = asks(&stage, "Counting is broken.\n\n## Acceptance Criteria\n\n- The count grows\n- It is fast\n");
+    let issue =
+        asks(&stage, "Counting is broken.\n\n## Acceptance Criteria\n\n- The count grows\n- It is fast\n");
     stage.becomes(issue, "in-review");
     let pull = only_pull(&stage);
     assert!(pull.body.starts_with("## Risk\n\n- [ ] Looked at\n"), "{}", pull.body);
-    assert!(pull.body.contains("- [x] The count grows") && pull.body.contains("- [ ] It is fast"), "{}", pull.body);
-    assert!(pull.body.contains("No verify command is set") && pull.body.contains("### Cost"), "{}", pull.body);
+    assert!(
+        pull.body.contains("- [x] The count grows") && pull.body.contains("- [ ] It is fast"),
+        "{}",
+        pull.body
+    );
+    assert!(
+        pull.body.contains("No verify command is set") && pull.body.contains("### Cost"),
+        "{}",
+        pull.body
+    );
 
     let edited = pull.body.replace("- [ ] Looked at", "- [x] Looked at") + "\n\nA word of my own.";
     alice.edits_issue(SHOP, pull.number, &edited);
@@ -236,6 +248,7 @@ fn lost_access_is_told_when_it_is_back_and_published_after_a_retry() {
     stage.go();
     stage.wait_for("the task to fail", || stage.log().contains("status=failed").then_some(()));
     stage.tells(issue, "no access");
+    assert_eq!(stage.github.faults_waiting(), 0);
     is_published_after(&stage, issue, || {});
 }
 
@@ -271,10 +284,14 @@ fn a_task_of_the_command_line_ends_in_a_pull_request_as_well() {
     let stage = Stage::set(Setup::default());
     let mut run = stage.command(&["run", "--project", "shop", "Count once more"]);
     let output = run.stdout(Stdio::piped()).output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     let pull = only_pull(&stage);
-    assert_eq!((pull.title.as_str(), pull.head.as_str()), ("Count once more", "acme:cloud-code/count-once-more"));
+    assert_eq!(
+        (pull.title.as_str(), pull.head.as_str()),
+        ("Count once more", "acme:cloud-code/count-once-more")
+    );
     assert!(!pull.body.contains("Fixes #") && !pull.body.contains("Part of #"), "{}", pull.body);
     assert!(said.contains(&format!("/acme/shop/pull/{}", pull.number)), "{said}");
     assert_eq!(stage.github.comments(SHOP, pull.number), []);

@@ -140,7 +140,9 @@ pub(super) async fn note(
             pull(inner, project, thing.number, state).await
         }
         Happening::PullReopened { thing, .. } => pull(inner, project, thing.number, PullState::Open).await,
-        Happening::Pushed { branch, after, deleted: false, .. } => pushed(inner, project, branch, after).await,
+        Happening::Pushed { branch, after, deleted: false, .. } => {
+            pushed(inner, project, branch, after).await
+        }
         Happening::CommentDeleted { id, .. } => withdraw(inner, project, &format!("comment-{id}")).await,
         Happening::LineDeleted { id, .. } => withdraw(inner, project, &format!("line-{id}")).await,
         Happening::RepositoryRenamed | Happening::RepositoryTransferred => {

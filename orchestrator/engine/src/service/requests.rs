@@ -324,7 +324,7 @@ impl Desk<'_> {
         let mut base_sha = None;
         if issue.is_pull_request {
             let pull = self.forge.pull(thread.number).await?;
-            base_sha = Some(pull.head_sha.clone());
+            base_sha = Some(intent.head_sha.clone().unwrap_or_else(|| pull.head_sha.clone()));
             plan.base = Some(base_of(&pull)?);
         }
         let repository = self.forge.repository().await?;
@@ -336,8 +336,7 @@ impl Desk<'_> {
             plan.base = repository.default_branch.parse().ok();
         }
         // Whoever wrote the pull request wrote these files as well, and the CLI would obey them.
-        let settings_from =
-            issue.is_pull_request.then(|| repository.default_branch.parse().ok()).flatten();
+        let settings_from = issue.is_pull_request.then(|| repository.default_branch.parse().ok()).flatten();
         let told = text::of_issue(self.project, self.forge, &issue, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let request = RunRequest {
