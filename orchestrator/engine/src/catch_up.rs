@@ -166,6 +166,7 @@ pub(crate) fn conflict_intent(
         // A place that takes no reaction: nobody spoke.
         place: Place::Check { head_sha: head.to_owned() },
         ask: Ask::BaseConflict { base: issue.base.clone(), base_sha: tip.to_owned() },
+        head_sha: None,
     }
 }
 
@@ -179,7 +180,8 @@ fn tried_base(key: &str) -> Option<&str> {
 
 /// What the CLI is told.
 pub(crate) fn conflict_words(base: &BranchName, conflict: &Conflict) -> String {
-    let files: Vec<String> = conflict.paths.iter().take(MAX_SHOWN).map(|path| format!("- {}", code(path, 300))).collect();
+    let files: Vec<String> =
+        conflict.paths.iter().take(MAX_SHOWN).map(|path| format!("- {}", code(path, 300))).collect();
     format!(
         "Resolve the conflicts with {base}\n\nThe base branch `{base}` has moved on, and this work conflicts with it in:\n\n{}\n\n\
          Bring the two together: either put the work on top of the base (`git rebase {tip}`) or merge the base \

@@ -137,6 +137,7 @@ fn a_command_starts_where_it_is_written() {
         at: at(1000),
         place: Place::Comment { id: 1 },
         ask: run("fix it"),
+        head_sha: None,
     };
     assert_eq!(intent, expected);
     for (said, key, place) in [

@@ -76,6 +76,9 @@ pub struct Intent {
     pub place: Place,
     /// What is asked.
     pub ask: Ask,
+    /// The commit that somebody's pull request stood on when this was heard: nobody slips commits in between.
+    #[serde(default)]
+    pub head_sha: Option<String>,
 }
 
 /// What is asked.

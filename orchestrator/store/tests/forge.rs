@@ -24,6 +24,7 @@ fn intent(key: &str) -> Intent {
         at: at(1),
         place: Place::Comment { id: 123 },
         ask: Ask::Command { command: Command::Plan { text: "first".into() } },
+        head_sha: None,
     }
 }
 

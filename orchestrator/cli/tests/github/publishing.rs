@@ -248,6 +248,7 @@ fn lost_access_is_told_when_it_is_back_and_published_after_a_retry() {
     stage.go();
     stage.wait_for("the task to fail", || stage.log().contains("status=failed").then_some(()));
     stage.tells(issue, "no access");
+    assert_eq!(stage.github.faults_waiting(), 0);
     is_published_after(&stage, issue, || {});
 }
 

@@ -1,6 +1,6 @@
 //! Work on somebody's pull request.
 
-use cloud_code_fake_github::RepoSeed;
+use cloud_code_fake_github::{Fault, RepoSeed};
 
 use crate::stage::{SHOP, Stage};
 
@@ -48,5 +48,25 @@ fn a_pull_request_from_a_fork_is_refused_plainly() {
     );
     assert_eq!(stage.prompts(), Vec::<String>::new());
     assert_eq!(stage.github.pull_requests(SHOP).len(), 1);
+    stage.holds();
+}
+
+#[test]
+fn commits_that_came_after_the_command_are_not_worked_on() {
+    let stage = Stage::new();
+    let alice = stage.user("alice");
+    let seen = alice.pushes(SHOP, "feature", "count.txt", "5\n");
+    let theirs = alice.opens_pull_request(SHOP, "feature", "main", "Begin to count", "See below.");
+    // Between the command and the work the forge takes its time, and somebody pushes.
+    let slow = Fault::Delay(std::time::Duration::from_secs(3));
+    stage.github.fault("GET", &format!("/repos/acme/shop/issues/{theirs}"), slow);
+    let comment = alice.comments_on(SHOP, theirs, "/cloud-code run Improve this");
+    stage.wait_for("the reaction", || {
+        (!stage.github.comment_reactions(SHOP, comment).is_empty()).then_some(())
+    });
+    let slipped = alice.pushes(SHOP, "feature", "count.txt", "evil\n");
+    let answer = stage.says(theirs, "moved from");
+    assert!(answer.contains(&seen[..12]) && answer.contains(&slipped[..12]), "{answer}");
+    assert_eq!((stage.prompts(), stage.github.faults_waiting()), (Vec::<String>::new(), 0));
     stage.holds();
 }

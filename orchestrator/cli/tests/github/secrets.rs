@@ -1,6 +1,6 @@
 //! Secrets stay where they are.
 
-use crate::stage::{CLI_KEY, SHOP, Stage};
+use crate::stage::{CLI_KEY, SHOP, Setup, Stage, WEBHOOK_SECRET};
 
 #[test]
 fn a_key_that_the_cli_prints_goes_nowhere() {
@@ -43,6 +43,44 @@ fn a_key_in_a_commit_message_is_not_imported() {
     let status = stage.tells(issue, "a secret of this installation");
     assert!(status.contains("message") && !status.contains(CLI_KEY), "{status}");
     assert_eq!(stage.github.branches(SHOP), ["main"]);
+    stage.holds();
+}
+
+#[test]
+fn a_secret_of_the_installation_is_not_imported_wherever_it_came_from() {
+    let stage = Stage::new();
+    stage.teaches("Keep it", &format!("printf 'hook: %s\\n' {WEBHOOK_SECRET} > hook.yaml"));
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Keep it", "Keep it in a file.");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    let status = stage.tells(issue, "a secret of this installation");
+    assert!(status.contains("hook.yaml") && status.contains("`rejected`"), "{status}");
+    assert_eq!(stage.github.branches(SHOP), ["main"]);
+    stage.holds();
+}
+
+#[test]
+fn what_looks_like_a_token_is_imported_only_where_the_project_says_so() {
+    let stage = Stage::new();
+    let token = format!("ghp_{}", "a1B2".repeat(9));
+    let writes = format!("echo {token} > sample.txt");
+    stage.teaches("Add samples", &writes);
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Add samples", "Add samples.");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    let status = stage.tells(issue, "a GitHub token");
+    assert!(status.contains("sample.txt") && !status.contains(&token), "{status}");
+    stage.becomes(issue, "failed");
+
+    let settings = "import: {allow_secret_patterns: true}";
+    let stage = Stage::with(Setup { project: settings, ..Setup::default() });
+    stage.teaches("Add samples", &writes);
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Add samples", "Add samples.");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    let branch = format!("cloud-code/issue-{issue}");
+    assert_eq!(stage.github.file(SHOP, &branch, "sample.txt"), Some(format!("{token}\n")));
     stage.holds();
 }
 
@@ -101,7 +139,7 @@ fn no_token_of_the_forge_reaches_the_agent_or_its_cli() {
     let pem = stage.github.app_key().lines().nth(1).unwrap().to_owned();
     for name in ["prompts.env", "prompts.ps", "prompts.environ", "prompts.config"] {
         let text = stage.left(name);
-        for secret in ["ghs_", crate::stage::WEBHOOK_SECRET, &pem, "x-access-token"] {
+        for secret in ["ghs_", WEBHOOK_SECRET, &pem, "x-access-token"] {
             assert!(!text.contains(secret), "{secret:?} stands in {name}");
         }
     }

@@ -325,7 +325,7 @@ impl Desk<'_> {
         let mut base_sha = None;
         if issue.is_pull_request {
             let pull = self.forge.pull(thread.number).await?;
-            base_sha = Some(pull.head_sha.clone());
+            base_sha = Some(intent.head_sha.clone().unwrap_or_else(|| pull.head_sha.clone()));
             plan.base = Some(base_of(&pull)?);
         }
         let repository = self.forge.repository().await?;
