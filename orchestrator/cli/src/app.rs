@@ -136,6 +136,10 @@ impl App {
             environment: Arc::new(|name| {
                 std::env::var(name).ok().filter(|v| !v.is_empty()).map(SecretString::from)
             }),
+            forge_secrets: {
+                let scrubber = self.scrubber.clone();
+                Arc::new(move || scrubber.values())
+            },
         };
         Ok(Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds)))
     }

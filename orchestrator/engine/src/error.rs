@@ -9,8 +9,8 @@ use cloud_code_runtime::RuntimeError;
 use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, Diagnostics, FailureKind, TaskId};
 use cloud_code_workspace::{
-    DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, PrepareError,
-    PushError, RemoteError, RemoveError, SourceError,
+    DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, MoveError,
+    PrepareError, PushError, RebaseError, RemoteError, RemoveError, SourceError,
 };
 
 use crate::catalog::CliError;
@@ -46,6 +46,12 @@ pub enum EngineError {
     /// The branch could not be handed over.
     #[error(transparent)]
     Deliver(#[from] DeliverError),
+    /// The work could not be compared with a newer base, or put on it.
+    #[error(transparent)]
+    Rebase(#[from] RebaseError),
+    /// The rebased branch could not be kept.
+    #[error(transparent)]
+    MoveBranch(#[from] MoveError),
     /// The branch could not be pushed.
     #[error(transparent)]
     Push(#[from] PushError),
@@ -274,6 +280,7 @@ impl EngineError {
             Self::SourceName(_) | Self::Source(_) | Self::Mirror(_) | Self::Prepare(_) => {
                 FailureKind::Internal
             }
+            Self::Rebase(_) | Self::MoveBranch(_) => FailureKind::Internal,
             Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
             Self::Document(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
             Self::Prompts(_)
@@ -349,7 +356,7 @@ const fn forge_failure(error: &ForgeError) -> FailureKind {
         | ForgeError::TooLong { .. }
         | ForgeError::Invalid { .. }
         | ForgeError::NothingToMerge => FailureKind::PublishRefused,
-        ForgeError::Auth { .. } => FailureKind::Auth,
+        ForgeError::Auth { .. } | ForgeError::NoAccess { .. } => FailureKind::Auth,
         ForgeError::Limited { .. } => FailureKind::RateLimited,
         ForgeError::Moved { .. } | ForgeError::Unreachable { .. } | ForgeError::Unexpected { .. } => {
             FailureKind::Internal

@@ -118,6 +118,12 @@ impl Scrubber {
         known.rebuild();
     }
 
+    /// Every value that it knows: for whoever must refuse a text instead of changing it.
+    pub fn values(&self) -> Vec<SecretString> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.lasting.iter().chain(&known.passing).cloned().collect()
+    }
+
     /// The text without secrets; the same text if there were none.
     pub fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let by_value = {

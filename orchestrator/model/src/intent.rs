@@ -115,6 +115,13 @@ pub enum Ask {
         /// The names of the checks or of the program that ran them.
         names: Vec<String>,
     },
+    /// Our own pull request conflicts with its base. Nobody asked: who asked for the work vouches for it.
+    BaseConflict {
+        /// The base branch.
+        base: BranchName,
+        /// Its commit that the work conflicts with.
+        base_sha: String,
+    },
 }
 
 /// A command, as the grammar reads it.

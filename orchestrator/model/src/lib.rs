@@ -17,7 +17,7 @@ pub use forge_settings::{
     GithubSettings, IntakeMode, PublishPlan, PublishSettings, RequiredAccess, ServerSettings,
     TriggerSettings, Triggers,
 };
-pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, slug};
+pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, fnv1a, slug};
 pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
 pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{

@@ -68,6 +68,17 @@ pub struct Published {
     pub of: Option<IssueKey>,
 }
 
+impl Published {
+    /// What is known for this issue of ours: nothing, when what is known is of an earlier one.
+    #[must_use]
+    pub fn of_issue(&self, issue: &IssueKey) -> Self {
+        match &self.of {
+            Some(of) if of != issue => Self { of: Some(issue.clone()), ..Self::default() },
+            Some(_) | None => Self { of: Some(issue.clone()), ..self.clone() },
+        }
+    }
+}
+
 /// Our pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pull {

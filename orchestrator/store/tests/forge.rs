@@ -68,6 +68,8 @@ async fn one_request_makes_one_task() {
         branch: format!("cloud-code/issue-{key}").parse().unwrap(),
         base: "main".parse().unwrap(),
         base_sha: "4e18bcb7".into(),
+        start_sha: None,
+        settings_sha: None,
         created_at: at(2),
         cleaned_at: None,
     };

@@ -16,6 +16,7 @@ use futures_util::{StreamExt, stream};
 use super::projects::ServedProject;
 use super::text::{self, Words};
 use super::{Inner, says};
+use crate::catch_up::conflict_words;
 use crate::follow_up::FollowUpRequest;
 use crate::open::{Origin, RunRequest, Uncommitted};
 use crate::{Engine, EngineError};
@@ -108,7 +109,7 @@ async fn in_thread(
 /// Whether the same request may succeed later without anybody asking again.
 fn can_pass(error: &EngineError) -> bool {
     match error {
-        EngineError::Forge(error) => error.is_transient() || matches!(error, ForgeError::Auth { .. }),
+        EngineError::Forge(error) => error.can_pass(),
         EngineError::Store(_) | EngineError::DiskFull { .. } | EngineError::Job(_) => true,
         error => error.is_unreachable(),
     }
@@ -123,6 +124,7 @@ fn needs_worktree(ask: &Ask) -> bool {
             Command::Status | Command::Config { .. } | Command::Cost | Command::Logs | Command::Help => false,
         },
         Ask::Changes { .. } | Ask::Line { .. } | Ask::ChecksFailed { .. } => true,
+        Ask::BaseConflict { .. } => true,
         Ask::Mistake { .. } => false,
     }
 }
@@ -157,6 +159,7 @@ impl Desk<'_> {
                 self.work(thread, intent, &tasks, Wish::edit(words)).await
             }
             Ask::ChecksFailed { .. } => self.mend_checks(thread, intent, &tasks).await,
+            Ask::BaseConflict { .. } => self.mend_conflict(thread, intent, &tasks).await,
         }
     }
 
@@ -273,7 +276,7 @@ impl Desk<'_> {
             }
             thread.facts.is_closed = false;
         }
-        if !matches!(intent.ask, Ask::ChecksFailed { .. }) {
+        if !matches!(intent.ask, Ask::ChecksFailed { .. } | Ask::BaseConflict { .. }) {
             thread.facts.requester = Some(intent.actor.clone());
             thread.facts.check_rounds = 0;
         }
@@ -333,6 +336,8 @@ impl Desk<'_> {
         if plan.base.is_none() {
             plan.base = repository.default_branch.parse().ok();
         }
+        // Whoever wrote the pull request wrote these files as well, and the CLI would obey them.
+        let settings_from = issue.is_pull_request.then(|| repository.default_branch.parse().ok()).flatten();
         let rules = self.inner.projects.rules(self.project, self.forge).await?;
         let told = text::of_issue(self.project, self.forge, &rules, &issue, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
@@ -348,6 +353,7 @@ impl Desk<'_> {
                 brief: told.brief,
                 intent: intent.key.clone(),
                 base_sha,
+                settings_from,
             }),
             uncommitted: Uncommitted::LeaveOut,
             requested_by: Some(intent.actor.login.clone()),
@@ -605,6 +611,33 @@ impl Desk<'_> {
             thread.facts.check_rounds += 1;
         }
         self.work(thread, intent, tasks, Wish::edit(words)).await
+    }
+
+    /// Work that conflicts with its base goes back to the CLI, once for each commit of the base.
+    async fn mend_conflict(
+        &self,
+        thread: Thread,
+        intent: &Intent,
+        tasks: &[TaskRecord],
+    ) -> Result<Acted, EngineError> {
+        let Some(last) = tasks.last() else { return Ok(Acted::Settled("nothing was done".into())) };
+        if self.inner.store.task_of_intent(&thread.project, &intent.key).await?.is_none() {
+            if !last.state.status().is_terminal() {
+                return Ok(Acted::Waits);
+            }
+            let pull = thread.published.pull.clone().filter(|pull| pull.state == PullState::Open);
+            let (Some(pull), Some(issue)) = (pull, self.live_issue(&thread).await?) else {
+                return Ok(Acted::Settled("there is no open pull request".into()));
+            };
+            let engine = self.engine_of(&last.task.plan);
+            let found = engine.conflict(&self.project.repository, &issue, &pull.head_sha).await?;
+            let Some(conflict) = found else {
+                return Ok(Acted::Settled("nothing conflicts any more".into()));
+            };
+            let words = Words::said(&conflict_words(&issue.base, &conflict));
+            return self.work(thread, intent, tasks, Wish::edit(words)).await;
+        }
+        self.work(thread, intent, tasks, Wish::edit(Words::said(""))).await
     }
 
     async fn answer(&self, intent: &Intent, body: String, outcome: &str) -> Result<Acted, EngineError> {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
-use cloud_code_model::{IssueKey, Note, Place, ProjectName, PullState, TaskRecord, Thread, ThreadWritten};
+use cloud_code_model::{
+    IssueKey, Note, Place, ProjectName, PullState, TaskRecord, Thread, ThreadWritten, fnv1a,
+};
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::ControlDir;
 use futures_util::{StreamExt, stream};
@@ -16,7 +18,7 @@ use super::drivers::Dirty;
 use super::projects::ServedProject;
 use super::status::{StatusView, check_status, check_title, label_family, status_comment};
 use crate::follow_up::heard;
-use crate::forges::{fnv1a, marker};
+use crate::forges::marker;
 use crate::{EngineError, blocking};
 
 /// How many threads are written to at one time. The forge's own queue keeps the pace of each account.
@@ -71,7 +73,7 @@ pub(super) async fn react(inner: Arc<Inner>) -> Result<(), EngineError> {
                     forge.react(record.intent.number, &record.intent.place).await
                 };
                 match reacted.await {
-                    Err(error) if error.is_transient() || matches!(error, ForgeError::Auth { .. }) => {
+                    Err(error) if error.can_pass() => {
                         tracing::debug!(intent.key = record.intent.key, error = %error, "a reaction has to wait");
                     }
                     // What cannot be reacted to (a deleted comment, a locked conversation) is passed over.
@@ -182,7 +184,7 @@ async fn write_note(inner: &Inner, note: &Note) -> Result<(), EngineError> {
     };
     match written {
         Ok(handle) => Ok(inner.store.note_written(&note.project, &note.key, handle.id).await?),
-        Err(error) if error.is_transient() || matches!(error, ForgeError::Auth { .. }) => Err(error.into()),
+        Err(error) if error.can_pass() => Err(error.into()),
         Err(error) => {
             tracing::warn!(note.key = note.key, error = %error, "a comment is given up");
             Ok(inner.store.note_given_up(&note.project, &note.key, &error.to_string()).await?)
