@@ -242,7 +242,7 @@ fn a_question_is_answered_in_a_comment_and_nothing_changes() {
     let stage = cast::stage();
     let issue = issue(&stage);
     says(&stage, issue, "/cloud-code ask What is the answer?");
-    let answer = stage.says(issue, "The answer is forty-two");
+    let answer = stage.says(issue, "@alice\n\nThe answer is forty-two");
     assert!(answer.contains("@alice"), "{answer}");
     assert!(!answer.contains("@everybody"), "an agent's words notify nobody: {answer}");
     stage.becomes(issue, "done");

@@ -37,6 +37,7 @@ fn a_conversation_from_an_issue_to_its_merge() {
     alice.merges(SHOP, pull);
     // As GitHub does for an issue that the pull request fixes.
     alice.closes(SHOP, issue);
+    stage.status_says(issue, "and it is merged");
     stage.becomes(issue, "done");
     let shown = format!(
         "{}\n\n{}",
