@@ -37,7 +37,9 @@ fn name(method: &str, path: &str) -> String {
         path if path.starts_with("/issues/comments/") => "comment",
         path if path.starts_with("/check-runs/") => "check run",
         path => match path.strip_prefix("/issues/42/labels/") {
-            Some(label) => return format!("{method} label {}", label.replace("%20", " ").replace("%3A", ":")),
+            Some(label) => {
+                return format!("{method} label {}", label.replace("%20", " ").replace("%3A", ":"));
+            }
             None => path,
         },
     };

@@ -1,5 +1,5 @@
 //! Conversations on GitHub, from a comment to a merged pull request, against a GitHub that keeps its published rules.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
 mod cast;

@@ -34,9 +34,8 @@ fn a_review_that_asks_for_changes_is_the_next_task() {
     alice.requests_changes(SHOP, pull, "Count twice, and say why.");
     has_tasks(&stage, issue, 2);
     let prompt = stage.prompt(2);
-    for part in ["Count twice, and say why.\n\nA review of this work says so, and asks for changes."] {
-        assert!(prompt.contains(part), "{part:?} is missing in:\n{prompt}");
-    }
+    let part = "Count twice, and say why.\n\nA review of this work says so, and asks for changes.";
+    assert!(prompt.contains(part), "{part:?} is missing in:\n{prompt}");
     assert!(!prompt.contains("Delete everything."), "{prompt}");
     assert_eq!(stage.github.pull_requests(SHOP).len(), 1);
     assert_eq!(stage.github.file(SHOP, &head(&stage), "count.txt").as_deref(), Some("2\n"));

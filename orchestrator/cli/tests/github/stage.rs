@@ -57,7 +57,6 @@ pub(crate) struct Stage {
 
 struct Serve {
     child: Child,
-    address: String,
 }
 
 impl Drop for Serve {
@@ -186,11 +185,7 @@ impl Stage {
             text.lines().find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()))
         });
         self.github.deliver_to(&format!("http://{address}/webhooks/github"), WEBHOOK_SECRET);
-        self.serve = Some(Serve { child, address });
-    }
-
-    pub(crate) fn address(&self) -> String {
-        self.serve.as_ref().unwrap().address.clone()
+        self.serve = Some(Serve { child });
     }
 
     /// Ends it in good order.
