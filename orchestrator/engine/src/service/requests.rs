@@ -107,7 +107,7 @@ async fn in_thread(
 }
 
 /// Whether the same request may succeed later without anybody asking again.
-fn can_pass(error: &EngineError) -> bool {
+pub(super) fn can_pass(error: &EngineError) -> bool {
     match error {
         EngineError::Forge(error) => error.can_pass(),
         EngineError::Store(_) | EngineError::DiskFull { .. } | EngineError::Job(_) => true,
@@ -132,6 +132,8 @@ fn needs_worktree(ask: &Ask) -> bool {
 /// What a task is to be.
 struct Wish {
     mode: Mode,
+    /// Somebody said yes to the plan of this work.
+    is_approved: bool,
     /// Another CLI than the last one's.
     cli: Option<CliName>,
     model: Option<String>,
@@ -173,15 +175,10 @@ impl Desk<'_> {
         let last = tasks.last();
         match command {
             Command::Run { cli, model, base, budget, text } => {
-                let is_first = tasks.iter().all(|task| reads_only(task.task.mode));
-                let mode = match self.project.plan.publish.plan_first && tasks.is_empty() && is_first {
-                    true => Mode::Plan,
-                    false => Mode::Edit,
-                };
                 let (cli, model, base) = (cli.clone(), model.clone(), base.clone());
                 let words = Words::said(text);
-                self.work(thread, intent, tasks, Wish { mode, cli, model, base, budget: *budget, words })
-                    .await
+                let wish = Wish { cli, model, base, budget: *budget, ..Wish::edit(words) };
+                self.work(thread, intent, tasks, wish).await
             }
             Command::Plan { text } => {
                 self.work(thread, intent, tasks, Wish { mode: Mode::Plan, ..Wish::edit(Words::said(text)) })
@@ -257,7 +254,7 @@ impl Desk<'_> {
         mut thread: Thread,
         intent: &Intent,
         tasks: &[TaskRecord],
-        wish: Wish,
+        mut wish: Wish,
     ) -> Result<Acted, EngineError> {
         let name = &self.project.name;
         if let Some(task) = self.inner.store.task_of_intent(name, &intent.key).await? {
@@ -275,6 +272,11 @@ impl Desk<'_> {
                 return self.answer(intent, text, "closed").await;
             }
             thread.facts.is_closed = false;
+        }
+        let has_worked = tasks.iter().any(|task| !reads_only(task.task.mode));
+        if self.project.plan.publish.plan_first && !has_worked && !wish.is_approved && wish.mode == Mode::Edit
+        {
+            wish.mode = Mode::Plan;
         }
         if !matches!(intent.ask, Ask::ChecksFailed { .. } | Ask::BaseConflict { .. }) {
             thread.facts.requester = Some(intent.actor.clone());
@@ -472,19 +474,21 @@ impl Desk<'_> {
         intent: &Intent,
         tasks: &[TaskRecord],
     ) -> Result<Acted, EngineError> {
-        match tasks.last() {
-            Some(last) if matches!(last.state, TaskState::AwaitingApproval { .. }) => {
+        let waited = self.has_waited(intent, decided(tasks)).await?;
+        match decided(tasks) {
+            Some(last) if matches!(last.state, TaskState::AwaitingApproval { .. }) && waited => {
                 self.inner.store.transition(last, TaskEvent::Approved, self.inner.clock.now()).await?;
                 self.inner.wakes.tasks.notify_one();
                 Ok(Acted::Settled(format!("approved by {}", intent.actor.login)))
             }
             // Our own task of before a kill.
             Some(last) if last.task.intent.as_deref() == Some(&intent.key) => Ok(self.begun(last)),
-            Some(last) if is_plan(last) => {
+            Some(last) if is_plan(last) && waited => {
                 let words = Words::said("The plan is approved. Carry it out.");
-                self.work(thread, intent, tasks, Wish::edit(words)).await
+                let budget = last.task.plan.limits.max_cost_usd;
+                let wish = Wish { is_approved: true, budget, ..Wish::edit(words) };
+                self.work(thread, intent, tasks, wish).await
             }
-            Some(last) if !last.state.status().is_terminal() => Ok(Acted::Waits),
             Some(_) | None => {
                 self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to approve").await
             }
@@ -498,13 +502,15 @@ impl Desk<'_> {
         tasks: &[TaskRecord],
         reason: &str,
     ) -> Result<Acted, EngineError> {
-        let Some(last) = tasks.last() else {
+        let last = decided(tasks);
+        let waited = self.has_waited(intent, last).await?;
+        let Some(last) = last else {
             return self
                 .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
                 .await;
         };
         let mode = match &last.state {
-            TaskState::AwaitingApproval { .. } => {
+            TaskState::AwaitingApproval { .. } if waited => {
                 self.inner.store.transition(last, TaskEvent::Declined, self.inner.clock.now()).await?;
                 if reason.is_empty() {
                     return Ok(Acted::Settled(format!("rejected by {}", intent.actor.login)));
@@ -517,7 +523,7 @@ impl Desk<'_> {
             {
                 Mode::Edit
             }
-            TaskState::Done { .. } if is_plan(last) => {
+            TaskState::Done { .. } if is_plan(last) && waited => {
                 if reason.is_empty() {
                     thread.facts.declined = Some(last.task.id.clone());
                     self.inner.store.put_thread(&thread.project, thread.number, &thread.facts).await?;
@@ -525,17 +531,23 @@ impl Desk<'_> {
                 }
                 Mode::Plan
             }
-            state if state.status().is_terminal() && last.task.intent.as_deref() != Some(&intent.key) => {
+            _ if last.task.intent.as_deref() != Some(&intent.key) => {
                 return self
                     .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
                     .await;
             }
-            _ if last.task.intent.as_deref() == Some(&intent.key) => return Ok(self.begun(last)),
-            _ => return Ok(Acted::Waits),
+            _ => return Ok(self.begun(last)),
         };
         let tasks = self.tasks(&thread).await?;
         let words = Words::said(&format!("This was not accepted: {reason}"));
         self.work(thread, intent, &tasks, Wish { mode, ..Wish::edit(words) }).await
+    }
+
+    /// Whether a yes or no was given to what waits now: one that came before says nothing about work that nobody had seen.
+    async fn has_waited(&self, intent: &Intent, task: Option<&TaskRecord>) -> Result<bool, EngineError> {
+        let heard = self.inner.store.intent(&self.project.name, &intent.key).await?;
+        let heard = heard.map(|record| record.received_at);
+        Ok(task.zip(heard).is_some_and(|(task, heard)| heard >= task.updated_at))
     }
 
     async fn cancel(
@@ -678,8 +690,13 @@ const TAKE_OVER: &str = "Go on with this work until its goal is reached.\n\nAnot
 
 impl Wish {
     fn edit(words: Words) -> Self {
-        Self { mode: Mode::Edit, cli: None, model: None, base: None, budget: None, words }
+        Self { mode: Mode::Edit, is_approved: false, cli: None, model: None, base: None, budget: None, words }
     }
+}
+
+/// The task that a yes or no is about: questions that were asked in between decide nothing.
+fn decided(tasks: &[TaskRecord]) -> Option<&TaskRecord> {
+    tasks.iter().rev().find(|task| task.task.mode != Mode::Ask)
 }
 
 fn is_plan(task: &TaskRecord) -> bool {

@@ -152,8 +152,8 @@ impl StatusView<'_> {
             TaskState::Preparing | TaskState::Running { .. } => Phase::Working,
             TaskState::Importing { .. } | TaskState::Publishing { .. } => Phase::Working,
             TaskState::AwaitingApproval { .. } | TaskState::NeedsInput { .. } => Phase::NeedsInput,
-            _ if pull == Some(PullState::Merged) || self.thread.facts.is_closed => Phase::Done,
             TaskState::Failed { .. } => Phase::Failed,
+            _ if pull == Some(PullState::Merged) || self.thread.facts.is_closed => Phase::Done,
             _ if pull == Some(PullState::Open) => Phase::InReview,
             TaskState::Done { .. } if self.waits_for_plan() => Phase::NeedsInput,
             TaskState::Done { .. } | TaskState::Cancelled { .. } => Phase::Done,
@@ -169,7 +169,7 @@ impl StatusView<'_> {
     fn waits_for_plan(&self) -> bool {
         self.last().is_some_and(|last| {
             matches!(last.state, TaskState::Done { .. })
-                && reads_only(last.task.mode)
+                && last.task.mode == Mode::Plan
                 && last.task.plan.publish.plan_first
                 && !self.thread.facts.is_closed
                 && !self.is_declined(last)
