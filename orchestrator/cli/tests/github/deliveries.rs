@@ -147,7 +147,8 @@ fn what_got_lost_while_serve_listened_is_fetched_on_the_timer() {
 /// GitHub's own samples of every event there is, as `fetch.sh` brings them.
 fn samples() -> Vec<(String, Vec<Value>)> {
     let folder = std::env::var_os("CLOUD_CODE_THIRD_PARTY").map(PathBuf::from);
-    let path = folder.unwrap_or_else(|| top().join("target/third-party")).join("webhooks-examples-7.6.1.json");
+    let path =
+        folder.unwrap_or_else(|| top().join("target/third-party")).join("webhooks-examples-7.6.1.json");
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|_| panic!("{} is missing: run orchestrator/fake-github/fetch.sh", path.display()));
     let events: Vec<Value> = serde_json::from_str(&text).unwrap();
@@ -195,8 +196,12 @@ fn no_sample_of_any_event_makes_an_error_or_starts_anything() {
         .map(|request| request.path)
         .collect();
     assert_eq!(elsewhere, Vec::<String>::new());
-    let told: Vec<String> =
-        stage.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).map(str::to_owned).collect();
+    let told: Vec<String> = stage
+        .log()
+        .lines()
+        .filter(|line| line.contains("WARN") || line.contains("ERROR"))
+        .map(str::to_owned)
+        .collect();
     assert_eq!(told, Vec::<String>::new());
     stage.holds();
 }
@@ -225,7 +230,11 @@ fn the_sign_that_somebody_was_heard_comes_within_a_second() {
     seen.sort();
     println!(
         "from the comment to the reaction's request, {} times: median {:?}, slowest {:?}; to the reaction: median {:?}, slowest {:?}",
-        waits.len(), waits[12], waits[24], seen[12], seen[24],
+        waits.len(),
+        waits[12],
+        waits[24],
+        seen[12],
+        seen[24],
     );
     // 200 ms is the promise on a machine of its own; the tests share theirs.
     assert!(waits[12] <= Duration::from_secs(1), "{waits:?}");

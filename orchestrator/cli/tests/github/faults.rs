@@ -214,7 +214,8 @@ fn an_end_overtakes_progress() {
         .iter()
         .position(|r| r.path.starts_with(&label) && r.body.to_string().contains("in-review"))
         .unwrap();
-    let between = requests[opened..told].iter().filter(|r| waiting.iter().any(|n| r.path.starts_with(&body(*n))));
+    let between =
+        requests[opened..told].iter().filter(|r| waiting.iter().any(|n| r.path.starts_with(&body(*n))));
     let between = between.count();
     assert!(between <= 4, "{between} writes of progress came before the end:\n{requests:#?}");
     stage.go();
@@ -246,7 +247,8 @@ fn progress_is_told_rarely() {
         alice.comments_on(SHOP, issue, "/cloud-code cost");
         stage.wait_for("an answer", || {
             let said = stage.github.comments(SHOP, issue);
-            (said.iter().filter(|said| said.body.contains("this was used here")).count() == more).then_some(())
+            (said.iter().filter(|said| said.body.contains("this was used here")).count() == more)
+                .then_some(())
         });
     }
     let (edits, took) = (edits(&stage) - before, begun.elapsed());
