@@ -139,7 +139,12 @@ impl FakeGithub {
     /// Stops at the n-th write from now (1 is the next), before or after its effect. Minting a token and fetching are
     /// no writes; a push is one.
     pub fn hold_write(&self, n: usize, when: When) {
-        self.shared.gate.arm(n, when);
+        self.hold_nth("*", "**", n, when);
+    }
+
+    /// As `hold_write`, at the n-th write that matches from now; method and path as in `fault`.
+    pub fn hold_nth(&self, method: &str, path: &str, n: usize, when: When) {
+        self.shared.gate.arm(method, path, n, when);
     }
 
     /// Waits until a write is held, and says which.

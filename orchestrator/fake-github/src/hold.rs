@@ -3,6 +3,8 @@
 
 use tokio::sync::watch;
 
+use crate::faults::matches;
+
 /// On which side of the effect to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
@@ -30,6 +32,8 @@ enum State {
     Armed {
         left: usize,
         when: When,
+        method: String,
+        pattern: String,
     },
     /// The n-th write has come and is on its way to its stopping point.
     Chosen,
@@ -52,15 +56,20 @@ pub(crate) enum Pass {
 }
 
 impl Gate {
-    pub(crate) fn arm(&self, n: usize, when: When) {
-        self.state.send_replace(State::Armed { left: n.max(1), when });
+    /// Stops at the n-th write that fits method and pattern, both as for faults.
+    pub(crate) fn arm(&self, method: &str, pattern: &str, n: usize, when: When) {
+        let (method, pattern) = (method.to_ascii_uppercase(), pattern.to_owned());
+        self.state.send_replace(State::Armed { left: n.max(1), when, method, pattern });
     }
 
     /// Counts a write.
-    pub(crate) fn count(&self) -> Pass {
+    pub(crate) fn count(&self, wrote: &str, path: &str) -> Pass {
         let mut pass = Pass::Free;
         self.state.send_modify(|state| {
-            if let State::Armed { left, when } = state {
+            if let State::Armed { left, when, method, pattern } = state
+                && (method == "*" || method == wrote)
+                && matches(pattern, path)
+            {
                 *left -= 1;
                 if *left == 0 {
                     pass = Pass::Stop(*when);

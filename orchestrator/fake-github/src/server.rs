@@ -89,7 +89,7 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     // git asks with an empty push whether it may, before it sends a large one.
     let probe = arrived.git.is_some() && arrived.body.as_ref() == b"0000";
     let write = is_mutation(arrived.method.as_str(), &arrived.path) && !probe;
-    let pass = if write { shared.gate.count() } else { Pass::Free };
+    let pass = if write { shared.gate.count(arrived.method.as_str(), &arrived.path) } else { Pass::Free };
     let held = |when| Held { method: arrived.method.to_string(), path: arrived.path.clone(), when };
     let (is_before, is_after) = (held(When::Before), held(When::After));
     let is_git = arrived.git.is_some();

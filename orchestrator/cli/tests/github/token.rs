@@ -1,1 +1,60 @@
-//! To come.
+//! A token of a person instead of an App: what we write is written by the very human who commands.
+
+use crate::stage::{SHOP, Setup, Stage};
+
+fn with_token() -> Stage {
+    let github = "  intake: polling\n  poll_interval: 1s";
+    Stage::with(Setup { github, token: true, ..Setup::default() })
+}
+
+#[test]
+fn a_persons_token_does_all_of_it_and_answers_nothing_of_its_own() {
+    let stage = with_token();
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    let comment = alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    stage.is_done_once(issue, comment);
+    let pull = stage.github.pull_requests(SHOP)[0].clone();
+    assert_eq!(pull.author, "alice");
+    // Check runs are for Apps: the same is told as a commit status.
+    stage.wait_for("the status of the commit", || {
+        let last = stage.github.statuses(&pull.head_sha).pop()?;
+        ((last.context.as_str(), last.state.as_str()) == ("cloud-code", "success")).then_some(())
+    });
+    assert_eq!(stage.github.checks(&pull.head_sha), []);
+
+    // Answers quote the command, by the same account that commands, and start nothing.
+    alice.comments_on(SHOP, issue, "/cloud-code help");
+    stage.says(issue, "this can be said here");
+    alice.comments_on(SHOP, issue, "/cloud-code cost");
+    stage.says(issue, "this was used here");
+    alice.comments_on(SHOP, issue, "/cloud-code and once more");
+    stage.wait_for("the second round", || (stage.prompts().len() == 2).then_some(()));
+    stage.becomes(issue, "in-review");
+    let branch = format!("cloud-code/issue-{issue}");
+    assert_eq!(stage.github.file(SHOP, &branch, "count.txt").as_deref(), Some("2\n"));
+    // All that was written has been read again by now; none of it was a request.
+    alice.comments_on(SHOP, issue, "/cloud-code config draft true");
+    stage.says(issue, "later tasks of this issue run with");
+    assert_eq!(stage.prompts().len(), 2);
+    assert_eq!(stage.tasks().len(), 2);
+    stage.status(issue);
+    stage.holds();
+}
+
+#[test]
+fn a_token_that_may_not_write_is_told_in_the_log_and_works_when_it_may() {
+    let stage = with_token();
+    stage.github.set_role(SHOP, "alice", cloud_code_fake_github::Role::Read);
+    let rita = stage.user("rita");
+    let issue = rita.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    stage.user("mallory").comments_on(SHOP, issue, "/cloud-code run");
+    stage.user("alice").comments_on(SHOP, issue, "/cloud-code run");
+    stage.wait_for("two refusals", || {
+        (stage.log().matches("a request was refused").count() >= 2).then_some(())
+    });
+    assert_eq!(stage.tasks(), []);
+    stage.github.set_role(SHOP, "alice", cloud_code_fake_github::Role::Write);
+    stage.holds();
+}
