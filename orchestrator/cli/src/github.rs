@@ -84,10 +84,13 @@ fn secret(app: &App, file: &str) -> Result<SecretString> {
     Ok(secret)
 }
 
+/// A forge, and since when it is known.
+type Known = (Instant, Arc<dyn Forge>);
+
 /// One forge a repository, kept for a while: finding its installation costs requests.
 pub(crate) struct Connected {
     github: Github,
-    known: Mutex<HashMap<RepositoryName, (Instant, Arc<dyn Forge>)>>,
+    known: Mutex<HashMap<RepositoryName, Known>>,
 }
 
 impl Connected {
