@@ -84,18 +84,27 @@ fn secret(app: &App, file: &str) -> Result<SecretString> {
     Ok(secret)
 }
 
-/// A forge, and since when it is known.
-type Known = (Instant, Arc<dyn Forge>);
-
 /// One forge a repository, kept for a while: finding its installation costs requests.
 pub(crate) struct Connected {
     github: Github,
-    known: Mutex<HashMap<RepositoryName, Known>>,
+    known: Mutex<HashMap<RepositoryName, Found>>,
+    /// The numbers that the repositories had first: after a rename another one may take the name.
+    numbers: Mutex<HashMap<RepositoryName, u64>>,
+}
+
+struct Found {
+    since: Instant,
+    forge: Arc<dyn Forge>,
 }
 
 impl Connected {
     pub(crate) fn new(github: Github) -> Self {
-        Self { github, known: Mutex::default() }
+        Self::with_numbers(github, HashMap::new())
+    }
+
+    /// As `new`; `numbers` are those that earlier runs saw.
+    pub(crate) fn with_numbers(github: Github, numbers: HashMap<RepositoryName, u64>) -> Self {
+        Self { github, known: Mutex::default(), numbers: Mutex::new(numbers) }
     }
 }
 
@@ -103,13 +112,25 @@ impl Connected {
 impl Forges for Connected {
     async fn of(&self, repository: &RepositoryName) -> Result<Arc<dyn Forge>, ForgeError> {
         let mut known = self.known.lock().await;
-        if let Some((since, forge)) = known.get(repository)
-            && since.elapsed() < KEEP
+        if let Some(found) = known.get(repository)
+            && found.since.elapsed() < KEEP
+            && !found.forge.has_lost_access()
         {
-            return Ok(forge.clone());
+            return Ok(found.forge.clone());
         }
-        let forge = self.github.repository(repository).await?;
-        known.insert(repository.clone(), (Instant::now(), forge.clone()));
+        let forge = self.github.repository(repository).await.map_err(|error| match error {
+            ForgeError::NotFound { .. } => ForgeError::NoAccess { what: format!("`{repository}`") },
+            error => error,
+        })?;
+        let number = *self.numbers.lock().await.entry(repository.clone()).or_insert(forge.number());
+        if number != forge.number() {
+            let what = format!(
+                "the repository with the number {number}: `{repository}` is another one now\n  hint: write the name it has \
+                 today into its project's file; a project for the new repository needs another name"
+            );
+            return Err(ForgeError::NoAccess { what });
+        }
+        known.insert(repository.clone(), Found { since: Instant::now(), forge: forge.clone() });
         Ok(forge)
     }
 }

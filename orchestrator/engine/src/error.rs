@@ -387,7 +387,7 @@ const fn forge_failure(error: &ForgeError) -> FailureKind {
         | ForgeError::TooLong { .. }
         | ForgeError::Invalid { .. }
         | ForgeError::NothingToMerge => FailureKind::PublishRefused,
-        ForgeError::Auth { .. } => FailureKind::Auth,
+        ForgeError::Auth { .. } | ForgeError::NoAccess { .. } => FailureKind::Auth,
         ForgeError::Limited { .. } => FailureKind::RateLimited,
         ForgeError::Moved { .. } | ForgeError::Unreachable { .. } | ForgeError::Unexpected { .. } => {
             FailureKind::Internal
@@ -411,4 +411,4 @@ pub fn disk_is_full(path: &Path) -> bool {
 const FULL_BELOW_BYTES: u64 = 128 * 1024;
 
 /// What stands before the advice in a message of several lines.
-const HINT: &str = "\n  hint: ";
+pub(crate) const HINT: &str = "\n  hint: ";

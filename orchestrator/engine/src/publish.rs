@@ -2,7 +2,9 @@
 //! after any interruption and ends with one branch and one pull request.
 
 use cloud_code_forge::{Forge, ForgeError, PullNote, PullSpec, PullUpdate, RepositoryFacts};
-use cloud_code_model::{Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState, Thread};
+use cloud_code_model::{
+    IssueKey, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState, Thread,
+};
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{BranchName, ControlDir};
 use cloud_code_workspace::{Credential, Mirror, PushRequest, Source, push};
@@ -51,11 +53,12 @@ impl Engine {
         let seen = if delivered.is_some() { Seen::Pushed } else { Seen::NotYet };
         let found = self.catch_up(forge.as_ref(), &repo, &source, &facts.issue, head, seen).await?;
         if let Standing::Rebased { tip, head } = &found {
-            self.note_rebase(thread.as_ref(), &facts.issue.base, tip, observer).await?;
+            self.note_rebase(thread.as_ref(), &asked.issue, &facts.issue.base, tip, observer).await?;
             // The next look publishes it, as it stands then.
             return self.advance(facts, TaskEvent::Rebased { head: head.clone() }, observer).await;
         }
-        let mut published = thread.as_ref().map(|thread| thread.published.clone()).unwrap_or_default();
+        let mut published =
+            thread.as_ref().map(|thread| thread.published.of_issue(&asked.issue)).unwrap_or_default();
         if found != Standing::Empty {
             // A branch that somebody deleted holds nothing that could be lost.
             let branch = facts.issue.branch.clone();
@@ -102,6 +105,7 @@ impl Engine {
     async fn note_rebase(
         &self,
         thread: Option<&Thread>,
+        issue: &IssueKey,
         base: &BranchName,
         tip: &str,
         observer: &mut dyn Observer,
@@ -111,7 +115,7 @@ impl Engine {
             tip.get(..12).unwrap_or(tip)
         );
         if let Some(thread) = thread {
-            let mut published = thread.published.clone();
+            let mut published = thread.published.of_issue(issue);
             published.remarks.retain(|old| !old.starts_with(REBASED));
             published.remarks.push(remark.clone());
             self.store.put_published(&thread.project, thread.number, &published).await?;
@@ -271,7 +275,7 @@ impl Engine {
             state: PullState::Open,
             head_sha: head.clone(),
         };
-        Ok(Published { pull: Some(pull), remarks })
+        Ok(Published { pull: Some(pull), remarks, of: Some(issue.key.clone()) })
     }
 
     async fn tasks_before(&self, facts: &Facts) -> Result<Vec<cloud_code_model::TaskRecord>, EngineError> {

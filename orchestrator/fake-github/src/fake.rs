@@ -267,6 +267,23 @@ impl FakeGithub {
         self.settled().await;
     }
 
+    /// Sends a payload that is none of this world's, as GitHub's published samples are, to the first App's hook, signed.
+    ///
+    /// # Panics
+    /// When there is no App.
+    pub async fn send_sample(&self, event: &str, payload: serde_json::Value) -> Fate {
+        let delivery = self.shared.with(|world| {
+            let app = world.apps.first().cloned().unwrap_or_else(|| broken("there is no App with a hook"));
+            Delivery::sample(world.id(), world.guid(), &app, event, payload, world.now())
+        });
+        webhooks::send(&delivery).await.0
+    }
+
+    /// The log of deliveries forgets all of them, as after three days.
+    pub fn forget_deliveries(&self) {
+        self.shared.with(|world| world.deliveries.clear());
+    }
+
     /// Waits until no delivery is on its way.
     pub async fn settled(&self) {
         let mut under_way = self.shared.mail().under_way.subscribe();

@@ -29,6 +29,14 @@ pub enum ForgeError {
         /// The permission it names, as `issues=write`.
         permission: Option<String>,
     },
+    /// The repository as a whole is out of our reach: the App was taken away, the access withdrawn, or the name given to
+    /// another repository. A person may give it back, so what was begun waits. One missing issue is
+    /// [`ForgeError::NotFound`].
+    #[error("we have no access to {what}")]
+    NoAccess {
+        /// Which repository.
+        what: String,
+    },
     /// It does not exist, or we may not know that it does: a forge does not tell these apart.
     #[error("{what} does not exist, or we have no access to it")]
     NotFound {
@@ -96,5 +104,11 @@ impl ForgeError {
     /// Whether the same call can succeed later without anybody doing anything.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Limited { .. } | Self::Unreachable { .. } | Self::Moved { .. })
+    }
+
+    /// Whether the same call can succeed later without the request being made anew: by itself, or because a person
+    /// mended our credentials or gave the access back. What fails so is kept and tried again.
+    pub const fn can_pass(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Auth { .. } | Self::NoAccess { .. })
     }
 }

@@ -31,13 +31,20 @@ pub enum Priority {
 /// One repository on a forge, as one identity.
 ///
 /// Any call may fail with [`ForgeError::Auth`], [`ForgeError::Forbidden`], [`ForgeError::Limited`],
-/// [`ForgeError::Unreachable`] or [`ForgeError::Unexpected`]. A read that names something missing says
+/// [`ForgeError::Unreachable`], [`ForgeError::NoAccess`] or [`ForgeError::Unexpected`]. A read that names something missing says
 /// [`ForgeError::NotFound`] unless it returns an `Option`. Every text that is written loses secrets on its way and is
 /// cut to what the forge takes, with a line that says so.
 #[async_trait]
 pub trait Forge: Send + Sync {
     /// Who we are here. Asked once, then remembered.
     async fn identity(&self) -> Result<BotIdentity, ForgeError>;
+
+    /// Whether the access that this was made with is gone. It does not come back to this object: after a person gave it
+    /// back, another one has to be made.
+    fn has_lost_access(&self) -> bool;
+
+    /// The repository's number, which stays when its name changes or is given to another.
+    fn number(&self) -> u64;
 
     /// The repository, and what we may do in it.
     async fn repository(&self) -> Result<RepositoryFacts, ForgeError>;
@@ -96,6 +103,12 @@ pub trait Forge: Send + Sync {
         wanted: Option<&str>,
         priority: Priority,
     ) -> Result<(), ForgeError>;
+
+    /// Whether the repository has this label.
+    async fn has_label(&self, name: &str) -> Result<bool, ForgeError>;
+
+    /// Makes a label of the repository, unless it is there.
+    async fn make_label(&self, label: &LabelSpec) -> Result<(), ForgeError>;
 
     /// The pull request from this branch of this repository: the open one, else the newest.
     async fn find_pull(&self, branch: &str) -> Result<Option<PullFacts>, ForgeError>;

@@ -218,7 +218,7 @@ async fn a_name_that_another_repository_took_is_not_ours() {
     })
     .await;
     let gone = forge(&double, "").await.repository().await;
-    assert!(matches!(gone, Err(ForgeError::NotFound { .. })), "{gone:?}");
+    assert!(matches!(gone, Err(ForgeError::NoAccess { .. })), "{gone:?}");
 }
 
 #[tokio::test]

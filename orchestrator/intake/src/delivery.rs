@@ -90,7 +90,9 @@ impl DeliveryHeaders {
                 Err(DeliveryError::Malformed(header))
             }
         };
-        let event = word(Header::Event, |byte| byte.is_ascii_lowercase() || *byte == b'_')?;
+        // Digits too: there is a `projects_v2_item`.
+        let is_event = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
+        let event = word(Header::Event, is_event)?;
         let guid = word(Header::Guid, |byte| byte.is_ascii_alphanumeric() || *byte == b'-')?;
         let target_type = word(Header::TargetType, |byte| byte.is_ascii_lowercase() || *byte == b'_')?;
         let target_id = word(Header::TargetId, u8::is_ascii_digit)?;

@@ -118,7 +118,7 @@ async fn a_thread_keeps_apart_what_its_three_writers_say() {
     store.put_thread(&shop, 42, &facts).await.unwrap();
     let url = "https://github.com/acme/shop/pull/43".to_owned();
     let pull = Pull { number: 43, url, state: PullState::Open, head_sha: "abc".into() };
-    let published = Published { pull: Some(pull), remarks: vec!["rebased".into()] };
+    let published = Published { pull: Some(pull), remarks: vec!["rebased".into()], of: None };
     store.put_published(&shop, 42, &published).await.unwrap();
     let written = ThreadWritten { comment: Some(9), ..ThreadWritten::default() };
     store.put_written(&shop, 42, &written).await.unwrap();

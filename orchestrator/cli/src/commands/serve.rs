@@ -1,6 +1,7 @@
 //! `serve`: everything between a forge and the tasks, until it is told to stop. Agents go on in their containers after
 //! that; the next start finds them.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use cloud_code_engine::{
     Engines, Forges, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
 };
 use cloud_code_forge::{Github, HookOwner};
-use cloud_code_model::{IntakeMode, RuntimeKind};
+use cloud_code_model::{IntakeMode, RepositoryName, RuntimeKind};
 use cloud_code_server::{Limits, ServerSetup};
 use cloud_code_store::{HookTarget, SqliteStore};
 use cloud_code_task_schema::CliName;
@@ -52,7 +53,8 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     }
     keep_secrets(app, &projects);
     let store = app.store().await?;
-    let forges: Arc<dyn Forges> = Arc::new(github::Connected::new(connected.clone()));
+    let numbers = repository_numbers(&store, &projects).await?;
+    let forges: Arc<dyn Forges> = Arc::new(github::Connected::with_numbers(connected.clone(), numbers));
     let engine =
         |kind| app.engine_with(store.clone(), kind, forges.clone()).map(Arc::new).context("cannot start");
     let engines = Engines { docker: engine(RuntimeKind::Docker)?, local: engine(RuntimeKind::Local)? };
@@ -64,7 +66,7 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         sweep: sweep(app, intake, &connected),
         ..ServiceSettings::default()
     };
-    let projects = Projects::new(projects, clis, forges);
+    let projects = Projects::new(projects, clis, forges, store.clone());
     let service =
         Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
 
@@ -92,6 +94,20 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     working.await.context("the service broke")?;
     ended.context("the server broke")?.context("the server ended")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The numbers that the projects' repositories had when they were served before.
+async fn repository_numbers(
+    store: &SqliteStore,
+    projects: &[ServedProject],
+) -> Result<HashMap<RepositoryName, u64>> {
+    let mut numbers = HashMap::new();
+    for project in projects {
+        if let Some(number) = Projects::number_before(store, project).await? {
+            numbers.insert(project.repository.clone(), number);
+        }
+    }
+    Ok(numbers)
 }
 
 struct Served {

@@ -4,12 +4,15 @@
 //! comes back.
 
 use std::fs;
+use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cloud_code_fake_github::{AppSeed, FakeGithub, Person, RepoSeed, Role};
+use cloud_code_model::TaskRecord;
+use cloud_code_store::{SqliteStore, Store as _};
 
 /// How long a story waits for something that should come. Loaded machines are slow; a hang still ends.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,7 +57,6 @@ pub(crate) struct Stage {
 
 struct Serve {
     child: Child,
-    address: String,
 }
 
 impl Drop for Serve {
@@ -183,18 +185,24 @@ impl Stage {
             text.lines().find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()))
         });
         self.github.deliver_to(&format!("http://{address}/webhooks/github"), WEBHOOK_SECRET);
-        self.serve = Some(Serve { child, address });
-    }
-
-    pub(crate) fn address(&self) -> String {
-        self.serve.as_ref().unwrap().address.clone()
+        self.serve = Some(Serve { child });
     }
 
     /// Ends it in good order.
     pub(crate) fn stops(&mut self) {
-        let mut serve = self.serve.take().unwrap();
-        let pid = serve.child.id().to_string();
+        self.is_told_to_stop();
+        self.ends();
+    }
+
+    /// SIGTERM, without waiting for the end.
+    pub(crate) fn is_told_to_stop(&self) {
+        let pid = self.serve.as_ref().unwrap().child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end of a `serve` that was told to stop.
+    pub(crate) fn ends(&mut self) {
+        let mut serve = self.serve.take().unwrap();
         let status = serve.child.wait().unwrap();
         assert!(status.success(), "serve ended with {status}\n{}", self.log());
     }
@@ -307,9 +315,191 @@ impl Stage {
             }
         }
     }
+
+    /// Changes a file of the installation.
+    pub(crate) fn rewrite(&self, name: &str, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.home().join(name)).unwrap();
+        self.write(name, &change(text));
+    }
+
+    /// How often each CLI was called, and with what, as `scribe --model m`.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.notes().join("prompts.calls")).unwrap_or_default();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// Waits for this many prompts, and gives the last.
+    #[track_caller]
+    pub(crate) fn prompt(&self, count: usize) -> String {
+        self.wait_for(&format!("prompt number {count}"), || {
+            let mut prompts = self.prompts();
+            (prompts.len() >= count).then(|| prompts.swap_remove(count - 1))
+        })
+    }
+
+    /// What the agent of an issue was last told to do.
+    pub(crate) fn tasking(&self, issue: u64) -> serde_yaml::Value {
+        let path = self.home().join(format!("workspaces/shop/{issue}/.cloud-code/tasking.yaml"));
+        serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    /// Our comments, without the status comment and without our marks.
+    pub(crate) fn answers(&self, number: u64) -> Vec<String> {
+        let comments = self.github.comments(SHOP, number);
+        let ours = comments.into_iter().filter(|comment| comment.author == self.bot());
+        ours.map(|comment| unmarked(&comment.body))
+            .filter(|body| !body.contains("### cloud-code: "))
+            .collect()
+    }
+
+    /// Waits until the status comment says this.
+    #[track_caller]
+    pub(crate) fn status_says(&self, number: u64, words: &str) -> String {
+        self.wait_for(&format!("a status of #{number} that says {words:?}"), || {
+            let comments = self.github.comments(SHOP, number);
+            let mut ours = comments.into_iter().filter(|c| c.body.contains("### cloud-code: "));
+            ours.find(|comment| comment.body.contains(words)).map(|comment| comment.body)
+        })
+    }
+
+    /// Waits until this many tasks have been and nothing more is to come: comment and label say the same.
+    #[track_caller]
+    pub(crate) fn rests(&self, number: u64, phase: &str, tasks: usize) -> String {
+        let title = format!("### cloud-code: {phase}\n");
+        let earlier = format!("Earlier tasks ({})", tasks - 1);
+        let status = self.wait_for(&format!("#{number} to be {phase} after {tasks} tasks"), || {
+            let comments = self.github.comments(SHOP, number);
+            let mut bodies = comments.into_iter().map(|comment| comment.body);
+            bodies.find(|body| body.contains(&title) && (body.contains(&earlier) || tasks == 1))
+        });
+        self.becomes(number, phase);
+        status
+    }
+
+    /// What follows is said in another second: a forge's times are no finer.
+    pub(crate) fn a_moment_later(&self) {
+        self.github.advance(Duration::from_secs(2));
+    }
+
+    /// Brings what was held back, in its order; what comes later comes at once.
+    pub(crate) fn brings_what_was_held(&self) {
+        block_on(self.github.send_held());
+        self.github.send_deliveries();
+    }
+
+    /// Brings everything once more, as the button on GitHub's page does.
+    pub(crate) fn brings_all_again(&self) {
+        for delivery in self.github.deliveries() {
+            block_on(self.github.redeliver(&delivery));
+        }
+    }
+
+    /// Runs what the fake GitHub offers to those who wait, within the patience of a story.
+    #[track_caller]
+    pub(crate) fn block_on<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await });
+        ended.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}\n--- serve ---\n{}", self.log()))
+    }
+
+    /// Replaces a piece of a file in the home folder, for a story that sets before it serves.
+    pub(crate) fn replaces(&self, name: &str, old: &str, new: &str) {
+        let text = fs::read_to_string(self.home().join(name)).unwrap();
+        assert!(text.contains(old), "{old:?} is not in {name}:\n{text}");
+        self.write(name, &text.replace(old, new));
+    }
+
+    /// What is in the database, asked beside `serve`.
+    pub(crate) fn stored<T, F: Future<Output = T>>(&self, ask: impl FnOnce(SqliteStore) -> F) -> T {
+        let path = self.home().join("cloud-code.db");
+        self.block_on("the database", async { ask(SqliteStore::open(&path).await.unwrap()).await })
+    }
+
+    /// Every task there is, as it stands.
+    pub(crate) fn tasks(&self) -> Vec<TaskRecord> {
+        self.stored(|store| async move {
+            let mut tasks = Vec::new();
+            for issue in store.issues(None, 1000).await.unwrap() {
+                tasks.extend(store.tasks_of(&issue.project, &issue.key).await.unwrap());
+            }
+            tasks
+        })
+    }
+
+    /// The command lines of processes that work for this stage besides `serve`: agents, CLIs, git.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let dir = self.dir.path().to_string_lossy().into_owned();
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            if command.contains(&dir) {
+                found.push(command);
+            }
+        }
+        found
+    }
+
+    /// Waits until nothing of an ended conversation runs any more.
+    #[track_caller]
+    pub(crate) fn is_quiet(&self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "these processes were left: {left:#?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The conversation on an issue ended as if nothing had gone wrong: one task, one branch, one commit, one pull
+    /// request, one status comment and no other, one reaction, one check; the CLI ran once and nothing of it is left.
+    #[track_caller]
+    pub(crate) fn is_done_once(&self, issue: u64, comment: u64) {
+        let bot = self.bot();
+        let branch = format!("cloud-code/issue-{issue}");
+        assert_eq!(self.prompts().len(), 1, "{}", self.log());
+        let tasks = self.tasks();
+        assert_eq!(tasks.len(), 1, "{tasks:#?}");
+        assert_eq!(self.github.branches(SHOP), [branch.clone(), "main".to_owned()]);
+        assert_eq!(self.github.commits(SHOP, &branch), ["Count once more"]);
+        assert_eq!(self.github.file(SHOP, &branch, "count.txt").as_deref(), Some("1\n"));
+        let pulls = self.github.pull_requests(SHOP);
+        assert_eq!(pulls.len(), 1, "{pulls:#?}");
+        self.status(issue);
+        let told = self.github.comments(SHOP, issue);
+        let ours = told.iter().filter(|said| said.author == bot && said.id != comment).count();
+        assert_eq!(ours, 1, "{told:#?}");
+        assert_eq!(self.github.comment_reactions(SHOP, comment), [(bot, "eyes".to_owned())]);
+        self.is_quiet();
+    }
+
+    /// The number of the App.
+    pub(crate) fn app(&self) -> u64 {
+        let settings = fs::read_to_string(self.home().join("cloud-code.yaml")).unwrap();
+        let (_, rest) = settings.split_once("app: {id: ").unwrap();
+        rest.split_once(',').unwrap().0.parse().unwrap()
+    }
+
+    /// Its one installation.
+    pub(crate) fn installation(&self) -> u64 {
+        self.github.installations(self.app())[0]
+    }
 }
 
 /// The top of the checkout.
 pub(crate) fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A text of ours without its mark.
+fn unmarked(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("<!-- cloud-code"));
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

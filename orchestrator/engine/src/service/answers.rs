@@ -35,7 +35,7 @@ impl Inner {
             created_at: self.clock.now(),
         };
         self.store.put_note(&note).await?;
-        self.wakes.talk.notify_one();
+        self.touch_notes();
         Ok(())
     }
 

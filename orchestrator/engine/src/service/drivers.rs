@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use cloud_code_model::{TaskRecord, TaskState};
 use cloud_code_store::Store;
 use cloud_code_task_schema::TaskId;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Inner, LOOK_AGAIN};
+use super::{FINISH_WITHIN, Inner, LOOK_AGAIN};
+use crate::decide::Step;
 use crate::observe::{Notice, Observer};
 use crate::{Engine, EngineError};
 
@@ -102,10 +103,19 @@ async fn drive(
     stop: &CancellationToken,
 ) {
     let id = &record.task.id;
-    let mut teller = Teller { inner };
+    let publishing = watch::Sender::new(false);
+    let mut teller = Teller { inner, publishing: publishing.clone() };
+    let driving = async { engine.drive(id, &mut teller, nudge).await };
+    let stopped = async {
+        stop.cancelled().await;
+        // A branch or pull request that is on its way is not torn off. Everything else is found again as it stands.
+        let mut publishing = publishing.subscribe();
+        let ended = publishing.wait_for(|publishing| !*publishing);
+        drop(tokio::time::timeout(FINISH_WITHIN, ended).await);
+    };
     let driven = tokio::select! {
-        () = stop.cancelled() => return,
-        driven = engine.drive(id, &mut teller, nudge) => driven,
+        () = stopped => return,
+        driven = driving => driven,
     };
     let mut board = lock(board);
     match driven {
@@ -154,6 +164,8 @@ fn lock(board: &Mutex<Board>) -> std::sync::MutexGuard<'_, Board> {
 /// Tells the talk loop that there is something to say.
 struct Teller<'a> {
     inner: &'a Inner,
+    /// Whether something is being written to the forge.
+    publishing: watch::Sender<bool>,
 }
 
 impl Observer for Teller<'_> {
@@ -161,11 +173,13 @@ impl Observer for Teller<'_> {
         match notice {
             Notice::State(record) => {
                 tracing::info!(task.id = %record.task.id, status = %record.state.status(), "the task moved on");
+                self.publishing.send_replace(false);
                 self.inner.touch_task(record);
             }
             Notice::Report(_) => self.inner.wakes.talk.notify_one(),
             Notice::Warning(text) => tracing::warn!(warning = text, "a driver warns"),
-            Notice::Step(_) | Notice::Event(_) | Notice::Delivered { .. } => {}
+            Notice::Step(step) => drop(self.publishing.send_replace(matches!(step, Step::Publish))),
+            Notice::Event(_) | Notice::Delivered { .. } => {}
             Notice::Pushed { .. } | Notice::PullRequest { .. } => {}
         }
     }

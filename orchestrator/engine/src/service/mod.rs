@@ -44,6 +44,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// that GitHub allows. Ends and questions are written at once.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
+/// How long a look that has begun may take to end after we were told to stop. GitHub gives an answer within ten seconds;
+/// cut off sooner, a write whose answer is lost has to be looked for at the next start. A service manager kills after
+/// 30 to 90 seconds.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
+
 /// What wakes the loops.
 #[derive(Debug, Default)]
 pub struct Wakes {
@@ -174,14 +179,14 @@ async fn repeat<F, Fut>(
 {
     loop {
         let woken = wake(&inner).notified();
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            looked = look(inner.clone()) => {
-                if let Err(error) = looked {
-                    tracing::warn!(service.r#loop = name, error = %error.chain(), "a look of the service failed");
-                }
-            }
+        let mut looking = std::pin::pin!(look(inner.clone()));
+        let looked = tokio::select! {
+            looked = &mut looking => Some(looked),
+            // What it is in the middle of writing is not torn off.
+            () = stop.cancelled() => tokio::time::timeout(FINISH_WITHIN, looking).await.ok(),
+        };
+        if let Some(Err(error)) = looked {
+            tracing::warn!(service.r#loop = name, error = %error.chain(), "a look of the service failed");
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cloud_code_forge::{Forge, ForgeError};
 use cloud_code_intake::{RepositoryRef, Rules};
 use cloud_code_model::{Access, ProjectName, ProjectPlan, RepositoryName, Triggers};
+use cloud_code_store::{Deliveries, SqliteStore, StoreError};
 use cloud_code_task_schema::CliName;
 
-use crate::Forges;
+use crate::{EngineError, Forges};
 
 /// A project on a forge, with everything that its settings say.
 #[derive(Debug, Clone)]
@@ -30,15 +31,34 @@ pub struct Projects {
     served: Vec<Arc<ServedProject>>,
     clis: Vec<CliName>,
     forges: Arc<dyn Forges>,
+    store: SqliteStore,
     /// The forge's numbers of the repositories: names are changed and reused.
     ids: Mutex<HashMap<u64, ProjectName>>,
 }
 
 impl Projects {
     /// Puts them together; `clis` are the names that a command may use.
-    pub fn new(served: Vec<ServedProject>, clis: Vec<CliName>, forges: Arc<dyn Forges>) -> Self {
+    pub fn new(
+        served: Vec<ServedProject>,
+        clis: Vec<CliName>,
+        forges: Arc<dyn Forges>,
+        store: SqliteStore,
+    ) -> Self {
         let served = served.into_iter().map(Arc::new).collect();
-        Self { served, clis, forges, ids: Mutex::default() }
+        Self { served, clis, forges, store, ids: Mutex::default() }
+    }
+
+    /// The number of the repository that a project had when it was served before, under the name it has in its settings
+    /// now. Another name there is a person's decision, and begins anew.
+    pub async fn number_before(
+        store: &SqliteStore,
+        project: &ServedProject,
+    ) -> Result<Option<u64>, StoreError> {
+        let noted = store.cursor(&cursor(&project.name)).await?;
+        let noted = noted.as_deref().and_then(|noted| noted.split_once(' '));
+        Ok(noted
+            .filter(|(_, name)| *name == project.repository.to_string())
+            .and_then(|(number, _)| number.parse().ok()))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedProject>> {
@@ -52,30 +72,45 @@ impl Projects {
     /// The forge of a project. Its repository's number is learnt on the way.
     pub(crate) async fn forge(&self, project: &ServedProject) -> Result<Arc<dyn Forge>, ForgeError> {
         let forge = self.forges.of(&project.repository).await?;
-        if !self.ids().values().any(|name| *name == project.name) {
-            let id = forge.repository().await?.id;
-            self.ids().insert(id, project.name.clone());
+        if !self.is_learnt(&project.name) {
+            self.ids().insert(forge.number(), project.name.clone());
+            let noted = format!("{} {}", forge.number(), project.repository);
+            if let Err(error) = self.store.set_cursor(&cursor(&project.name), &noted).await {
+                tracing::warn!(project = %project.name, error = %error, "the repository's number cannot be noted");
+            }
         }
         Ok(forge)
     }
 
-    /// The project of a repository that an event names. The number decides where it is known: after a rename the name
-    /// in our settings is old, and another repository may have taken it.
-    pub(crate) async fn find(&self, repository: &RepositoryRef) -> Option<Arc<ServedProject>> {
+    /// The project of a repository that an event names. The number decides: after a rename the name in our settings is
+    /// old, and another repository may have taken it. Where no number is known yet, the forge is asked; if it cannot
+    /// answer, the event has to wait.
+    pub(crate) async fn find(
+        &self,
+        repository: &RepositoryRef,
+    ) -> Result<Option<Arc<ServedProject>>, EngineError> {
         if let Some(name) = self.ids().get(&repository.id).cloned() {
-            return self.get(&name);
+            return Ok(self.get(&name));
         }
-        let same = |project: &&Arc<ServedProject>| {
+        // A repository may have been renamed before its number was learnt, so those without one are all asked.
+        let by_name = |project: &Arc<ServedProject>| {
             project.repository.to_string().eq_ignore_ascii_case(&repository.name.to_string())
         };
-        let project = self.served.iter().find(same)?.clone();
-        // Learns the number; a forge that cannot be asked is asked again with the next event.
-        if let Err(error) = self.forge(&project).await {
-            tracing::debug!(project = %project.name, error = %error, "the repository's number is not known yet");
-            return Some(project);
+        for project in self.served.iter().filter(|project| !self.is_learnt(&project.name)) {
+            match self.forge(project).await {
+                Ok(_) => {}
+                Err(error) if by_name(project) => return Err(error.into()),
+                Err(error) => {
+                    tracing::debug!(project = %project.name, error = %error, "the repository's number is not known");
+                }
+            }
         }
-        let known = self.ids().get(&repository.id).cloned();
-        (known.as_ref() == Some(&project.name)).then_some(project)
+        let name = self.ids().get(&repository.id).cloned();
+        Ok(name.and_then(|name| self.get(&name)))
+    }
+
+    fn is_learnt(&self, project: &ProjectName) -> bool {
+        self.ids().values().any(|name| name == project)
     }
 
     /// What reading a text of this project needs to know.
@@ -106,4 +141,9 @@ impl Projects {
     fn ids(&self) -> std::sync::MutexGuard<'_, HashMap<u64, ProjectName>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where a project's number stands.
+fn cursor(project: &ProjectName) -> String {
+    format!("repository-{project}")
 }

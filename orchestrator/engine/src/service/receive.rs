@@ -1,12 +1,13 @@
 //! From a stored delivery to a stored request. What cannot be read is noted and left; what a forge cannot be asked about
 //! now waits; nothing is acted on here.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cloud_code_forge::Forge;
 use cloud_code_intake::{Happening, Notice, SaidAt, Trigger, authorise, trigger, visible};
 use cloud_code_model::{Ask, Command, Intent, Place, Subject, TaskState};
-use cloud_code_store::{Deliveries, Delivery, DeliveryState, ForgeStore, Store};
+use cloud_code_store::{Deliveries, Delivery, DeliveryKey, DeliveryState, ForgeStore, Store};
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
 
@@ -23,47 +24,71 @@ const BATCH: u32 = 256;
 const PATIENCE: SignedDuration = SignedDuration::from_hours(72);
 
 pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
+    // What cannot be settled now comes again with the next look; nothing behind it waits for that.
+    let mut passed_over = HashSet::new();
+    let silent = Mutex::default();
     loop {
-        let waiting = inner.store.next(BATCH).await?;
-        let count = waiting.len();
-        let settled: Vec<Result<bool, EngineError>> = stream::iter(waiting)
-            .map(|delivery| settle(&inner, delivery))
+        let limit = BATCH + u32::try_from(passed_over.len()).unwrap_or(u32::MAX - BATCH);
+        let mut waiting = inner.store.next(limit).await?;
+        waiting.retain(|stored| !passed_over.contains(&stored.delivery.key));
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let worked: Vec<Result<Option<DeliveryKey>, EngineError>> = stream::iter(waiting)
+            .map(|delivery| settle(&inner, delivery, &silent))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        let mut progress = false;
-        for settled in settled {
-            progress |= settled?;
-        }
-        // What could not be settled now comes again with the next look.
-        if count < BATCH as usize || !progress {
-            return Ok(());
+        for worked in worked {
+            passed_over.extend(worked?);
         }
     }
 }
 
-/// Works on one delivery; false when it has to wait.
-async fn settle(inner: &Inner, stored: Delivery) -> Result<bool, EngineError> {
+/// The repositories that their forge could not be asked about in this look. Their other deliveries are not tried, so
+/// that a thousand of them do not wait a thousand times for the same silence.
+type Silent = Mutex<HashSet<u64>>;
+
+/// Works on one delivery; its key when it has to wait.
+async fn settle(
+    inner: &Inner,
+    stored: Delivery,
+    silent: &Silent,
+) -> Result<Option<DeliveryKey>, EngineError> {
     let delivery = &stored.delivery;
     let now = inner.clock.now();
     let (state, note) = match cloud_code_intake::read(&delivery.event, &delivery.body) {
         Err(error) => (DeliveryState::Failed, Some(error.to_string())),
-        Ok(notice) => match work_on(inner, &notice).await {
-            Ok(Worked::Done(note)) => (DeliveryState::Done, Some(note)),
-            Ok(Worked::Nothing(why)) => (DeliveryState::Ignored, Some(why)),
-            Err(error) => {
-                let age = now.duration_since(delivery.received_at);
-                let state = if age > PATIENCE { DeliveryState::Failed } else { DeliveryState::Waiting };
-                tracing::warn!(
-                    delivery.id = %delivery.key, delivery.event = delivery.event, error = %error.chain(),
-                    "a delivery could not be worked on"
-                );
-                (state, Some(error.chain()))
+        Ok(notice) => {
+            let repository = notice.repository.as_ref().map(|repository| repository.id);
+            let is_silent = |id| silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+            if repository.is_some_and(is_silent) {
+                return Ok(Some(delivery.key.clone()));
             }
-        },
+            match work_on(inner, &notice).await {
+                Ok(Worked::Done(note)) => (DeliveryState::Done, Some(note)),
+                Ok(Worked::Nothing(why)) => (DeliveryState::Ignored, Some(why)),
+                Err(error) => {
+                    if matches!(&error, EngineError::Forge(error) if error.can_pass()) {
+                        silent.lock().unwrap_or_else(PoisonError::into_inner).extend(repository);
+                    }
+                    let age = now.duration_since(delivery.received_at);
+                    let state = if age > PATIENCE { DeliveryState::Failed } else { DeliveryState::Waiting };
+                    let note = error.chain();
+                    // Once in the log for each reason; an outage of hours would fill it.
+                    if state.is_settled() || stored.note.as_ref() != Some(&note) {
+                        tracing::warn!(
+                            delivery.id = %delivery.key, delivery.event = delivery.event, error = note,
+                            "a delivery could not be worked on"
+                        );
+                    }
+                    (state, Some(note))
+                }
+            }
+        }
     };
     inner.store.settle(&delivery.key, state, note.as_deref(), now).await?;
-    Ok(state.is_settled())
+    Ok((!state.is_settled()).then(|| delivery.key.clone()))
 }
 
 /// What became of a notice.
@@ -82,7 +107,7 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
     if let Happening::Ignored { why } = &notice.happening {
         return Ok(Worked::Nothing(why.clone()));
     }
-    let Some(project) = inner.projects.find(repository).await else {
+    let Some(project) = inner.projects.find(repository).await? else {
         return Ok(Worked::Nothing(format!("no project has the repository {}", repository.name)));
     };
     let forge = inner.projects.forge(&project).await?;
@@ -100,6 +125,9 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
     let Some(mut intent) = intent else { return Ok(Worked::Nothing(why)) };
     if inner.store.intent(&project.name, &intent.key).await?.is_some() {
         return Ok(Worked::Done(format!("{} is known", intent.key)));
+    }
+    if facts::is_taken_back(inner, &project.name, &intent.key).await? {
+        return Ok(Worked::Nothing(format!("{} was deleted", intent.key)));
     }
     if !facts::concerns_us(inner, &project, &intent).await? {
         return Ok(Worked::Nothing("it is about a branch that is not ours".into()));
@@ -134,7 +162,7 @@ async fn may(
     }
     let Some(sender) = &notice.sender else { return Ok(Err("nobody is named as its author".into())) };
     let rules = facts::access(project, forge).await?;
-    let permission = facts::permission(&forge.permission(&sender.actor).await?);
+    let permission = facts::permission_of(forge, &rules, sender).await?;
     Ok(match authorise(&rules, &sender.actor, sender.kind, &permission) {
         Ok(_) => Ok(()),
         Err(denial) => Err(denial.to_string()),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cloud_code_forge::{Forge, ForgeError, PullFacts};
+use cloud_code_forge::{Forge, ForgeError, OpenState, PullFacts};
 use cloud_code_intake::help_text;
 use cloud_code_model::{
     Ask, Command, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectName, ProjectPlan, PullState,
@@ -90,13 +90,7 @@ async fn in_thread(
             Ok(acted) => acted,
             Err(error) if can_pass(&error) => return Err(error),
             Err(error) => {
-                inner
-                    .reply(
-                        name,
-                        intent,
-                        format!("this could not be begun:\n\n{}", says::quoted(&error.chain())),
-                    )
-                    .await?;
+                inner.reply(name, intent, says::not_begun(&error, &project.triggers.prefix)).await?;
                 Acted::Settled(error.chain())
             }
         };
@@ -115,7 +109,7 @@ async fn in_thread(
 /// Whether the same request may succeed later without anybody asking again.
 fn can_pass(error: &EngineError) -> bool {
     match error {
-        EngineError::Forge(error) => error.is_transient() || matches!(error, ForgeError::Auth { .. }),
+        EngineError::Forge(error) => error.can_pass(),
         EngineError::Store(_) | EngineError::DiskFull { .. } | EngineError::Job(_) => true,
         error => error.is_unreachable(),
     }
@@ -157,8 +151,7 @@ impl Desk<'_> {
         let tasks = self.tasks(&thread).await?;
         match &intent.ask {
             Ask::Mistake { message, hint } => {
-                let hint = hint.as_ref().map(|hint| format!("\n\n{hint}")).unwrap_or_default();
-                self.answer(intent, format!("{message}.{hint}"), "a mistake").await
+                self.answer(intent, says::mistake(message, hint.as_deref()), "a mistake").await
             }
             Ask::Command { command } => self.command(thread, intent, command, &tasks).await,
             Ask::Changes { .. } | Ask::Line { .. } => {
@@ -211,7 +204,7 @@ impl Desk<'_> {
                 }
                 None => {
                     let text = format!(
-                        "nothing was done here yet, so there is nothing to hand over: `{} run {cli}`",
+                        "nothing was done here yet, so there is nothing to hand over. `{} run {cli}` begins.",
                         self.prefix()
                     );
                     self.answer(intent, text, "no hand-off").await
@@ -224,6 +217,10 @@ impl Desk<'_> {
             Command::Config { key, value } => {
                 match says::checked_config(*key, value, !tasks.is_empty()) {
                     Ok(Some(value)) => thread.facts.config.insert(*key, value),
+                    // Later tasks stay with the last one's CLI and model, unless somebody says otherwise.
+                    Ok(None) if says::is_kept_by_tasks(*key) && !tasks.is_empty() => {
+                        thread.facts.config.insert(*key, says::DEFAULT.to_owned())
+                    }
                     Ok(None) => thread.facts.config.remove(key),
                     Err(why) => return self.answer(intent, why, "a mistake").await,
                 };
@@ -233,8 +230,8 @@ impl Desk<'_> {
             }
             Command::Status => {
                 let text = match (&thread.written.comment_url, last) {
-                    (Some(url), Some(last)) => format!("it is {}: {url}", last.state.status()),
-                    (None, Some(last)) => format!("it is {}", last.state.status()),
+                    (Some(url), Some(last)) => format!("{}: {url}", says::stands(last)),
+                    (None, Some(last)) => format!("{}.", says::stands(last)),
                     (_, None) => format!("nothing was asked for here yet. `{} run` begins.", self.prefix()),
                 };
                 self.answer(intent, text, "status").await
@@ -243,7 +240,7 @@ impl Desk<'_> {
             Command::Logs => {
                 let text = match last {
                     Some(last) => says::logs(self.engine(last), last).await?,
-                    None => "nothing has run here yet".to_owned(),
+                    None => "nothing has run here yet.".to_owned(),
                 };
                 self.answer(intent, text, "logs").await
             }
@@ -272,8 +269,12 @@ impl Desk<'_> {
             return Ok(Acted::Waits);
         }
         if thread.facts.is_closed && thread.facts.subject == cloud_code_model::Subject::Issue {
-            let text = "this issue is closed. Reopen it, then ask again.".to_owned();
-            return self.answer(intent, text, "closed").await;
+            // Word of its reopening may be on its way still.
+            if self.forge.issue(thread.number).await?.state == OpenState::Closed {
+                let text = "this issue is closed. Reopen it, then ask again.".to_owned();
+                return self.answer(intent, text, "closed").await;
+            }
+            thread.facts.is_closed = false;
         }
         if !matches!(intent.ask, Ask::ChecksFailed { .. } | Ask::BaseConflict { .. }) {
             thread.facts.requester = Some(intent.actor.clone());
@@ -337,7 +338,8 @@ impl Desk<'_> {
         }
         // Whoever wrote the pull request wrote these files as well, and the CLI would obey them.
         let settings_from = issue.is_pull_request.then(|| repository.default_branch.parse().ok()).flatten();
-        let told = text::of_issue(self.project, self.forge, &issue, intent, &wish.words).await?;
+        let rules = self.inner.projects.rules(self.project, self.forge).await?;
+        let told = text::of_issue(self.project, self.forge, &rules, &issue, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let request = RunRequest {
             project: self.project.name.clone(),
@@ -368,9 +370,9 @@ impl Desk<'_> {
         wish: Wish,
     ) -> Result<TaskRecord, EngineError> {
         let plan = self.plan(thread, &wish, tasks.last())?;
-        let told =
-            text::of_follow_up(self.inner, self.project, self.forge, thread, tasks, intent, &wish.words)
-                .await?;
+        let rules = self.inner.projects.rules(self.project, self.forge).await?;
+        let source = text::Since { inner: self.inner, thread, tasks };
+        let told = text::of_follow_up(&source, self.project, self.forge, &rules, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let engine = self.engine_of(&plan).clone();
         let request = FollowUpRequest {
@@ -395,7 +397,11 @@ impl Desk<'_> {
     ) -> Result<ProjectPlan, EngineError> {
         let mut plan = self.project.plan.clone();
         let config = &thread.facts.config;
-        let set = config.get(&ConfigKey::Cli).and_then(|cli| cli.parse::<CliName>().ok());
+        let set = match config.get(&ConfigKey::Cli).map(String::as_str) {
+            Some(says::DEFAULT) => Some(plan.cli.clone()),
+            Some(cli) => cli.parse::<CliName>().ok(),
+            None => None,
+        };
         let stays = last.map(|last| last.cli().clone());
         if let Some(cli) = wish.cli.clone().or(set).or(stays)
             && cli != plan.cli
@@ -406,11 +412,13 @@ impl Desk<'_> {
         if let Some(last) = last {
             plan.repo = last.task.plan.repo.clone();
             plan.base = last.task.plan.base.clone();
-            if *last.cli() == plan.cli {
+            let is_reset = config.get(&ConfigKey::Model).is_some_and(|model| model == says::DEFAULT);
+            if *last.cli() == plan.cli && !is_reset {
                 plan.model = last.task.plan.model.clone();
             }
         }
-        if let Some(model) = wish.model.as_ref().or(config.get(&ConfigKey::Model)) {
+        let set = config.get(&ConfigKey::Model).filter(|model| *model != says::DEFAULT);
+        if let Some(model) = wish.model.as_ref().or(set) {
             plan.model = Some(model.clone());
         }
         if let Some(base) = config.get(&ConfigKey::Base).filter(|_| last.is_none()) {
@@ -446,8 +454,8 @@ impl Desk<'_> {
             TaskState::Cancelled { .. } => "It was stopped.".to_owned(),
             state if state.status().is_terminal() => {
                 let text = format!(
-                    "the last task is {}, so there is nothing to retry. Say what comes next.",
-                    state.status()
+                    "the last task {}, so there is nothing to retry. Say what comes next.",
+                    crate::words::how_it_ended(state)
                 );
                 return self.answer(intent, text, "nothing to retry").await;
             }
@@ -478,7 +486,7 @@ impl Desk<'_> {
             }
             Some(last) if !last.state.status().is_terminal() => Ok(Acted::Waits),
             Some(_) | None => {
-                self.answer(intent, "nothing here waits for a yes".to_owned(), "nothing to approve").await
+                self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to approve").await
             }
         }
     }
@@ -491,7 +499,9 @@ impl Desk<'_> {
         reason: &str,
     ) -> Result<Acted, EngineError> {
         let Some(last) = tasks.last() else {
-            return self.answer(intent, "nothing here waits for a yes".to_owned(), "nothing to reject").await;
+            return self
+                .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
+                .await;
         };
         let mode = match &last.state {
             TaskState::AwaitingApproval { .. } => {
@@ -517,7 +527,7 @@ impl Desk<'_> {
             }
             state if state.status().is_terminal() && last.task.intent.as_deref() != Some(&intent.key) => {
                 return self
-                    .answer(intent, "nothing here waits for a yes".to_owned(), "nothing to reject")
+                    .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
                     .await;
             }
             _ if last.task.intent.as_deref() == Some(&intent.key) => return Ok(self.begun(last)),
@@ -553,7 +563,7 @@ impl Desk<'_> {
                 Ok(Acted::Settled("cancelled".into()))
             }
             Some(_) | None if dropped > 0 => Ok(Acted::Settled("waiting requests were dropped".into())),
-            Some(_) | None => self.answer(intent, "nothing runs here".to_owned(), "nothing to cancel").await,
+            Some(_) | None => self.answer(intent, "nothing runs here.".to_owned(), "nothing to cancel").await,
         }
     }
 
@@ -663,8 +673,8 @@ impl Desk<'_> {
 }
 
 /// What a CLI is told that takes over without a word of its own.
-const TAKE_OVER: &str = "Another coding CLI worked on this before you; what it left is described below. Look at what is there, then \
-     go on until the goal is reached.";
+const TAKE_OVER: &str = "Go on with this work until its goal is reached.\n\nAnother coding CLI worked on it before you; what it left is \
+     described below. Look at what is there first.";
 
 impl Wish {
     fn edit(words: Words) -> Self {

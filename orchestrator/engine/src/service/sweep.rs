@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloud_code_forge::{
-    Delivery, DeliveryLog, DeliveryPage, Forge, IssueFacts, PullState, RecentComment, ReviewState,
+    Delivery, DeliveryLog, DeliveryPage, Forge, ForgeError, IssueFacts, PullState, RecentComment, ReviewState,
 };
 use cloud_code_intake::{
     Conclusion, Happening, Head, Notice, RepositoryRef, Said, SaidAt, Sender, SenderKind, Thing, Verdict,
@@ -33,6 +33,9 @@ const MAX_PAGES: usize = 100;
 const FIRST_REACH: SignedDuration = SignedDuration::from_mins(5);
 /// How far a list overlaps with the last one: a forge's index lags behind its answers.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(60);
+
+/// How soon a sweep that failed is done again: whoever waits for a command of the downtime waits as long.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// How events are fetched that nobody brought.
 #[derive(Clone, Default)]
@@ -77,12 +80,16 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             swept = look(&inner) => swept,
         };
-        if let Err(error) = swept {
-            tracing::warn!(error = %error.chain(), "what was missed cannot be fetched now");
-        }
+        let wait = match swept {
+            Ok(()) => every,
+            Err(error) => {
+                tracing::warn!(error = %error.chain(), "what was missed cannot be fetched now");
+                every.min(TRY_AGAIN)
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(every) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
@@ -96,10 +103,13 @@ async fn look(inner: &Inner) -> Result<(), EngineError> {
         SweepMode::Log { log, target, .. } => {
             let last = read_time(inner, SWEPT).await?;
             // Longer down than the log goes back: what it forgot is listed.
-            if last.is_some_and(|last| now.duration_since(last) > LOG_REACH) {
-                poll_all(inner).await?;
-            }
+            let listed = match last {
+                Some(last) if now.duration_since(last) > LOG_REACH => poll_all(inner).await,
+                _ => Ok(()),
+            };
             from_log(inner, log.as_ref(), target).await?;
+            // What could not be listed is listed with the next sweep, from where this one began.
+            listed?;
             Ok(inner.store.set_cursor(SWEPT, &now.to_string()).await?)
         }
     }
@@ -145,7 +155,15 @@ async fn from_log(inner: &Inner, log: &dyn DeliveryLog, target: &HookTarget) -> 
         if !seen.insert(delivery.guid.clone()) {
             continue;
         }
-        let payload = log.payload(delivery.id).await?;
+        let payload = match log.payload(delivery.id).await {
+            Ok(payload) => payload,
+            // The log forgot it since it was listed.
+            Err(error @ (ForgeError::NotFound { .. } | ForgeError::Gone { .. })) => {
+                tracing::warn!(delivery.guid, delivery.event, error = %error, "a delivery is lost");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let stored = NewDelivery {
             key: DeliveryKey { target: target.clone(), guid: delivery.guid.clone() },
             event: delivery.event.clone(),
@@ -167,13 +185,17 @@ async fn from_log(inner: &Inner, log: &dyn DeliveryLog, target: &HookTarget) -> 
 /// The cursor that says which delivery of the log was read last.
 const NEWEST: &str = "newest-delivery";
 
+/// Lists what is new everywhere. One repository that cannot be listed does not keep the others from it; the last such
+/// error is handed on, so that nobody takes the lists for complete.
 async fn poll_all(inner: &Inner) -> Result<(), EngineError> {
+    let mut listed = Ok(());
     for project in inner.projects.iter() {
         if let Err(error) = poll(inner, project).await {
             tracing::warn!(project = %project.name, error = %error.chain(), "a repository cannot be listed now");
+            listed = Err(error);
         }
     }
-    Ok(())
+    listed
 }
 
 async fn poll(inner: &Inner, project: &ServedProject) -> Result<(), EngineError> {
@@ -191,15 +213,25 @@ async fn poll(inner: &Inner, project: &ServedProject) -> Result<(), EngineError>
     let name = format!("polled-{}", project.name);
     let swept = read_time(inner, SWEPT).await?;
     let now = inner.clock.now();
-    let since = read_time(inner, &name).await?.or(swept).unwrap_or(now - FIRST_REACH) - OVERLAP;
+    // The later of the two: an old list was followed by reading the log.
+    let since = read_time(inner, &name).await?.max(swept).unwrap_or(now - FIRST_REACH) - OVERLAP;
     let mut newest = since;
+    let mut complete_until = Timestamp::MAX;
     let mut happened: Vec<(Option<Sender>, Option<u64>, Happening)> = Vec::new();
-    for issue in forge.recent_issues(since).await?.items {
+    let issues = forge.recent_issues(since).await?;
+    if let Some(last) = issues.items.last().filter(|_| issues.more) {
+        complete_until = last.updated_at;
+    }
+    for issue in issues.items {
         newest = newest.max(issue.updated_at);
         happened.extend(of_issue(forge, issue, since).await?);
     }
     let heads = heads(inner, project, repository.id).await?;
-    for comment in forge.recent_comments(since).await?.items {
+    let comments = forge.recent_comments(since).await?;
+    if let Some(last) = comments.items.last().filter(|_| comments.more) {
+        complete_until = complete_until.min(last.updated_at());
+    }
+    for comment in comments.items {
         newest = newest.max(comment.updated_at());
         let head = match &comment {
             RecentComment::Line { number, .. } => heads.get(number).cloned(),
@@ -216,6 +248,8 @@ async fn poll(inner: &Inner, project: &ServedProject) -> Result<(), EngineError>
         let repository = Some(repository.clone());
         work_on(inner, &Notice { installation: None, repository, sender, via_app, happening }).await?;
     }
+    // Where one list was cut, the next look goes on from there, whatever the other one reached.
+    let newest = newest.min(complete_until);
     Ok(inner.store.set_cursor(&name, &newest.to_string()).await?)
 }
 

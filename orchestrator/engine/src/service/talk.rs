@@ -2,11 +2,14 @@
 //! only when it differs; a kill between a write and its note costs one repeated edit, never a second comment.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
-use cloud_code_model::{IssueKey, Note, Place, ProjectName, PullState, TaskRecord, Thread, ThreadWritten};
+use cloud_code_model::{
+    IssueKey, Note, Place, ProjectName, PullState, TaskRecord, TaskState, Thread, ThreadWritten, fnv1a,
+};
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::ControlDir;
 use futures_util::{StreamExt, stream};
@@ -16,7 +19,7 @@ use super::drivers::Dirty;
 use super::projects::ServedProject;
 use super::status::{StatusView, check_status, check_title, label_family, status_comment};
 use crate::follow_up::heard;
-use crate::forges::{fnv1a, marker};
+use crate::forges::marker;
 use crate::{EngineError, blocking};
 
 /// How many threads are written to at one time. The forge's own queue keeps the pace of each account.
@@ -27,12 +30,14 @@ const AT_ONCE: usize = 4;
 pub(crate) struct Talk {
     dirty: Mutex<Dirty>,
     progress: Mutex<HashMap<(ProjectName, u64), Instant>>,
+    /// Something waits to be said that somebody waits for: an end, a question, an answer. Progress steps aside for it.
+    pressing: AtomicBool,
 }
 
 impl Talk {
     pub(super) fn new() -> Self {
         let dirty = Dirty { all: true, ..Dirty::default() };
-        Self { dirty: Mutex::new(dirty), progress: Mutex::default() }
+        Self { dirty: Mutex::new(dirty), progress: Mutex::default(), pressing: AtomicBool::new(false) }
     }
 
     fn dirty(&self) -> std::sync::MutexGuard<'_, Dirty> {
@@ -49,13 +54,27 @@ impl Inner {
 
     /// Something is to be said about a task.
     pub(super) fn touch_task(&self, record: &TaskRecord) {
+        if is_settled(record) {
+            self.talk.pressing.store(true, Ordering::Relaxed);
+        }
         self.touch_issue(&record.task.project, &record.task.issue);
+    }
+
+    /// Somebody waits for an answer that was just put down.
+    pub(super) fn touch_notes(&self) {
+        self.talk.pressing.store(true, Ordering::Relaxed);
+        self.wakes.talk.notify_one();
     }
 
     pub(super) fn touch_issue(&self, project: &ProjectName, issue: &IssueKey) {
         self.talk.dirty().issues.insert((project.clone(), issue.clone()));
         self.wakes.talk.notify_one();
     }
+}
+
+/// Whether only a person or an event moves a task on.
+fn is_settled(record: &TaskRecord) -> bool {
+    record.state.status().is_terminal() || matches!(record.state, TaskState::AwaitingApproval { .. })
 }
 
 /// The sign that somebody was heard. It does not wait behind anything else that is to be said.
@@ -71,7 +90,7 @@ pub(super) async fn react(inner: Arc<Inner>) -> Result<(), EngineError> {
                     forge.react(record.intent.number, &record.intent.place).await
                 };
                 match reacted.await {
-                    Err(error) if error.is_transient() || matches!(error, ForgeError::Auth { .. }) => {
+                    Err(error) if error.can_pass() => {
                         tracing::debug!(intent.key = record.intent.key, error = %error, "a reaction has to wait");
                     }
                     // What cannot be reacted to (a deleted comment, a locked conversation) is passed over.
@@ -91,6 +110,7 @@ pub(super) async fn react(inner: Arc<Inner>) -> Result<(), EngineError> {
 }
 
 pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
+    inner.talk.pressing.store(false, Ordering::Relaxed);
     let threads = threads_to_write(&inner).await?;
     for (thread, tasks) in &threads {
         inner.answer_ends(thread, tasks).await?;
@@ -121,9 +141,16 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
             });
             let waits = waits.count();
             async move {
-                if let Err(error) = write_thread(inner, &thread, &tasks, waits).await {
+                let has_ended = tasks.last().is_some_and(is_settled);
+                let written = match inner.talk.pressing.load(Ordering::Relaxed) && !has_ended {
+                    true => Ok(Written::Interrupted),
+                    false => write_thread(inner, &thread, &tasks, waits).await,
+                };
+                if !matches!(written, Ok(Written::Whole)) {
                     // Said again with the next look.
                     inner.talk.dirty().numbers.insert((thread.project.clone(), thread.number));
+                }
+                if let Err(error) = written {
                     tracing::warn!(
                         project = %thread.project, issue.number = thread.number, error = %error.chain(),
                         "a thread cannot be written to now"
@@ -164,7 +191,7 @@ async fn threads_to_write(inner: &Inner) -> Result<Vec<(Thread, Vec<TaskRecord>)
             threads.push((thread, tasks));
         }
     }
-    threads.sort_by_key(|(_, tasks)| tasks.last().is_some_and(|task| !task.state.status().is_terminal()));
+    threads.sort_by_key(|(_, tasks)| tasks.last().is_some_and(|task| !is_settled(task)));
     Ok(threads)
 }
 
@@ -182,7 +209,7 @@ async fn write_note(inner: &Inner, note: &Note) -> Result<(), EngineError> {
     };
     match written {
         Ok(handle) => Ok(inner.store.note_written(&note.project, &note.key, handle.id).await?),
-        Err(error) if error.is_transient() || matches!(error, ForgeError::Auth { .. }) => Err(error.into()),
+        Err(error) if error.can_pass() => Err(error.into()),
         Err(error) => {
             tracing::warn!(note.key = note.key, error = %error, "a comment is given up");
             Ok(inner.store.note_given_up(&note.project, &note.key, &error.to_string()).await?)
@@ -190,18 +217,26 @@ async fn write_note(inner: &Inner, note: &Note) -> Result<(), EngineError> {
     }
 }
 
+/// Whether everything was said.
+enum Written {
+    /// Nothing is left to say now.
+    Whole,
+    /// It was only progress, and stepped aside.
+    Interrupted,
+}
+
 async fn write_thread(
     inner: &Inner,
     thread: &Thread,
     tasks: &[TaskRecord],
     waiting: usize,
-) -> Result<(), EngineError> {
+) -> Result<Written, EngineError> {
     let (Some(project), Some(key), Some(last)) =
         (inner.projects.get(&thread.project), &thread.facts.issue, tasks.last())
     else {
-        return Ok(());
+        return Ok(Written::Whole);
     };
-    let Some(issue) = inner.store.issue(&thread.project, key).await? else { return Ok(()) };
+    let Some(issue) = inner.store.issue(&thread.project, key).await? else { return Ok(Written::Whole) };
     let layout = &inner.engines.of(last.task.plan.runtime).settings().layout;
     let control = ControlDir::new(layout.issue(&thread.project, key).control);
     let reports = blocking(move || Ok(heard(&control).reports)).await?;
@@ -227,9 +262,10 @@ async fn write_view(
     project: &ServedProject,
     forge: &dyn Forge,
     view: &StatusView<'_>,
-) -> Result<(), EngineError> {
+) -> Result<Written, EngineError> {
     let thread = view.thread;
     let phase = view.phase();
+    let steps_aside = || !phase.is_settled() && inner.talk.pressing.load(Ordering::Relaxed);
     let mut written = thread.written.clone();
     let priority = if phase.is_settled() { Priority::Terminal } else { Priority::Progress };
     let body = status_comment(view);
@@ -243,14 +279,23 @@ async fn write_view(
         written.comment = Some(handle.id);
         written.comment_url = Some(handle.url);
         written.comment_digest = Some(digest);
+        written.reported = view.reported();
         note_written(inner, thread, &written).await?;
+        note_said(inner, thread);
+    }
+    if steps_aside() {
+        return Ok(Written::Interrupted);
     }
     if !is_same_phase {
         forge.set_labels(thread.number, &label_family(), Some(&label), priority).await?;
         written.label = Some(label);
         note_written(inner, thread, &written).await?;
     }
-    write_check(inner, project, forge, view, written, priority).await
+    if steps_aside() {
+        return Ok(Written::Interrupted);
+    }
+    write_check(inner, project, forge, view, written, priority).await?;
+    Ok(Written::Whole)
 }
 
 async fn write_check(
@@ -298,13 +343,15 @@ async fn note_written(inner: &Inner, thread: &Thread, written: &ThreadWritten) -
     Ok(inner.store.put_written(&thread.project, thread.number, written).await?)
 }
 
-/// Whether progress was told a moment ago. If not, it counts as told now.
+/// Whether something was said in the thread a moment ago, so that mere progress has to wait.
 fn said_lately(inner: &Inner, thread: &Thread) -> bool {
-    let key = (thread.project.clone(), thread.number);
+    let said = inner.talk.progress.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = said.get(&(thread.project.clone(), thread.number));
+    at.is_some_and(|at| at.elapsed() < inner.settings.progress_every)
+}
+
+fn note_said(inner: &Inner, thread: &Thread) {
     let mut said = inner.talk.progress.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_lately = said.get(&key).is_some_and(|at| at.elapsed() < inner.settings.progress_every);
-    if !is_lately {
-        said.insert(key, Instant::now());
-    }
-    is_lately
+    said.retain(|_, at| at.elapsed() < inner.settings.progress_every);
+    said.insert((thread.project.clone(), thread.number), Instant::now());
 }

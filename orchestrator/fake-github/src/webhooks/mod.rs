@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::render::time;
-use crate::state::{Level, World};
+use crate::state::{App, Level, World};
 
 /// Which hook a delivery is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,38 @@ struct Addressee {
 }
 
 impl Delivery {
+    /// A delivery of a payload from elsewhere to an App's hook. It is in no log.
+    pub(crate) fn sample(
+        id: u64,
+        guid: String,
+        app: &App,
+        event: &str,
+        payload: Value,
+        at: Timestamp,
+    ) -> Self {
+        let mut delivery = Self {
+            id,
+            guid,
+            event: event.to_owned(),
+            action: payload["action"].as_str().map(str::to_owned),
+            target: Target::App(app.id),
+            payload,
+            fate: Fate::Sending,
+            duration: Duration::ZERO,
+            redelivery: false,
+            at,
+            hook_id: app.hook_id,
+            url: app.hook_url.clone(),
+            secret: app.hook_secret.clone(),
+            installation: None,
+            repository: None,
+            headers: BTreeMap::new(),
+            answer_body: String::new(),
+        };
+        delivery.headers = signature::headers(&delivery);
+        delivery
+    }
+
     /// GitHub's words for the fate.
     pub(crate) fn status(&self) -> (String, u16) {
         match &self.fate {

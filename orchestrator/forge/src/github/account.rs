@@ -51,12 +51,7 @@ pub(super) struct InstallationAccount {
 
 impl InstallationAnswer {
     pub(super) fn grants(&self) -> Grants {
-        let access = |name: &str| match self.permissions.get(name).map(String::as_str) {
-            Some("write" | "admin") => Access::Write,
-            Some("read") => Access::Read,
-            Some(_) => Access::Unknown,
-            None => Access::None,
-        };
+        let access = |name: &str| Access::of(self.permissions.get(name).map(String::as_str));
         Grants {
             contents: access("contents"),
             issues: access("issues"),
@@ -149,7 +144,13 @@ impl Account {
         // Without `workflows`, so that GitHub refuses a push that changes its CI.
         let wanted = json!({"repository_ids": [repository], "permissions": {"contents": "write"}});
         let path = format!("/app/installations/{}/access_tokens", installation.id);
-        let answer = self.root.send(&Method::POST, &path, Some(&wanted), Priority::Terminal).await?;
+        let sent = self.root.send(&Method::POST, &path, Some(&wanted), Priority::Terminal).await;
+        let answer = sent.map_err(|error| match error {
+            ForgeError::NotFound { .. } => {
+                ForgeError::NoAccess { what: "this account: the App is not installed there".to_owned() }
+            }
+            error => error,
+        })?;
         let made: TokenAnswer = answer.json()?;
         self.root.scrubber.learn(SecretString::from(made.token.expose_secret().to_owned()));
         Ok(GitCredential { username, secret: made.token, expires_at: Some(made.expires_at) })

@@ -5,6 +5,7 @@
 //! which is safe as a 401 has no effect.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cloud_code_model::Clock;
@@ -88,6 +89,8 @@ pub(super) struct Client {
     pub(super) etags: EtagCache,
     /// Held while a token is made, so that many requests at once make one.
     pub(super) minting: tokio::sync::Mutex<()>,
+    /// Whether GitHub makes no tokens for this installation any more.
+    pub(super) is_gone: AtomicBool,
 }
 
 impl Client {
@@ -102,7 +105,8 @@ impl Client {
     ) -> Self {
         let etags = EtagCache::default();
         let minting = tokio::sync::Mutex::new(());
-        Self { rest, graph, limits, scrubber, clock, is_installation, base, etags, minting }
+        let is_gone = AtomicBool::new(false);
+        Self { rest, graph, limits, scrubber, clock, is_installation, base, etags, minting, is_gone }
     }
 
     /// Reads. Waits for its turn, follows renames, and tries again when there was no proper answer.
@@ -343,7 +347,11 @@ impl Client {
             return match source.status_code {
                 StatusCode::UNAUTHORIZED => ForgeError::Auth { message },
                 StatusCode::FORBIDDEN => ForgeError::Forbidden { message, permission: None },
-                StatusCode::NOT_FOUND => ForgeError::NotFound { what: "the App's installation".to_owned() },
+                // Nobody is told that an App was taken away but by this.
+                StatusCode::NOT_FOUND => {
+                    self.is_gone.store(true, Ordering::Relaxed);
+                    ForgeError::NoAccess { what: "this account: the App is not installed there".to_owned() }
+                }
                 StatusCode::UNPROCESSABLE_ENTITY => ForgeError::Invalid { message },
                 StatusCode::TOO_MANY_REQUESTS => ForgeError::Limited { until: self.limits.stop_by_rule() },
                 status if status.is_server_error() => {

@@ -4,6 +4,7 @@
 //! for again by the number that does not change, and the call repeated there.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -67,10 +68,15 @@ impl Repository {
 
     /// Asks for the name of today. The old name leads there.
     async fn fetch(&self) -> Result<wire::Repository, ForgeError> {
-        let facts: wire::Repository = self.client.read(&self.at("")).await?;
+        let facts: wire::Repository = match self.client.read(&self.at("")).await {
+            Err(ForgeError::NotFound { .. }) => return Err(self.no_access()),
+            other => other?,
+        };
         if facts.id != self.id {
             // The name was given to another repository; ours may live on elsewhere, where we cannot ask for it.
-            return Err(ForgeError::NotFound { what: format!("the repository with the number {}", self.id) });
+            let what =
+                format!("the repository with the number {}: `{}` is another one now", self.id, self.name());
+            return Err(ForgeError::NoAccess { what });
         }
         if let Ok(name) = facts.full_name.parse() {
             *self.name.write().unwrap_or_else(PoisonError::into_inner) = name;
@@ -78,8 +84,21 @@ impl Repository {
         Ok(facts)
     }
 
+    fn no_access(&self) -> ForgeError {
+        ForgeError::NoAccess { what: format!("`{}`", self.name()) }
+    }
+
+    /// What is missing may be the one thing or all of the repository; the repository itself tells.
+    async fn tell_apart<T>(&self, got: Result<T, ForgeError>) -> Result<T, ForgeError> {
+        if let Err(ForgeError::NotFound { .. }) = &got {
+            self.fetch().await?;
+        }
+        got
+    }
+
     pub(super) async fn get(&self, rest: &str) -> Result<Answer, ForgeError> {
-        let answer = self.client.get(&self.at(rest)).await?;
+        let got = self.client.get(&self.at(rest)).await;
+        let answer = self.tell_apart(got).await?;
         if answer.redirected {
             self.fetch().await?;
         }
@@ -104,7 +123,8 @@ impl Repository {
         key: Option<&str>,
         max: usize,
     ) -> Result<Pages<T>, ForgeError> {
-        self.client.pages(&self.at(rest), key, max).await
+        let got = self.client.pages(&self.at(rest), key, max).await;
+        self.tell_apart(got).await
     }
 
     /// The whole of a list that belongs to one issue or pull request.
@@ -123,12 +143,14 @@ impl Repository {
         body: Option<&Value>,
         priority: Priority,
     ) -> Result<Answer, ForgeError> {
-        let answer = self.client.send(&method, &self.at(rest), body, priority).await?;
+        let sent = self.client.send(&method, &self.at(rest), body, priority).await;
+        let answer = self.tell_apart(sent).await?;
         if !answer.status.is_redirection() {
             return Ok(answer);
         }
         self.fetch().await?;
-        let answer = self.client.send(&method, &self.at(rest), body, priority).await?;
+        let sent = self.client.send(&method, &self.at(rest), body, priority).await;
+        let answer = self.tell_apart(sent).await?;
         if answer.status.is_redirection() { Err(ForgeError::Moved { to: self.name() }) } else { Ok(answer) }
     }
 
@@ -214,6 +236,14 @@ impl Forge for Repository {
         self.identity_of().await
     }
 
+    fn has_lost_access(&self) -> bool {
+        self.client.is_gone.load(Ordering::Relaxed)
+    }
+
+    fn number(&self) -> u64 {
+        self.id
+    }
+
     async fn repository(&self) -> Result<RepositoryFacts, ForgeError> {
         let facts = self.fetch().await?;
         Ok(RepositoryFacts {
@@ -247,31 +277,26 @@ impl Forge for Repository {
 
     async fn recent_comments(&self, since: Timestamp) -> Result<Listing<RecentComment>, ForgeError> {
         let query = format!("since={}&sort=updated&direction=asc", moment(since));
-        let unreadable = |error: serde_json::Error| ForgeError::Unexpected { message: error.to_string() };
-        let talk: Pages<Value> = self.pages(&format!("/issues/comments?{query}"), None, RECENT_PAGES).await?;
-        let lines: Pages<Value> = self.pages(&format!("/pulls/comments?{query}"), None, RECENT_PAGES).await?;
+        let talk: Pages<wire::Comment> =
+            self.pages(&format!("/issues/comments?{query}"), None, RECENT_PAGES).await?;
+        let lines: Pages<wire::ReviewComment> =
+            self.pages(&format!("/pulls/comments?{query}"), None, RECENT_PAGES).await?;
         let mut items = Vec::with_capacity(talk.items.len() + lines.items.len());
-        for raw in talk.items {
-            let comment = wire::Comment::deserialize(&raw).map_err(unreadable)?;
+        for comment in talk.items {
             if let Some(number) = comment.number() {
                 let is_pull_request = comment.is_on_pull_request();
-                items.push(RecentComment::Conversation {
-                    number,
-                    is_pull_request,
-                    comment: comment.into(),
-                    raw,
-                });
+                let comment = comment.into();
+                items.push(RecentComment::Conversation { number, is_pull_request, comment });
             }
         }
         // Where one of the lists is cut, nothing of the other beyond the cut may pass: the next call starts at the last.
         let talk_until = items.last().filter(|_| talk.more).map(RecentComment::updated_at);
         let mut lines_until = None;
-        for raw in lines.items {
-            let comment = wire::ReviewComment::deserialize(&raw).map_err(unreadable)?;
+        for comment in lines.items {
             if let Some(number) = comment.number() {
                 let comment: LineComment = comment.into();
                 lines_until = Some(comment.updated_at).filter(|_| lines.more);
-                items.push(RecentComment::Line { number, comment, raw });
+                items.push(RecentComment::Line { number, comment });
             }
         }
         items.sort_by_key(RecentComment::updated_at);
@@ -364,6 +389,15 @@ impl Forge for Repository {
         self.put_label_of(number, family, wanted, priority).await
     }
 
+    async fn has_label(&self, name: &str) -> Result<bool, ForgeError> {
+        let known: Option<wire::Label> = self.find(&format!("/labels/{}", segment(name))).await?;
+        Ok(known.is_some())
+    }
+
+    async fn make_label(&self, label: &LabelSpec) -> Result<(), ForgeError> {
+        self.ensure_label(label, Priority::Reply).await
+    }
+
     async fn find_pull(&self, branch: &str) -> Result<Option<PullFacts>, ForgeError> {
         match self.pull_of_branch(branch).await? {
             // The list leaves out whether it can be merged.
@@ -450,6 +484,10 @@ impl Forge for Repository {
     }
 
     async fn git_credential(&self) -> Result<GitCredential, ForgeError> {
-        self.account.git_credential(self.installation.as_ref(), self.id).await
+        let minted = self.account.git_credential(self.installation.as_ref(), self.id).await;
+        if let Err(ForgeError::NoAccess { .. }) = &minted {
+            self.client.is_gone.store(true, Ordering::Relaxed);
+        }
+        minted
     }
 }
