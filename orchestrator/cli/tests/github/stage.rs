@@ -15,7 +15,7 @@ use cloud_code_model::TaskRecord;
 use cloud_code_store::{SqliteStore, Store as _};
 
 /// How long a story waits for something that should come. Loaded machines are slow; a hang still ends.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The repository of every story.
 pub(crate) const SHOP: &str = "acme/shop";
 /// Planted where secrets are, and looked for where they must not be.

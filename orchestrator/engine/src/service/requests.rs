@@ -273,6 +273,9 @@ impl Desk<'_> {
             }
             thread.facts.is_closed = false;
         }
+        if self.is_taken_back(intent).await? {
+            return Ok(Acted::Settled("its comment was deleted".to_owned()));
+        }
         let has_worked = tasks.iter().any(|task| !reads_only(task.task.mode));
         if self.project.plan.publish.plan_first && !has_worked && !wish.is_approved && wish.mode == Mode::Edit
         {
@@ -541,6 +544,14 @@ impl Desk<'_> {
         let tasks = self.tasks(&thread).await?;
         let words = Words::said(&format!("This was not accepted: {reason}"));
         self.work(thread, intent, &tasks, Wish { mode, ..Wish::edit(words) }).await
+    }
+
+    /// Whether the comment that asks is gone. The delivery that says so may come after the one that asks, or with it.
+    async fn is_taken_back(&self, intent: &Intent) -> Result<bool, EngineError> {
+        let Place::Comment { id } = intent.place else { return Ok(false) };
+        let since = intent.at - jiff::SignedDuration::from_secs(1);
+        let comments = self.forge.comments(intent.number, Some(since)).await?;
+        Ok(comments.iter().all(|comment| comment.id != id))
     }
 
     /// Whether a yes or no was given to what waits now: one that came before says nothing about work that nobody had seen.
