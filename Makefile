@@ -44,8 +44,12 @@ images: build engine ## Build the images that the coding CLIs run in
 	docker/base-image.sh $(BASE_IMAGE)
 	$(BIN)/cloud-code --home target/images-home images build --base-image $(BASE_IMAGE) $(if $(EXTRA_CA),--extra-ca $(EXTRA_CA))
 
+.PHONY: third-party
+third-party: ## Fetch what tests compare with: GitHub's description of its API, and its samples of webhooks
+	orchestrator/fake-github/fetch.sh
+
 .PHONY: test
-test: images ## Run every test, the real coding CLIs in real containers included
+test: images third-party ## Run every test, the real coding CLIs in real containers included
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: check

@@ -34,7 +34,7 @@ fn kind(path: &str) -> Kind {
         _ if matches("reporting", ".yaml") => Kind::Reporting,
         _ if matches("events", ".jsonl") => Kind::Events,
         _ if matches("cli", ".yaml") => Kind::Manifest,
-        "README.md" | "cloud-code.yaml" => Kind::Elsewhere,
+        "README.md" | "cloud-code.yaml" | "cloud-code.service" => Kind::Elsewhere,
         _ if path.starts_with("projects/") && path.ends_with(".yaml") => Kind::Elsewhere,
         _ if path.ends_with(".sh") || path.starts_with("demo/sample/") => Kind::Elsewhere,
         _ => Kind::Unknown,

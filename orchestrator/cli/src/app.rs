@@ -133,9 +133,18 @@ impl App {
             runs_as_root: own_user().is_none(),
             catalog: self.catalog.clone(),
             forges,
-            environment: Arc::new(|name| {
-                std::env::var(name).ok().filter(|v| !v.is_empty()).map(SecretString::from)
-            }),
+            environment: {
+                let scrubber = self.scrubber.clone();
+                Arc::new(move |name| {
+                    let value = std::env::var(name).ok().filter(|v| !v.is_empty()).map(SecretString::from)?;
+                    scrubber.keep(value.clone());
+                    Some(value)
+                })
+            },
+            forge_secrets: {
+                let scrubber = self.scrubber.clone();
+                Arc::new(move || scrubber.values())
+            },
         };
         Ok(Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds)))
     }

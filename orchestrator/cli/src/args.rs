@@ -522,7 +522,7 @@ pub(crate) struct InitArgs {
     /// Ask nothing; take flags and defaults.
     #[arg(long)]
     pub(crate) non_interactive: bool,
-    /// Where GitHub is: https://github.com or the address of your Enterprise Server.
+    /// Where GitHub is: `https://github.com` or the address of your Enterprise Server.
     #[arg(long, value_name = "URL")]
     pub(crate) github_url: Option<String>,
     /// Name of the App; unique on GitHub [default: cloud-code-ID of this installation].
@@ -531,6 +531,15 @@ pub(crate) struct InitArgs {
     /// The organisation that the App belongs to [default: yourself].
     #[arg(long, value_name = "ORG", conflicts_with = "token_file")]
     pub(crate) owner: Option<String>,
+    /// Take an App that is there already, by its number.
+    #[arg(long, value_name = "NUMBER", requires = "app_key", conflicts_with_all = ["token_file", "app_name", "owner"])]
+    pub(crate) app_id: Option<u64>,
+    /// The private key of that App, a PEM file. It is copied.
+    #[arg(long, value_name = "FILE", requires = "app_id")]
+    pub(crate) app_key: Option<PathBuf>,
+    /// The short name that the App must have, as in `https://github.com/apps/NAME` [default: what GitHub says].
+    #[arg(long, value_name = "NAME", requires = "app_id")]
+    pub(crate) app_slug: Option<String>,
     /// Work with a fine-grained token from this file instead of an App; `-` reads standard input.
     #[arg(long, value_name = "PATH")]
     pub(crate) token_file: Option<PathBuf>,

@@ -87,9 +87,14 @@ fn secret(app: &App, file: &str) -> Result<SecretString> {
 /// One forge a repository, kept for a while: finding its installation costs requests.
 pub(crate) struct Connected {
     github: Github,
-    known: Mutex<HashMap<RepositoryName, (Instant, Arc<dyn Forge>)>>,
+    known: Mutex<HashMap<RepositoryName, Found>>,
     /// The numbers that the repositories had first: after a rename another one may take the name.
     numbers: Mutex<HashMap<RepositoryName, u64>>,
+}
+
+struct Found {
+    since: Instant,
+    forge: Arc<dyn Forge>,
 }
 
 impl Connected {
@@ -107,11 +112,11 @@ impl Connected {
 impl Forges for Connected {
     async fn of(&self, repository: &RepositoryName) -> Result<Arc<dyn Forge>, ForgeError> {
         let mut known = self.known.lock().await;
-        if let Some((since, forge)) = known.get(repository)
-            && since.elapsed() < KEEP
-            && !forge.has_lost_access()
+        if let Some(found) = known.get(repository)
+            && found.since.elapsed() < KEEP
+            && !found.forge.has_lost_access()
         {
-            return Ok(forge.clone());
+            return Ok(found.forge.clone());
         }
         let forge = self.github.repository(repository).await.map_err(|error| match error {
             ForgeError::NotFound { .. } => ForgeError::NoAccess { what: format!("`{repository}`") },
@@ -119,13 +124,17 @@ impl Forges for Connected {
         })?;
         let number = *self.numbers.lock().await.entry(repository.clone()).or_insert(forge.number());
         if number != forge.number() {
+            // Renamed while we serve: the forge that we had follows the number, whoever has the name now.
+            if let Some(found) = known.get(repository).filter(|found| found.forge.number() == number) {
+                return Ok(found.forge.clone());
+            }
             let what = format!(
                 "the repository with the number {number}: `{repository}` is another one now\n  hint: write the name it has \
                  today into its project's file; a project for the new repository needs another name"
             );
             return Err(ForgeError::NoAccess { what });
         }
-        known.insert(repository.clone(), (Instant::now(), forge.clone()));
+        known.insert(repository.clone(), Found { since: Instant::now(), forge: forge.clone() });
         Ok(forge)
     }
 }

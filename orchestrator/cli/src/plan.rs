@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_model::{
     ContainerSettings, DEFAULT_CLI, ImportSettings, LimitSettings, Network, ProjectName, ProjectPlan,
-    ProjectSettings, slug,
+    ProjectSettings, fnv1a, slug,
 };
 use cloud_code_task_schema::CliName;
 
@@ -132,13 +132,6 @@ fn project_name(repo: &str) -> Result<ProjectName> {
     let digest = format!("{:016x}", fnv1a(repo.as_bytes()));
     let digest = digest.get(..DIGEST_DIGITS).unwrap_or(&digest);
     Ok(format!("{}-{digest}", slug(last.trim_end_matches(".git"))).parse()?)
-}
-
-/// FNV-1a: a digest that stays the same in every version of this program, as the project's folder is named by it.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Words split at spaces; single or double quotes group. No expansion of any kind: nothing here is a shell.

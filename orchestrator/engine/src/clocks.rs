@@ -81,6 +81,8 @@ mod tests {
             branch: "cloud-code/login".parse().unwrap(),
             base: "main".parse().unwrap(),
             base_sha: "0".repeat(40),
+            start_sha: None,
+            settings_sha: None,
             created_at: at,
             cleaned_at: None,
         };

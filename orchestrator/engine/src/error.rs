@@ -9,8 +9,8 @@ use cloud_code_runtime::RuntimeError;
 use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, Diagnostics, FailureKind, TaskId};
 use cloud_code_workspace::{
-    DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, PrepareError,
-    PushError, RemoteError, RemoveError, SourceError,
+    DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, MoveError,
+    PrepareError, PushError, RebaseError, RemoteError, RemoveError, SourceError,
 };
 
 use crate::catalog::CliError;
@@ -46,6 +46,12 @@ pub enum EngineError {
     /// The branch could not be handed over.
     #[error(transparent)]
     Deliver(#[from] DeliverError),
+    /// The work could not be compared with a newer base, or put on it.
+    #[error(transparent)]
+    Rebase(#[from] RebaseError),
+    /// The rebased branch could not be kept.
+    #[error(transparent)]
+    MoveBranch(#[from] MoveError),
     /// The branch could not be pushed.
     #[error(transparent)]
     Push(#[from] PushError),
@@ -246,6 +252,9 @@ impl EngineError {
         match self {
             Self::Source(error) => error.hint(),
             Self::Deliver(error) => error.hint(),
+            Self::Push(error) => push_hint(error).map(str::to_owned),
+            Self::Forge(ForgeError::Archived) => Some(UNARCHIVE.to_owned()),
+            Self::Forge(ForgeError::NotFound { .. }) => Some(GIVE_ACCESS.to_owned()),
             _ => None,
         }
     }
@@ -274,6 +283,7 @@ impl EngineError {
             Self::SourceName(_) | Self::Source(_) | Self::Mirror(_) | Self::Prepare(_) => {
                 FailureKind::Internal
             }
+            Self::Rebase(_) | Self::MoveBranch(_) => FailureKind::Internal,
             Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
             Self::Document(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
             Self::Prompts(_)
@@ -318,6 +328,34 @@ impl EngineError {
             error if disk_is_full(home) => Self::DiskFull { path: home.to_owned(), source: Box::new(error) },
             error => error,
         }
+    }
+}
+
+const UNARCHIVE: &str = "unarchive it, then try again; the work is kept";
+const GIVE_ACCESS: &str = "see that the App is installed there, or that the token may use it, then try again";
+
+/// What whoever looks after the repository can do.
+const fn push_hint(error: &PushError) -> Option<&'static str> {
+    match error {
+        PushError::Moved { .. } => Some(
+            "somebody else pushed to it, and nothing of theirs is overwritten; put their commits on another branch and \
+             this one back to where it was, or delete it, then try again",
+        ),
+        PushError::ProtectedBranch { .. } => {
+            Some("let cloud-code push to such branches, or set another `branch_prefix`, then try again")
+        }
+        PushError::WorkflowRefused { .. } => Some(
+            "give the App the permission `workflows` (a token the scope `workflow`), or have somebody else change those \
+             files",
+        ),
+        PushError::Archived { .. } => Some(UNARCHIVE),
+        PushError::NotFound { .. } | PushError::Denied { .. } => Some(GIVE_ACCESS),
+        PushError::Auth { .. }
+        | PushError::Redirected { .. }
+        | PushError::NotForTokens { .. }
+        | PushError::Refused { .. }
+        | PushError::Unreachable { .. }
+        | PushError::Git { .. } => None,
     }
 }
 
@@ -373,4 +411,4 @@ pub fn disk_is_full(path: &Path) -> bool {
 const FULL_BELOW_BYTES: u64 = 128 * 1024;
 
 /// What stands before the advice in a message of several lines.
-const HINT: &str = "\n  hint: ";
+pub(crate) const HINT: &str = "\n  hint: ";

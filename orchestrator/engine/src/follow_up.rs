@@ -62,7 +62,7 @@ impl Engine {
         }
         self.check_startable(&plan, mode).await?;
         let repo = Repo::new(&self.settings.layout, &issue.project, &plan.repo)?;
-        self.check_prompts(&plan, &repo, &issue.base_sha).await?;
+        self.check_prompts(&plan, &repo, issue.trusted_sha()).await?;
         if !reads_only(mode) {
             let (branch, delivered) = (issue.branch.clone(), delivered_head(&records).map(str::to_owned));
             blocking(move || repo.check_delivery(&branch, delivered.as_deref())).await?;
@@ -262,6 +262,8 @@ mod tests {
             branch: "cloud-code/login".parse().unwrap(),
             base: "main".parse().unwrap(),
             base_sha: "0".repeat(40),
+            start_sha: None,
+            settings_sha: None,
             created_at: at,
             cleaned_at: None,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cloud_code_forge::{Forge, ForgeError, Marker};
-use cloud_code_model::RepositoryName;
+use cloud_code_model::{RepositoryName, fnv1a};
 use cloud_code_workspace::Credential;
 
 use crate::{Engine, EngineError};
@@ -66,13 +66,6 @@ pub(crate) fn marker(kind: &str, instance: &str, key: &str) -> Result<Marker, Fo
 
 /// Longest name of a marker, as the forge's room takes it.
 const MAX_MARKER: usize = 120;
-
-/// FNV-1a: a digest that stays the same in every version of this program, because it names what stands on a forge.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
 
 #[cfg(test)]
 mod tests {

@@ -10,8 +10,10 @@ use cloud_code_workspace::{
     CiChanges, CommitId, Credential, DeliverRequest, Expectations, GitView, ImportOutcome, ImportPolicy,
     ImportRequest, IssuePaths, Layout, Lines, Mirror, Owner, PrepareRequest, Prepared, Source, SourceFacts,
     UncommittedWork, WorktreeHead, changed_files, check_delivery, deliver, diff, folder_files, import,
-    inspect, prepare, remove, worktree_head,
+    inspect, prepare, remove, reset_worktree, worktree_head,
 };
+
+use secrecy::SecretString;
 
 use crate::open::Uncommitted;
 use crate::{Engine, EngineError, Facts};
@@ -73,7 +75,12 @@ impl Repo {
         Ok(mirror.branch(branch)?.map(|_| format!("the mirror {}", mirror.path().display())))
     }
 
-    fn mirror(&self) -> Result<Mirror, EngineError> {
+    /// The commit of a branch of the source at the last fetch.
+    pub(crate) fn tip(&self, branch: &BranchName) -> Result<Option<String>, EngineError> {
+        Ok(self.mirror()?.base(branch)?.map(|tip| tip.to_string()))
+    }
+
+    pub(crate) fn mirror(&self) -> Result<Mirror, EngineError> {
         Ok(Mirror::ensure(&self.layout, &self.project)?)
     }
 
@@ -167,7 +174,7 @@ impl Repo {
     }
 }
 
-fn commit(text: &str) -> Result<CommitId, EngineError> {
+pub(crate) fn commit(text: &str) -> Result<CommitId, EngineError> {
     text.parse().map_err(EngineError::Commit)
 }
 
@@ -176,6 +183,9 @@ pub(crate) struct IssueWorkspace {
     repo: Repo,
     paths: IssuePaths,
     base: CommitId,
+    /// Where the worktree is made.
+    start: CommitId,
+    settings_from: Option<CommitId>,
     base_branch: BranchName,
     branch: BranchName,
     view: GitView,
@@ -188,16 +198,20 @@ impl IssueWorkspace {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.paths.is_prepared() && self.paths.control.join("logs").is_dir()
+        self.paths.prepared_from().as_ref() == Some(&self.start) && self.paths.control.join("logs").is_dir()
     }
 
     pub(crate) fn prepare(&self) -> Result<Prepared, EngineError> {
         let mirror = self.repo.mirror()?;
+        if self.paths.prepared_from().is_some_and(|made_at| made_at != self.start) {
+            // The branch was put on a newer base after the last task, all of whose commits are in the mirror.
+            reset_worktree(&self.paths)?;
+        }
         Ok(prepare(&PrepareRequest {
             mirror: &mirror,
             paths: &self.paths,
-            base: &self.base,
-            settings_from: None,
+            base: &self.start,
+            settings_from: self.settings_from.as_ref(),
             view: self.view,
             owner: self.owner,
         })?)
@@ -206,7 +220,7 @@ impl IssueWorkspace {
     /// The commit the worktree says it stands on; `None` when it cannot say.
     pub(crate) fn worktree_head(&self) -> Option<String> {
         match worktree_head(&self.paths) {
-            Ok(WorktreeHead::Commit(id)) if id != self.base => Some(id.to_string()),
+            Ok(WorktreeHead::Commit(id)) if id != self.start => Some(id.to_string()),
             Ok(WorktreeHead::Commit(_) | WorktreeHead::Attached(_)) | Err(_) => None,
         }
     }
@@ -218,6 +232,7 @@ impl IssueWorkspace {
         head: &str,
         earlier: Option<&str>,
         policy: &cloud_code_model::ImportPolicy,
+        forbidden: &[SecretString],
     ) -> Result<Option<String>, EngineError> {
         let mirror = self.repo.mirror()?;
         let (head, earlier) = (commit(head)?, earlier.map(commit).transpose()?);
@@ -233,6 +248,8 @@ impl IssueWorkspace {
             policy: &ImportPolicy {
                 ci_changes,
                 max_file_bytes: policy.max_file_size.bytes(),
+                forbidden,
+                secret_patterns: !policy.allow_secret_patterns,
                 ..ImportPolicy::default()
             },
         })?;
@@ -277,6 +294,8 @@ impl Engine {
             repo: Repo::new(&self.settings.layout, &issue.project, &plan.repo)?,
             paths: self.paths(record),
             base: commit(&issue.base_sha)?,
+            start: commit(issue.start_sha.as_ref().unwrap_or(&issue.base_sha))?,
+            settings_from: issue.settings_sha.as_deref().map(commit).transpose()?,
             base_branch: issue.base.clone(),
             branch: issue.branch.clone(),
             view: match plan.runtime {

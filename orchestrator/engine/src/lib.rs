@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod catalog;
+mod catch_up;
 mod clocks;
 mod container;
 mod decide;
@@ -37,6 +38,7 @@ use secrecy::SecretString;
 pub use catalog::{COMMAND_CLI, CliCatalog, CliEntry, CliError, CliOrigin};
 pub use clocks::Elapsed;
 pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step, decide};
+pub(crate) use error::HINT;
 pub use error::{EngineError, disk_is_full};
 pub use facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 pub use follow::Follower;
@@ -53,6 +55,9 @@ pub use tasking::next_tasking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.
 pub type Environment = Arc<dyn Fn(&str) -> Option<SecretString> + Send + Sync>;
+
+/// The secrets that this process knows now. Asked when they are needed, because tokens are minted all the time.
+pub type KnownSecrets = Arc<dyn Fn() -> Vec<SecretString> + Send + Sync>;
 
 /// What holds for one installation, whatever the task.
 pub struct EngineSettings {
@@ -72,6 +77,8 @@ pub struct EngineSettings {
     pub forges: Arc<dyn Forges>,
     /// Where credentials come from.
     pub environment: Environment,
+    /// What this process knows of its forges' credentials. None of it may stand in a commit.
+    pub forge_secrets: KnownSecrets,
 }
 
 /// The reconciler of one installation.
@@ -112,6 +119,18 @@ impl Engine {
         self.check_credentials(&manifest, plan)?;
         let names = manifest.credentials.iter().chain(&plan.secrets);
         Ok(names.filter_map(|name| Some((name.clone(), (self.settings.environment)(name)?))).collect())
+    }
+}
+
+impl Engine {
+    /// The values that may stand in no commit of a task: what its CLI was given, and what opens the forge. Keys that are
+    /// not set here, in another shell than the one that ran the task, cannot be looked for.
+    pub(crate) fn forbidden(&self, facts: &Facts) -> Result<Vec<SecretString>, EngineError> {
+        let plan = &facts.record.task.plan;
+        let manifest = self.settings.catalog.manifest_for(plan)?;
+        let names = manifest.credentials.iter().chain(&plan.secrets);
+        let own = names.filter_map(|name| (self.settings.environment)(name));
+        Ok(own.chain((self.settings.forge_secrets)()).collect())
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Origin {
     pub intent: String,
     /// The commit that work must start from, when one was looked at: a branch that moved since is refused.
     pub base_sha: Option<String>,
+    /// The branch whose settings for CLIs count instead of those of the commit that work starts from.
+    pub settings_from: Option<BranchName>,
 }
 
 /// What to do about uncommitted changes in the user's repository. They are never part of a task.
@@ -92,7 +94,15 @@ impl Engine {
         {
             return Err(EngineError::BaseMoved { branch: base, seen: seen.to_owned(), now: base_sha });
         }
-        self.check_prompts(plan, &repo, &base_sha).await?;
+        let settings_sha = match origin.and_then(|origin| origin.settings_from.clone()) {
+            Some(branch) => {
+                let (repo, named) = (repo.clone(), branch.clone());
+                let tip = blocking(move || repo.tip(&named)).await?;
+                Some(tip.ok_or(EngineError::NoSuchBase { branch })?)
+            }
+            None => None,
+        };
+        self.check_prompts(plan, &repo, settings_sha.as_ref().unwrap_or(&base_sha)).await?;
         let (key, branch) = self.choose_branch(&request, &repo, &title).await?;
         let at = self.clock.now();
         let issue = Issue {
@@ -102,6 +112,8 @@ impl Engine {
             branch,
             base,
             base_sha,
+            start_sha: None,
+            settings_sha,
             created_at: at,
             cleaned_at: None,
         };

@@ -99,7 +99,8 @@ impl Engine {
         let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
         blocking(move || {
             if let Some(folder) = prompts {
-                let own = folder.map(|folder| prompts::read(&folder, &repo, &issue.base_sha)).transpose()?;
+                let own =
+                    folder.map(|folder| prompts::read(&folder, &repo, issue.trusted_sha())).transpose()?;
                 prompts::write(&control, &own.unwrap_or_default())?;
             }
             let path = control.tasking();
@@ -155,7 +156,8 @@ impl Engine {
                 let (workspaces, head) = (self.workspaces(facts)?, head.clone());
                 let policy = facts.record.task.plan.import.clone();
                 let earlier = self.earlier_head(facts).await?;
-                blocking(move || workspaces.import(&head, earlier.as_deref(), &policy)).await
+                let forbidden = self.forbidden(facts)?;
+                blocking(move || workspaces.import(&head, earlier.as_deref(), &policy, &forbidden)).await
             }
             None => Ok(None),
         };

@@ -1,13 +1,16 @@
 //! Hands work over to a forge: branch, then pull request. Every step looks before it writes, so it can be done again
 //! after any interruption and ends with one branch and one pull request.
 
-use cloud_code_forge::{Forge, ForgeError, PullNote, PullSpec, PullUpdate};
-use cloud_code_model::{Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState, Thread};
+use cloud_code_forge::{Forge, ForgeError, PullNote, PullSpec, PullUpdate, RepositoryFacts};
+use cloud_code_model::{
+    IssueKey, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState, Thread,
+};
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{BranchName, ControlDir};
 use cloud_code_workspace::{Credential, Mirror, PushError, PushRequest, Source, push};
 use jiff::SignedDuration;
 
+use crate::catch_up::{Seen, Standing};
 use crate::facts::Facts;
 use crate::follow_up::heard;
 use crate::forges::{credential, marker};
@@ -33,8 +36,11 @@ fn is_limit(words: &str) -> bool {
     words.to_lowercase().contains("rate limit")
 }
 
+/// How the remark begins that a branch was rebased. The next publication takes it away: its commits were verified there.
+const REBASED: &str = "The branch was rebased onto";
+
 impl Engine {
-    /// Pushes the branch and finds or opens its pull request.
+    /// Brings the branch up to date with its base if nobody has seen it yet, pushes it and finds or opens its pull request.
     pub(crate) async fn publish_to_forge(
         &self,
         facts: &Facts,
@@ -49,26 +55,100 @@ impl Engine {
             return Err(ForgeError::Archived.into());
         }
         let source = Source::parse(&known.clone_url)?;
+        let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
         let earlier = self.tasks_before(facts).await?;
         let delivered = delivered_head(&earlier).map(str::to_owned);
-        let (head, delivered) = (head.clone(), delivered);
-        self.push_to_forge(facts, forge.as_ref(), source, &head, delivered.as_deref()).await?;
-        observer.notice(Notice::Pushed { url: &known.web_url, branch: &facts.issue.branch });
         let thread = self.store.thread_of_issue(&asked.project, &asked.issue).await?;
-        let published =
-            match self.put_pull(facts, forge.as_ref(), thread.as_ref(), &known.default_branch).await {
+        let seen = if delivered.is_some() { Seen::Pushed } else { Seen::NotYet };
+        let found = self.catch_up(forge.as_ref(), &repo, &source, &facts.issue, head, seen).await?;
+        if let Standing::Rebased { tip, head } = &found {
+            self.note_rebase(thread.as_ref(), &asked.issue, &facts.issue.base, tip, observer).await?;
+            // The next look publishes it, as it stands then.
+            return self.advance(facts, TaskEvent::Rebased { head: head.clone() }, observer).await;
+        }
+        let mut published =
+            thread.as_ref().map(|thread| thread.published.of_issue(&asked.issue)).unwrap_or_default();
+        if found != Standing::Empty {
+            // A branch that somebody deleted holds nothing that could be lost.
+            let branch = facts.issue.branch.clone();
+            let at_forge = blocking(move || repo.tip(&branch)).await?;
+            let expected = delivered.filter(|_| at_forge.is_some());
+            self.push_to_forge(facts, forge.as_ref(), source, head, expected.as_deref()).await?;
+            observer.notice(Notice::Pushed { url: &known.web_url, branch: &facts.issue.branch });
+            if seen == Seen::Pushed {
+                published.remarks.retain(|remark| !remark.starts_with(REBASED));
+            }
+            published = match self
+                .put_pull(facts, forge.as_ref(), thread.as_ref(), published.clone(), &known)
+                .await
+            {
                 Ok(published) => published,
                 // The base has all of it already: nothing is left to review.
-                Err(EngineError::Forge(ForgeError::NothingToMerge)) => Published::default(),
+                Err(EngineError::Forge(ForgeError::NothingToMerge)) => published,
                 Err(error) => return Err(error),
             };
+        }
         if let Some(pull) = &published.pull {
             observer.notice(Notice::PullRequest { url: &pull.url });
         }
+        if let Some(mut thread) = thread {
+            self.store.put_published(&thread.project, thread.number, &published).await?;
+            thread.published = published;
+            if let Standing::Conflict(conflict) = &found {
+                self.hand_over_conflict(&thread, &facts.issue, &facts.record, head, conflict).await?;
+            }
+        }
+        if let Standing::Conflict(conflict) = &found {
+            observer.notice(Notice::Warning(format!(
+                "the pull request conflicts with {} in {}",
+                facts.issue.base,
+                conflict.paths.join(", ")
+            )));
+        }
+        self.note_base(facts, head, &found).await?;
+        self.advance(facts, TaskEvent::Published, observer).await
+    }
+
+    /// Says where the status comment finds it that the commits are not the ones that were verified. Said before the task
+    /// moves on, so that no kill leaves it out.
+    async fn note_rebase(
+        &self,
+        thread: Option<&Thread>,
+        issue: &IssueKey,
+        base: &BranchName,
+        tip: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<(), EngineError> {
+        let remark = format!(
+            "{REBASED} `{}`, the newest of `{base}`, after it was verified: the base had moved meanwhile.",
+            tip.get(..12).unwrap_or(tip)
+        );
         if let Some(thread) = thread {
+            let mut published = thread.published.of_issue(issue);
+            published.remarks.retain(|old| !old.starts_with(REBASED));
+            published.remarks.push(remark.clone());
             self.store.put_published(&thread.project, thread.number, &published).await?;
         }
-        self.advance(facts, TaskEvent::Published, observer).await
+        observer.notice(Notice::Warning(remark));
+        Ok(())
+    }
+
+    /// Notes what the work stands on now, and where the next task's worktree begins: at the branch's newest commit, which
+    /// after a rebase on the host is not the one that the agent left.
+    async fn note_base(&self, facts: &Facts, head: &str, found: &Standing) -> Result<(), EngineError> {
+        let issue = &facts.issue;
+        let base_sha = match found {
+            Standing::Current { tip: Some(tip) } => tip,
+            _ => &issue.base_sha,
+        };
+        let made_at = issue.start_sha.as_ref().unwrap_or(&issue.base_sha);
+        let is_left_behind = facts.worktree_head.as_ref().is_some_and(|standing| standing != head);
+        let start = if is_left_behind { head } else { made_at.as_str() };
+        let start_sha = Some(start).filter(|start| *start != base_sha);
+        if *base_sha != issue.base_sha || start_sha != issue.start_sha.as_deref() {
+            self.store.move_base(&issue.project, &issue.key, base_sha, start_sha).await?;
+        }
+        Ok(())
     }
 
     /// Brings the mirror up to date with the forge; returns the base and its newest commit.
@@ -133,10 +213,12 @@ impl Engine {
         facts: &Facts,
         forge: &dyn Forge,
         thread: Option<&Thread>,
-        default_branch: &str,
+        before: Published,
+        known: &RepositoryFacts,
     ) -> Result<Published, EngineError> {
         let asked = &facts.record.task;
         let issue = &facts.issue;
+        let default_branch = known.default_branch.as_str();
         let TaskState::Publishing { head, .. } = &facts.record.state else { return Ok(Published::default()) };
         let mut records = self.tasks_before(facts).await?;
         records.push(facts.record.clone());
@@ -156,7 +238,6 @@ impl Engine {
         let title = thread.map_or(issue.title.as_str(), |thread| thread.facts.title.as_str());
         let marker =
             marker("pull", self.settings.instance.as_str(), &format!("{}-{}", asked.project, issue.key))?;
-        let before = thread.map(|thread| thread.published.clone()).unwrap_or_default();
         let body = match before.pull {
             Some(_) => text.clone(),
             None => match template(forge, default_branch).await? {
@@ -210,7 +291,7 @@ impl Engine {
             state: PullState::Open,
             head_sha: head.clone(),
         };
-        Ok(Published { pull: Some(pull), remarks })
+        Ok(Published { pull: Some(pull), remarks, of: Some(issue.key.clone()) })
     }
 
     async fn tasks_before(&self, facts: &Facts) -> Result<Vec<cloud_code_model::TaskRecord>, EngineError> {

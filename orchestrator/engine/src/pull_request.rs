@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use cloud_code_model::{TaskRecord, TaskState};
+use cloud_code_model::TaskRecord;
 use cloud_code_task_schema::{TaskId, TaskReport};
 
-use crate::words::{cost_line, foreign, verify_lines};
+use crate::words::{cost_line, end_of, foreign, verify_lines};
 
 const BEGIN: &str = "<!-- cloud-code-begin -->";
 const END: &str = "<!-- cloud-code-end -->";
@@ -45,10 +45,11 @@ pub(crate) fn pull_text(text: &PullText<'_>) -> String {
         Origin::CommandLine => {}
     }
     if let Some(last) = text.records.last() {
-        if let Some(summary) = last.summary.as_deref().filter(|summary| !summary.trim().is_empty()) {
-            out.push(foreign(summary, MAX_SUMMARY));
-        }
         let criteria = criteria(text.records);
+        let summary = last.summary.as_deref().map(|summary| without_criteria(summary, &criteria));
+        if let Some(summary) = summary.filter(|summary| !summary.trim().is_empty()) {
+            out.push(foreign(&summary, MAX_SUMMARY));
+        }
         if !criteria.is_empty() {
             out.push("### Acceptance criteria".to_owned());
             out.push(
@@ -101,8 +102,21 @@ pub(crate) fn criteria(records: &[TaskRecord]) -> Vec<(String, bool)> {
         .collect()
 }
 
+/// A summary without the criteria at its end, which have a list of their own.
+fn without_criteria(summary: &str, criteria: &[(String, bool)]) -> String {
+    let is_criterion = |line: &str| {
+        let said = ticked(line).or_else(|| item(line)?.strip_prefix("[ ]")).map(plain);
+        said.is_some_and(|said| criteria.iter().any(|(criterion, _)| plain(criterion) == said))
+    };
+    summary.lines().filter(|line| !is_criterion(line)).collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+fn item(line: &str) -> Option<&str> {
+    Some(line.trim_start().strip_prefix(['-', '*', '+'])?.trim_start())
+}
+
 fn ticked(line: &str) -> Option<&str> {
-    let item = line.trim_start().strip_prefix(['-', '*', '+'])?.trim_start();
+    let item = item(line)?;
     item.strip_prefix("[x]").or_else(|| item.strip_prefix("[X]"))
 }
 
@@ -116,10 +130,7 @@ fn costs(records: &[TaskRecord]) -> String {
     let mut lines =
         vec!["| task | CLI | how it ended | used |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
     for (index, record) in records.iter().enumerate() {
-        let how = match &record.state {
-            TaskState::Publishing { .. } => "done".to_owned(),
-            state => state.status().to_string(),
-        };
+        let how = end_of(&record.state);
         lines.push(format!("| {} | {} | {how} | {} |", index + 1, record.cli(), cost_line(&record.usage)));
     }
     lines.join("\n")

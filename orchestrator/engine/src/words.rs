@@ -1,5 +1,6 @@
 //! Figures and foreign text in the words of a comment. Pure.
 
+use cloud_code_model::TaskState;
 use cloud_code_task_schema::{CostSource, TaskReport, Usage};
 
 /// What was used, in one line.
@@ -19,7 +20,7 @@ pub(crate) fn cost_line(usage: &Usage) -> String {
         parts.push(format!("{} tokens out", thousands(tokens)));
     }
     if let Some(turns) = usage.turns {
-        parts.push(format!("{turns} turns"));
+        parts.push(if turns == 1 { "1 turn".to_owned() } else { format!("{turns} turns") });
     }
     match parts.is_empty() {
         true => "not reported by the CLI".to_owned(),
@@ -27,11 +28,30 @@ pub(crate) fn cost_line(usage: &Usage) -> String {
     }
 }
 
+/// How a task ended, to follow its name. Those that have not are on their way.
+pub(crate) fn how_it_ended(state: &TaskState) -> &'static str {
+    match state {
+        TaskState::Done { .. } | TaskState::Publishing { .. } => "is done",
+        TaskState::NeedsInput { .. } => "ended with a question",
+        TaskState::Failed { .. } => "failed",
+        TaskState::Cancelled { .. } => "was stopped",
+        TaskState::AwaitingApproval { .. } => "waits for a yes",
+        TaskState::Queued | TaskState::Preparing => "has not begun",
+        TaskState::Running { .. } | TaskState::Importing { .. } => "is not over",
+    }
+}
+
+/// The same as one word of a list.
+pub(crate) fn end_of(state: &TaskState) -> &'static str {
+    let told = how_it_ended(state);
+    told.strip_prefix("is ").or_else(|| told.strip_prefix("was ")).unwrap_or(told)
+}
+
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -87,7 +107,7 @@ fn cut(text: &str, most: usize) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use cloud_code_model::{Brief, NewTask, ProjectSettings, TaskRecord, TaskState};
+    use cloud_code_model::{Brief, NewTask, ProjectSettings, TaskRecord};
     use cloud_code_task_schema::{Mode, Usd};
     use jiff::Timestamp;
 

@@ -44,6 +44,8 @@ fn facts(state: TaskState) -> Facts {
         branch: "cloud-code/login".parse().unwrap(),
         base: "main".parse().unwrap(),
         base_sha: "0".repeat(40),
+        start_sha: None,
+        settings_sha: None,
         created_at: START,
         cleaned_at: None,
     };

@@ -43,6 +43,37 @@ pub enum Access {
     Unknown,
 }
 
+impl Access {
+    /// By the forge's word for it; without one, not at all.
+    pub(crate) fn of(word: Option<&str>) -> Self {
+        match word {
+            Some("write" | "admin") => Self::Write,
+            Some("read") => Self::Read,
+            Some(_) => Self::Unknown,
+            None => Self::None,
+        }
+    }
+
+    /// The word for it, as people know it from the forge's pages.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether it is known to be less than what is needed.
+    pub const fn falls_short_of(self, needed: Self) -> bool {
+        match (self, needed) {
+            (Self::Unknown | Self::Write, _) | (Self::Read, Self::Read | Self::None | Self::Unknown) => false,
+            (Self::None, Self::None | Self::Unknown) => false,
+            (Self::None, Self::Read | Self::Write) | (Self::Read, Self::Write) => true,
+        }
+    }
+}
+
 /// What we may do in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grants {
@@ -58,6 +89,22 @@ pub struct Grants {
     pub statuses: Access,
     /// Files of the forge's own CI. Meant to be missing.
     pub workflows: Access,
+}
+
+impl Grants {
+    /// By the forge's name of the permission. Whoever sees a repository may read its metadata.
+    pub fn of(&self, permission: &str) -> Access {
+        match permission {
+            "metadata" => Access::Read,
+            "contents" => self.contents,
+            "issues" => self.issues,
+            "pull_requests" => self.pull_requests,
+            "checks" => self.checks,
+            "statuses" => self.statuses,
+            "workflows" => self.workflows,
+            _ => Access::Unknown,
+        }
+    }
 }
 
 /// A repository.
@@ -155,8 +202,6 @@ pub enum RecentComment {
         is_pull_request: bool,
         /// The comment.
         comment: CommentFacts,
-        /// As the forge sent it, for those who keep what they act on.
-        raw: serde_json::Value,
     },
     /// On a line of a pull request.
     Line {
@@ -164,8 +209,6 @@ pub enum RecentComment {
         number: u64,
         /// The comment.
         comment: LineComment,
-        /// As the forge sent it.
-        raw: serde_json::Value,
     },
 }
 

@@ -7,6 +7,7 @@ mod comments;
 mod connect;
 mod deliveries;
 mod etag;
+mod hooks;
 mod manifest;
 mod path;
 mod pulls;
@@ -19,26 +20,27 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock};
 
-use cloud_code_model::{Clock, RepositoryName};
-use http::Method;
+use cloud_code_model::{Actor, Clock, RepositoryName};
 use http::header::DATE;
 use jiff::Timestamp;
 use octocrab::Octocrab;
 use octocrab::models::InstallationId;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::error::ForgeError;
-use crate::facts::Grants;
+use crate::facts::{Access, Grants};
 use crate::pace::{Limits, Pace};
-use crate::port::{DeliveryLog, Forge, Priority};
+use crate::port::{DeliveryLog, Forge};
 use crate::scrub::Scrubber;
 
 use account::{Account, Installation, InstallationAnswer, Proof};
 use client::Client;
 use connect::connect;
-pub use manifest::{EVENTS, ManifestSpec, NewApp, PERMISSIONS, convert_manifest, manifest};
+pub use hooks::HookConfig;
+pub use manifest::{
+    EVENTS, ManifestSpec, Needed, NewApp, PERMISSIONS, UNASKED_EVENTS, convert_manifest, manifest,
+};
 use repository::Repository;
 
 /// The API of github.com.
@@ -103,6 +105,34 @@ pub struct AppFacts {
     /// The events it wants.
     #[serde(default)]
     pub events: Vec<String>,
+    /// Whose it is.
+    pub owner: Option<AppOwner>,
+}
+
+/// Whose an App is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AppOwner {
+    /// Their name; an enterprise has none.
+    pub login: Option<String>,
+    /// `User` or `Organization`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+}
+
+impl AppFacts {
+    /// How far the App asks to go.
+    pub fn asks_for(&self, permission: &str) -> Access {
+        Access::of(self.permissions.get(permission).map(String::as_str))
+    }
+}
+
+/// A token of a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFacts {
+    /// Whose it is.
+    pub owner: Actor,
+    /// What a classic token may. GitHub tells nobody what a fine-grained one may.
+    pub scopes: Option<Vec<String>>,
 }
 
 /// Somebody's account that the App is installed in.
@@ -116,15 +146,6 @@ pub struct InstallationFacts {
     pub grants: Grants,
     /// Whether the owner put it on hold.
     pub suspended: bool,
-}
-
-/// Where the App's webhooks go.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct HookConfig {
-    /// The address.
-    pub url: Option<String>,
-    /// Must be `json`.
-    pub content_type: Option<String>,
 }
 
 /// How much may still be asked this hour.
@@ -293,16 +314,17 @@ impl Github {
         self.0.account.app().await
     }
 
-    /// Where the App's webhooks go.
-    pub async fn hook_config(&self) -> Result<HookConfig, ForgeError> {
-        self.root().read("/app/hook/config").await
-    }
-
-    /// Sends the App's webhooks to `url`, as JSON, signed with `secret`.
-    pub async fn set_hook_config(&self, url: &str, secret: &SecretString) -> Result<HookConfig, ForgeError> {
-        self.0.config.scrubber.keep(secret.clone());
-        let config = json!({"url": url, "content_type": "json", "secret": secret.expose_secret()});
-        self.root().send(&Method::PATCH, "/app/hook/config", Some(&config), Priority::Reply).await?.json()
+    /// The token we speak with; [`ForgeError::Auth`] where GitHub does not take it, or we are an App.
+    pub async fn token(&self) -> Result<TokenFacts, ForgeError> {
+        if matches!(self.0.account.proof, Proof::App) {
+            return Err(ForgeError::Auth { message: "an App has no token of a person".to_owned() });
+        }
+        let answer = self.root().get("/user").await?;
+        let user: wire::User = answer.json()?;
+        let scopes = answer.headers.get("x-oauth-scopes").and_then(|scopes| scopes.to_str().ok());
+        let scopes = scopes.filter(|scopes| !scopes.is_empty());
+        let scopes = scopes.map(|scopes| scopes.split(',').map(|scope| scope.trim().to_owned()).collect());
+        Ok(TokenFacts { owner: user.actor(), scopes })
     }
 
     /// How much may still be asked, by the token or by the installation of a repository. Costs nothing.

@@ -18,8 +18,9 @@ pub use facts::{
     RepositoryFacts, ReviewFacts, ReviewState,
 };
 pub use github::{
-    AppFacts, Credentials, EVENTS, GITHUB_API, Github, GithubConfig, HookConfig, HookOwner,
-    InstallationFacts, ManifestSpec, NewApp, PERMISSIONS, RateLimit, convert_manifest, manifest,
+    AppFacts, AppOwner, Credentials, EVENTS, GITHUB_API, Github, GithubConfig, HookConfig, HookOwner,
+    InstallationFacts, ManifestSpec, Needed, NewApp, PERMISSIONS, RateLimit, TokenFacts, UNASKED_EVENTS,
+    convert_manifest, manifest,
 };
 pub use marker::{InvalidMarker, Marker};
 pub use pace::Pace;

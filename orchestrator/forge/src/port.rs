@@ -104,6 +104,12 @@ pub trait Forge: Send + Sync {
         priority: Priority,
     ) -> Result<(), ForgeError>;
 
+    /// Whether the repository has this label.
+    async fn has_label(&self, name: &str) -> Result<bool, ForgeError>;
+
+    /// Makes a label of the repository, unless it is there.
+    async fn make_label(&self, label: &LabelSpec) -> Result<(), ForgeError>;
+
     /// The pull request from this branch of this repository: the open one, else the newest.
     async fn find_pull(&self, branch: &str) -> Result<Option<PullFacts>, ForgeError>;
 

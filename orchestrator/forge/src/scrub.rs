@@ -101,6 +101,9 @@ impl Scrubber {
     /// Knows one more value for good: a key from the settings.
     pub fn keep(&self, secret: SecretString) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.lasting.iter().any(|old| old.expose_secret() == secret.expose_secret()) {
+            return;
+        }
         known.lasting.push(secret);
         known.rebuild();
     }
@@ -116,6 +119,12 @@ impl Scrubber {
         }
         known.passing.push_back(secret);
         known.rebuild();
+    }
+
+    /// Every value that it knows: for whoever must refuse a text instead of changing it.
+    pub fn values(&self) -> Vec<SecretString> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.lasting.iter().chain(&known.passing).cloned().collect()
     }
 
     /// The text without secrets; the same text if there were none.

@@ -640,6 +640,7 @@ async fn an_app_is_made_from_its_manifest() {
     let wanted = manifest(&ManifestSpec {
         name: "our agents".to_owned(),
         url: "https://agents.example".to_owned(),
+        description: "Works on issues.".to_owned(),
         webhook_url: Some("https://agents.example/webhooks/github".to_owned()),
         redirect_url: "http://127.0.0.1:8000/done".to_owned(),
         public: false,

@@ -46,6 +46,22 @@ pub fn parse(text: &str, rules: &Rules) -> Result<Option<Found>, CommandError> {
     Reader { rest: on_line.trim_start_matches([',', ':']).trim(), below, rules }.read().map(Some)
 }
 
+/// A text as if nobody had been commanded in it: what stands above the command, then the command's own words. Nothing when
+/// there is no command, or none that can be read.
+pub fn without_command(text: &str, rules: &Rules) -> Option<String> {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let found = parse(&text, rules).ok()??;
+    let line = command_lines(&text, &rules.prefixes()).into_iter().next()?;
+    let above = text.get(..line.after_prefix)?.rsplit_once('\n').map_or("", |(above, _)| above).trim_end();
+    let said = match &found.command {
+        Command::Run { text, .. } | Command::Plan { text } | Command::Ask { text } => text.as_str(),
+        Command::Handoff { text, .. } | Command::Reject { reason: text } => text.as_str(),
+        Command::Approve | Command::Cancel | Command::Retry | Command::Status => "",
+        Command::Config { .. } | Command::Cost | Command::Logs | Command::Help => "",
+    };
+    Some([above, said].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n"))
+}
+
 /// The command as somebody could have written it. The text goes into a paragraph of its own, where nothing in it can be
 /// taken for a CLI or an option. A text with a command in it makes two of one.
 pub fn render(command: &Command, prefix: &str) -> String {

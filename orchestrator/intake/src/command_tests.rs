@@ -391,3 +391,16 @@ fn every_example_of_the_reference_is_a_command() {
     assert_eq!(meaning(&crate::help_text("/cloud-code")), "-");
     assert_eq!(meaning(&crate::command_reference("/cloud-code")), "-");
 }
+
+#[test]
+fn a_text_without_its_command_keeps_the_rest() {
+    let without = |text: &str| without_command(text, &rules()).unwrap_or_else(|| "-".to_owned());
+    assert_eq!(
+        without("Broken.\r\n\r\n/cloud-code run codex Mind the sign.\r\nAnd:\r\n\r\n- this"),
+        "Broken.\n\nMind the sign.\nAnd:\n\n- this"
+    );
+    assert_eq!(without("Hello\n/cloud-code status"), "Hello");
+    assert_eq!(without("/cloud-code"), "");
+    assert_eq!(without("No command."), "-");
+    assert_eq!(without("/cloud-code run\n\n/cloud-code cancel"), "-", "nobody knows which");
+}

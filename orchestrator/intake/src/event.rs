@@ -26,12 +26,6 @@ pub enum Unreadable {
         /// What kind of trouble.
         what: &'static str,
     },
-    /// A listing's entry does not say which issue it belongs to.
-    #[error("an entry of the listing of {listing} does not say which issue it belongs to")]
-    NoNumber {
-        /// Which listing.
-        listing: &'static str,
-    },
 }
 
 /// Reads the body of one delivery.

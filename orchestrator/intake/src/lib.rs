@@ -8,7 +8,6 @@ mod delivery;
 mod event;
 mod grammar;
 mod html;
-mod listing;
 mod markdown;
 mod marker;
 mod near;
@@ -25,16 +24,12 @@ mod visible;
 mod wire;
 
 pub use authorise::{AccessRules, Allowed, Authority, Denial, Level, PermissionFact, authorise};
-pub use command::{Found, Spelling, parse, render};
+pub use command::{Found, Spelling, parse, render, without_command};
 pub use command_error::CommandError;
 pub use delivery::{DeliveryError, DeliveryHeaders, Header};
 pub use event::{Unreadable, read};
 pub use grammar::{command_reference, help_text};
-pub use listing::{
-    from_comment_listing, from_event_listing, from_issue_listing, from_line_comment_listing,
-    from_review_listing,
-};
-pub use marker::{InvalidMarker, Marker, carries_marker, disarm, neutralize};
+pub use marker::{carries_marker, disarm, neutralize};
 pub use notice::{
     Conclusion, Happening, Head, InstallationChange, Notice, RepositoryRef, Said, SaidAt, Sender, SenderKind,
     Thing, Verdict,

@@ -1,105 +1,8 @@
-//! The hidden mark in everything that we write, and how a stranger's words are quoted in it.
+//! Words of others in what we write, and our hidden mark in what others write.
 //!
-//! Our own comments come back as webhooks, often before the answer to the request that wrote them, so their ids are
-//! known too late. With a person's token they even come back under that person's name. The mark is what remains. It
-//! also finds what an interrupted write left behind.
-//!
-//! Anybody can write our mark into a comment. All they gain is that we do not listen to it.
-
-use std::fmt;
-use std::str::FromStr;
-
-const BEGIN: &str = "<!-- cloud-code:";
-const END: &str = " -->";
-
-/// Longest part of a mark.
-const MAX_PART: usize = 128;
-
-/// Longest mark.
-const MAX_MARKER: usize = BEGIN.len() + 3 * MAX_PART + 2 + END.len();
-
-/// `<!-- cloud-code:KIND:INSTANCE:KEY -->`. It is the first line of what we write: a text that is too long is cut at
-/// its end.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Marker {
-    kind: String,
-    instance: String,
-    key: String,
-}
-
-/// A text that cannot stand in a mark, or is none.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidMarker {
-    /// Empty, too long, or with a character that could end the comment early.
-    #[error(
-        "`{0}` cannot stand in a marker: use 1 to {MAX_PART} letters, digits, `.`, `_`, `/`, `#`, `@`, `+` or `-`, without `--`"
-    )]
-    Part(String),
-    /// Not `<!-- cloud-code:KIND:INSTANCE:KEY -->`.
-    #[error("this is no marker of cloud-code")]
-    Shape,
-}
-
-impl Marker {
-    /// What it marks (`status`, `question`, …), which installation of cloud-code wrote it, and which one it is.
-    pub fn new(kind: &str, instance: &str, key: &str) -> Result<Self, InvalidMarker> {
-        for part in [kind, instance, key] {
-            if !is_part(part) {
-                return Err(InvalidMarker::Part(part.escape_debug().take(MAX_PART).collect()));
-            }
-        }
-        Ok(Self { kind: kind.to_owned(), instance: instance.to_owned(), key: key.to_owned() })
-    }
-
-    /// What it marks.
-    pub fn kind(&self) -> &str {
-        &self.kind
-    }
-    /// Which installation of cloud-code wrote it.
-    pub fn instance(&self) -> &str {
-        &self.instance
-    }
-    /// Which one it is.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// Every mark in a text, in order.
-    pub fn find_all(text: &str) -> impl Iterator<Item = Self> {
-        text.match_indices(BEGIN).filter_map(|(at, _)| {
-            let from = text.get(at..)?;
-            let from = &from[..from.floor_char_boundary(MAX_MARKER)];
-            from.get(..from.find("-->")? + "-->".len())?.parse().ok()
-        })
-    }
-}
-
-/// A double hyphen could end an HTML comment.
-fn is_part(part: &str) -> bool {
-    !part.is_empty()
-        && part.len() <= MAX_PART
-        && !part.contains("--")
-        && !part.ends_with('-')
-        && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/#@+-".contains(&byte))
-}
-
-impl fmt::Display for Marker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{BEGIN}{}:{}:{}{END}", self.kind, self.instance, self.key)
-    }
-}
-
-impl FromStr for Marker {
-    type Err = InvalidMarker;
-    fn from_str(text: &str) -> Result<Self, InvalidMarker> {
-        let inner =
-            text.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END)).ok_or(InvalidMarker::Shape)?;
-        match inner.split(':').collect::<Vec<_>>().as_slice() {
-            [kind, instance, key] => Self::new(kind, instance, key),
-            [..] => Err(InvalidMarker::Shape),
-        }
-    }
-}
+//! The mark itself is made and known by the forge's side. Here it only keeps a text from being heard: our own comments come
+//! back as webhooks, often before the answer to the request that wrote them, and with a person's token under that person's
+//! name. Anybody can write our mark into a comment. All they gain is that we do not listen to it.
 
 /// Whether a text has anything that looks like a mark of ours, whole or not.
 pub fn carries_marker(text: &str) -> bool {
@@ -166,27 +69,6 @@ fn break_references(line: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_marker_comes_back_as_it_was_written() {
-        let marker = Marker::new("status", "host-1", "acme/shop#42").unwrap();
-        assert_eq!(marker.to_string(), "<!-- cloud-code:status:host-1:acme/shop#42 -->");
-        assert_eq!(marker.to_string().parse::<Marker>().unwrap(), marker);
-        let text = format!("{marker}\nDone.\n{}", Marker::new("part", "host-1", "2").unwrap());
-        let kinds: Vec<_> = Marker::find_all(&text).map(|marker| marker.kind().to_owned()).collect();
-        assert_eq!(kinds, ["status", "part"]);
-    }
-
-    #[test]
-    fn nothing_in_a_marker_can_end_it() {
-        for bad in ["", "a b", "a:b", "-->", "a--b", "a-", ">", "a\n", "é", &"x".repeat(129)] {
-            assert!(Marker::new("status", bad, "1").is_err(), "{bad:?} was accepted");
-        }
-        for bad in ["", "<!-- cloud-code:a:b -->", "<!-- cloud-code:a:b:c:d -->", "<!-- cloud-code:a:b:c-->"]
-        {
-            assert_eq!(bad.parse::<Marker>(), Err(InvalidMarker::Shape), "{bad}");
-        }
-    }
 
     #[test]
     fn a_marker_is_seen_whole_or_not() {

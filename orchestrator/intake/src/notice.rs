@@ -1,4 +1,5 @@
-//! What a forge told us, in our words. The webhook's JSON and the REST listings' JSON both end here.
+//! What a forge told us, in our words. The webhook's JSON ends here; what is found in a forge's
+//! lists is made a notice by whoever lists.
 
 use cloud_code_model::{Actor, RepositoryName, Subject};
 use jiff::Timestamp;

@@ -118,6 +118,7 @@ fn on_said(notice: &Notice, said: &Said, rules: &Rules) -> Trigger {
         at: said.created_at,
         place,
         ask,
+        head_sha: None,
     }))
 }
 
@@ -226,6 +227,7 @@ fn run_on(notice: &Notice, thing: &Thing, key: String, rules: &Rules) -> Trigger
         at: thing.updated_at,
         place: Place::Issue,
         ask: Ask::Command { command: run },
+        head_sha: None,
     }))
 }
 
@@ -262,6 +264,7 @@ fn checks_failed(notice: &Notice, number: u64, head_sha: &str, app: &str, at: Ti
         at,
         place: Place::Check { head_sha: head_sha.to_owned() },
         ask: Ask::ChecksFailed { names: vec![app.to_owned()] },
+        head_sha: None,
     }
 }
 

@@ -92,12 +92,7 @@ pub(crate) struct Comment {
     pub(crate) user: Option<User>,
     pub(crate) body: Option<String>,
     pub(crate) created_at: Timestamp,
-    pub(crate) updated_at: Timestamp,
     pub(crate) performed_via_github_app: Option<Id>,
-    /// In listings: `…/issues/42`.
-    pub(crate) issue_url: Option<String>,
-    /// In listings: `…/issues/42#…` or `…/pull/42#…`.
-    pub(crate) html_url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -135,10 +130,7 @@ pub(crate) struct LineComment {
     #[serde(default)]
     pub(crate) diff_hunk: String,
     pub(crate) created_at: Timestamp,
-    pub(crate) updated_at: Timestamp,
     pub(crate) performed_via_github_app: Option<Id>,
-    /// In listings: `…/pulls/42`.
-    pub(crate) pull_request_url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -213,18 +205,4 @@ pub(crate) struct Push {
 #[derive(Deserialize)]
 pub(crate) struct Installation {
     pub(crate) account: Option<User>,
-}
-
-/// One entry of `GET /repos/{owner}/{repo}/issues/events`.
-#[derive(Deserialize)]
-pub(crate) struct IssueEvent {
-    pub(crate) event: String,
-    pub(crate) actor: Option<User>,
-    /// Who assigned; `actor` is the assignee in events of this kind.
-    pub(crate) assigner: Option<User>,
-    pub(crate) created_at: Timestamp,
-    pub(crate) label: Option<Label>,
-    pub(crate) assignee: Option<User>,
-    pub(crate) issue: Option<Issue>,
-    pub(crate) performed_via_github_app: Option<Id>,
 }

@@ -4,7 +4,7 @@
 mod checks;
 
 use checks::{check, rules};
-use cloud_code_intake::{Marker, parse, render};
+use cloud_code_intake::{carries_marker, parse, render};
 use cloud_code_model::{Command, ConfigKey};
 use proptest::option::of;
 use proptest::prelude::*;
@@ -63,8 +63,7 @@ proptest! {
 
     #[test]
     fn a_marker_is_found_in_any_text(before in "[^<]{0,20}", kind in "[a-z]{1,10}", key in "[A-Za-z0-9._/#@+]{1,40}", after in "\\PC{0,20}") {
-        let marker = Marker::new(&kind, "host-1", &key).unwrap();
-        let text = format!("{before}{marker}{after}");
-        prop_assert_eq!(Marker::find_all(&text).next(), Some(marker));
+        let text = format!("{before}<!-- cloud-code:{kind}:{key} -->{after}");
+        prop_assert!(carries_marker(&text), "{}", text);
     }
 }

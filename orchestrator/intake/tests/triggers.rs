@@ -1,12 +1,11 @@
-//! From what a forge tells to what starts: over webhooks, redeliveries and listings.
+//! From what a forge tells to what starts.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 
 use cloud_code_intake::{
     Conclusion, Happening, Head, Notice, RepositoryRef, Rules, Said, SaidAt, Sender, SenderKind, Thing,
-    Trigger, Verdict, Why, from_comment_listing, from_event_listing, from_issue_listing,
-    from_line_comment_listing, from_review_listing, read, trigger,
+    Trigger, Verdict, Why, read, trigger,
 };
 use cloud_code_model::{Actor, Ask, Command, Intent, Place, Subject};
 use jiff::Timestamp;
@@ -138,6 +137,7 @@ fn a_command_starts_where_it_is_written() {
         at: at(1000),
         place: Place::Comment { id: 1 },
         ask: run("fix it"),
+        head_sha: None,
     };
     assert_eq!(intent, expected);
     for (said, key, place) in [
@@ -369,116 +369,28 @@ fn repository_body() -> Value {
     json!({"id": REPOSITORY, "full_name": "acme/shop", "default_branch": "main"})
 }
 
-fn listed(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(&json!([value])).unwrap()
-}
-
 fn from_webhook(event: &str, body: &Value) -> Notice {
     read(event, &serde_json::to_vec(body).unwrap()).unwrap()
 }
 
-/// What starts must be the same, however it was found.
-fn assert_same_intent(webhook: &Notice, polled: &[Notice]) {
-    let [polled] = polled else { panic!("{polled:?}") };
-    assert_eq!(started(webhook), started(polled));
+#[test]
+fn a_text_that_was_changed_before_it_was_found_starts_nothing() {
+    let changed = Said { changed_at: Some(at(9)), ..comment("/cloud-code run") };
+    assert_eq!(nothing(&notice(Happening::Said(changed))), Why::Changed);
 }
 
 #[test]
-fn a_comment_is_one_intent_however_it_is_found() {
-    let comment = json!({
-        "id": 1, "user": user(ALICE), "body": "/cloud-code run", "performed_via_github_app": null,
-        "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z",
-        "issue_url": "https://api.github.com/repos/acme/shop/issues/42",
-        "html_url": "https://github.com/acme/shop/pull/42#issuecomment-1",
-    });
-    let issue = json!({
-        "number": 42, "user": user(8), "body": "", "pull_request": {"url": "x"},
-        "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T03:04:05Z",
-    });
-    let body = json!({
-        "action": "created", "issue": issue, "comment": comment, "repository": repository_body(), "sender": user(ALICE),
-    });
-    let since = "2026-01-02T00:00:00Z".parse().unwrap();
-    let polled = from_comment_listing(&repository(), since, &listed(&comment)).unwrap();
-    assert_same_intent(&from_webhook("issue_comment", &body), &polled);
-    let later = "2026-01-02T03:04:06Z".parse().unwrap();
-    assert_eq!(from_comment_listing(&repository(), later, &listed(&comment)).unwrap(), []);
-    let mut changed = comment;
-    changed["updated_at"] = json!("2026-01-02T03:05:00Z");
-    let polled = from_comment_listing(&repository(), since, &listed(&changed)).unwrap();
-    assert_eq!(nothing(&polled[0]), Why::Changed);
-}
-
-#[test]
-fn an_issue_is_one_intent_however_it_is_found() {
+fn an_issue_that_was_moved_here_starts_nothing() {
     let issue = json!({
         "number": 42, "user": user(ALICE), "body": "/cloud-code run",
         "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-03T00:00:00Z",
     });
-    let body =
+    let mut body =
         json!({"action": "opened", "issue": &issue, "repository": repository_body(), "sender": user(ALICE)});
-    let since = "2026-01-02T00:00:00Z".parse().unwrap();
-    let polled = from_issue_listing(&repository(), since, &listed(&issue)).unwrap();
-    assert_same_intent(&from_webhook("issues", &body), &polled);
-    let mut moved = body;
-    moved["changes"] = json!({"old_issue": issue, "old_repository": repository_body()});
-    let moved = from_webhook("issues", &moved);
+    assert_eq!(started(&from_webhook("issues", &body)).key, "opening-42");
+    body["changes"] = json!({"old_issue": issue, "old_repository": repository_body()});
+    let moved = from_webhook("issues", &body);
     assert_eq!(nothing(&moved), Why::Ignored("the issue was moved here".to_owned()));
-}
-
-#[test]
-fn a_review_and_its_lines_are_one_intent_each_however_they_are_found() {
-    let pull = json!({
-        "number": 42, "user": user(BOT), "head": {"ref": "cloud-code/issue-42", "sha": SHA, "repo": {"id": REPOSITORY}},
-    });
-    let since = "2026-01-02T00:00:00Z".parse().unwrap();
-    let mut review = json!({
-        "id": 3, "user": user(ALICE), "body": "/cloud-code run", "state": "changes_requested",
-        "submitted_at": "2026-01-02T03:04:05Z",
-    });
-    let body = json!({
-        "action": "submitted", "review": review, "pull_request": pull, "repository": repository_body(),
-        "sender": user(ALICE),
-    });
-    review["state"] = json!("CHANGES_REQUESTED");
-    let polled = from_review_listing(&repository(), 42, since, &listed(&review)).unwrap();
-    assert_same_intent(&from_webhook("pull_request_review", &body), &polled);
-
-    let line = json!({
-        "id": 4, "in_reply_to_id": 2, "pull_request_review_id": 3, "user": user(ALICE), "body": "/cloud-code status",
-        "path": "a.rs", "line": 1, "diff_hunk": "@@", "created_at": "2026-01-02T03:04:05Z",
-        "updated_at": "2026-01-02T03:04:05Z", "pull_request_url": "https://api.github.com/repos/acme/shop/pulls/42",
-    });
-    let body = json!({
-        "action": "created", "comment": line, "pull_request": pull, "repository": repository_body(),
-        "sender": user(ALICE),
-    });
-    let polled = from_line_comment_listing(&repository(), since, &listed(&line)).unwrap();
-    assert_same_intent(&from_webhook("pull_request_review_comment", &body), &polled);
-}
-
-#[test]
-fn a_label_is_one_intent_however_it_is_found() {
-    let issue = json!({
-        "number": 42, "user": user(8), "body": "", "created_at": "2026-01-01T00:00:00Z",
-        "updated_at": "2026-01-02T03:04:05Z",
-    });
-    let label = json!({"name": "Ready for agent"});
-    let body = json!({
-        "action": "labeled", "issue": issue, "label": label, "repository": repository_body(), "sender": user(ALICE),
-    });
-    let event = json!({
-        "event": "labeled", "actor": user(ALICE), "created_at": "2026-01-02T03:04:05Z", "label": label, "issue": issue,
-    });
-    let since = "2026-01-02T00:00:00Z".parse().unwrap();
-    let polled = from_event_listing(&repository(), since, &listed(&event)).unwrap();
-    assert_same_intent(&from_webhook("issues", &body), &polled);
-    let assigned = json!({
-        "event": "assigned", "actor": user(BOT), "assigner": user(ALICE), "assignee": user(BOT),
-        "created_at": "2026-01-02T03:04:05Z", "issue": issue,
-    });
-    let polled = from_event_listing(&repository(), since, &listed(&assigned)).unwrap();
-    assert_eq!(started(&polled[0]).actor.id, ALICE);
 }
 
 #[test]

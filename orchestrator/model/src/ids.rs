@@ -105,6 +105,14 @@ pub fn slug(title: &str) -> String {
     if words.is_empty() { "task".to_owned() } else { words.join("-") }
 }
 
+/// FNV-1a: a digest that is the same in every version of this program, for names that last. Not for secrets, nor against
+/// anybody who wants two texts to have the same one.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -76,6 +76,9 @@ pub struct Intent {
     pub place: Place,
     /// What is asked.
     pub ask: Ask,
+    /// The commit that somebody's pull request stood on when this was heard: nobody slips commits in between.
+    #[serde(default)]
+    pub head_sha: Option<String>,
 }
 
 /// What is asked.
@@ -114,6 +117,13 @@ pub enum Ask {
     ChecksFailed {
         /// The names of the checks or of the program that ran them.
         names: Vec<String>,
+    },
+    /// Our own pull request conflicts with its base. Nobody asked: who asked for the work vouches for it.
+    BaseConflict {
+        /// The base branch.
+        base: BranchName,
+        /// Its commit that the work conflicts with.
+        base_sha: String,
     },
 }
 

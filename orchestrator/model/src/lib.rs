@@ -17,7 +17,7 @@ pub use forge_settings::{
     GithubSettings, IntakeMode, PublishPlan, PublishSettings, RequiredAccess, ServerSettings,
     TriggerSettings, Triggers,
 };
-pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, slug};
+pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, fnv1a, slug};
 pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
 pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{
@@ -27,4 +27,6 @@ pub use settings::{
 pub use size::ByteSize;
 pub use state::{Gate, IllegalTransition, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};
 pub use stop::StopReason;
-pub use thread::{IntentRecord, Note, Published, Pull, PullState, Thread, ThreadFacts, ThreadWritten};
+pub use thread::{
+    IntentRecord, Note, Published, Pull, PullState, Reported, Thread, ThreadFacts, ThreadWritten,
+};

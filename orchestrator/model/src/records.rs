@@ -32,6 +32,10 @@ pub struct Issue {
     pub base: BranchName,
     /// The commit it starts from.
     pub base_sha: String,
+    /// The commit that the worktree is made at, when it is not `base_sha`: the host put the work on a newer base since.
+    pub start_sha: Option<String>,
+    /// The commit whose files with settings for CLIs stand in the worktree, when the base is somebody's pull request.
+    pub settings_sha: Option<String>,
     /// When it was opened.
     pub created_at: Timestamp,
     /// When its workspace was removed; the branch stays.
@@ -131,6 +135,13 @@ impl TaskRecord {
     /// The CLI it runs with.
     pub const fn cli(&self) -> &CliName {
         &self.task.plan.cli
+    }
+}
+
+impl Issue {
+    /// The commit whose settings and prompts count: the base, unless somebody's pull request is the base.
+    pub fn trusted_sha(&self) -> &str {
+        self.settings_sha.as_ref().unwrap_or(&self.base_sha)
     }
 }
 

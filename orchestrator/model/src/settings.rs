@@ -156,6 +156,9 @@ pub struct ImportSettings {
     pub allow_workflow_changes: Option<bool>,
     /// Largest file. Default `50MiB`.
     pub max_file_size: Option<ByteSize>,
+    /// Take files that hold what looks like a well-known token, as test data does. Secrets that this installation knows
+    /// are refused always. Default false.
+    pub allow_secret_patterns: Option<bool>,
 }
 
 /// How an agent is started.
@@ -248,6 +251,9 @@ pub struct ImportPolicy {
     pub allow_workflow_changes: bool,
     /// Largest file in bytes.
     pub max_file_size: ByteSize,
+    /// Take what looks like a well-known token. Tasks that were stored before there was a choice do not.
+    #[serde(default)]
+    pub allow_secret_patterns: bool,
 }
 
 /// Everything a task runs with, resolved from both files and the command line, and stored with the task.
@@ -358,6 +364,10 @@ impl ProjectSettings {
                     .allow_workflow_changes
                     .or(base.import.allow_workflow_changes),
                 max_file_size: self.import.max_file_size.or(base.import.max_file_size),
+                allow_secret_patterns: self
+                    .import
+                    .allow_secret_patterns
+                    .or(base.import.allow_secret_patterns),
             },
             github: self.github.or(base.github),
             triggers: self.triggers.over(base.triggers),
@@ -401,6 +411,7 @@ impl ProjectSettings {
             import: ImportPolicy {
                 allow_workflow_changes: self.import.allow_workflow_changes.unwrap_or(false),
                 max_file_size: self.import.max_file_size.unwrap_or(DEFAULT_MAX_FILE),
+                allow_secret_patterns: self.import.allow_secret_patterns.unwrap_or(false),
             },
             publish: PublishPlan {
                 github: self.github,

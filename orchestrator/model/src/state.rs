@@ -429,6 +429,7 @@ mod tests {
         queued            imported     -
         queued            approved     -
         queued            declined     -
+        queued            retried      -
         queued            rebased      -
         queued            published    -
         queued            host_failed  failed
@@ -439,6 +440,7 @@ mod tests {
         preparing         imported     -
         preparing         approved     -
         preparing         declined     -
+        preparing         retried      -
         preparing         rebased      -
         preparing         published    -
         preparing         host_failed  failed
@@ -449,6 +451,7 @@ mod tests {
         running           imported     -
         running           approved     -
         running           declined     -
+        running           retried      -
         running           rebased      -
         running           published    -
         running           host_failed  failed
@@ -459,6 +462,7 @@ mod tests {
         importing         imported     publishing
         importing         approved     -
         importing         declined     -
+        importing         retried      -
         importing         rebased      -
         importing         published    -
         importing         host_failed  failed
@@ -469,6 +473,7 @@ mod tests {
         awaiting_approval imported     -
         awaiting_approval approved     publishing
         awaiting_approval declined     cancelled
+        awaiting_approval retried      -
         awaiting_approval rebased      -
         awaiting_approval published    -
         awaiting_approval host_failed  failed
@@ -479,6 +484,7 @@ mod tests {
         publishing        imported     -
         publishing        approved     -
         publishing        declined     -
+        publishing        retried      -
         publishing        rebased      publishing
         publishing        published    done
         publishing        host_failed  failed
@@ -489,6 +495,7 @@ mod tests {
         done              imported     -
         done              approved     -
         done              declined     -
+        done              retried      -
         done              rebased      -
         done              published    -
         done              host_failed  -
@@ -499,6 +506,7 @@ mod tests {
         needs_input       imported     -
         needs_input       approved     -
         needs_input       declined     -
+        needs_input       retried      -
         needs_input       rebased      -
         needs_input       published    -
         needs_input       host_failed  -
@@ -509,6 +517,7 @@ mod tests {
         failed            imported     -
         failed            approved     -
         failed            declined     -
+        failed            retried      -
         failed            rebased      -
         failed            published    -
         failed            host_failed  -
@@ -519,6 +528,7 @@ mod tests {
         cancelled         imported     -
         cancelled         approved     -
         cancelled         declined     -
+        cancelled         retried      -
         cancelled         rebased      -
         cancelled         published    -
         cancelled         host_failed  -

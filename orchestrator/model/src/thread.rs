@@ -64,6 +64,19 @@ pub struct Published {
     pub pull: Option<Pull>,
     /// What people should know besides: a branch that was rebased, a draft that was refused.
     pub remarks: Vec<String>,
+    /// Which of our issues it holds. What is asked for after a merge is another one, with a branch of its own.
+    pub of: Option<IssueKey>,
+}
+
+impl Published {
+    /// What is known for this issue of ours: nothing, when what is known is of an earlier one.
+    #[must_use]
+    pub fn of_issue(&self, issue: &IssueKey) -> Self {
+        match &self.of {
+            Some(of) if of != issue => Self { of: Some(issue.clone()), ..Self::default() },
+            Some(_) | None => Self { of: Some(issue.clone()), ..self.clone() },
+        }
+    }
 }
 
 /// Our pull request.
@@ -109,6 +122,17 @@ pub struct ThreadWritten {
     pub check_digest: Option<String>,
     /// The digest of the pull request's text.
     pub pull_digest: Option<String>,
+    /// What the last task's agent reported, as the comment shows it.
+    pub reported: Option<Reported>,
+}
+
+/// What a comment shows of an agent's report, kept for the time after its workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reported {
+    /// Whose.
+    pub task: TaskId,
+    /// The rows of the comment's table.
+    pub rows: Vec<(String, String)>,
 }
 
 /// An intent with where it is.

@@ -12,4 +12,4 @@ mod webhook;
 pub use intake::{Intake, IntakeError, IntakeWriter};
 pub use serve::{ServeError, router, serve};
 pub use setup::{Limits, ServerSetup};
-pub use webhook::EVENTS;
+pub use webhook::WEBHOOK_PATH;

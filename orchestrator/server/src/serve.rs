@@ -70,7 +70,8 @@ pub fn router(setup: &ServerSetup, intake: &Intake) -> Router {
             limits: setup.limits.clone(),
             refused: Quiet::default(),
         };
-        let hooks = Router::new().route("/webhooks/github", post(webhook::github)).with_state(Arc::new(hook));
+        let hooks =
+            Router::new().route(webhook::WEBHOOK_PATH, post(webhook::github)).with_state(Arc::new(hook));
         router = router.merge(hooks);
     }
     let ids = Arc::new(RequestIds::new(setup.clock.now()));

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use cloud_code_forge::{EVENTS, UNASKED_EVENTS};
 use cloud_code_intake::{DeliveryError, DeliveryHeaders, SIGNATURE_HEADER, SignatureError, Verifier};
 use cloud_code_model::Clock;
 use cloud_code_store::{DeliveryKey, DeliverySource, DeliveryState, HookTarget, NewDelivery, Put};
@@ -22,19 +23,8 @@ use crate::intake::{Intake, IntakeError};
 use crate::quiet::Quiet;
 use crate::setup::Limits;
 
-/// Events that are worked on. Of others only the key is kept, so that a sweep of the delivery log passes them over.
-pub const EVENTS: [&str; 10] = [
-    "check_suite",
-    "installation",
-    "installation_repositories",
-    "issue_comment",
-    "issues",
-    "pull_request",
-    "pull_request_review",
-    "pull_request_review_comment",
-    "push",
-    "repository",
-];
+/// Where GitHub calls.
+pub const WEBHOOK_PATH: &str = "/webhooks/github";
 /// Sent once, when a hook is made.
 const PING: &str = "ping";
 /// What a sender is told to wait, in seconds. GitHub does not heed it; proxies and people's scripts do.
@@ -129,7 +119,8 @@ async fn take(hook: &Webhook, request: Request<HttpBody>) -> Result<Response, Re
     if headers.event == PING {
         return Ok(answer(StatusCode::OK, &headers.guid, false));
     }
-    let known = EVENTS.contains(&headers.event.as_str());
+    // Of others only the key is kept, so that a sweep of the delivery log passes them over.
+    let known = EVENTS.iter().chain(&UNASKED_EVENTS).any(|event| *event == headers.event);
     let (bytes, held) = if known { (body.bytes, Some(body.held)) } else { (Vec::new(), None) };
     let new = NewDelivery {
         key,

@@ -41,6 +41,14 @@ pub trait Store: Send + Sync {
     async fn issue(&self, project: &ProjectName, key: &IssueKey) -> Result<Option<Issue>, StoreError>;
     /// Issues, newest first, at most `limit`.
     async fn issues(&self, project: Option<&ProjectName>, limit: u32) -> Result<Vec<Issue>, StoreError>;
+    /// Notes the commit that the issue's work now stands on, and where its worktree is made anew if that is another one.
+    async fn move_base(
+        &self,
+        project: &ProjectName,
+        key: &IssueKey,
+        base_sha: &str,
+        start_sha: Option<&str>,
+    ) -> Result<(), StoreError>;
     /// Whether an issue's key was ever used, or its branch is used by a live one.
     async fn is_taken(
         &self,

@@ -63,6 +63,8 @@ pub(crate) fn issue(row: &SqliteRow) -> Result<Issue, StoreError> {
         branch: r.parsed("branch")?,
         base: r.parsed("base")?,
         base_sha: r.text("base_sha")?,
+        start_sha: r.optional("start_sha")?,
+        settings_sha: r.optional("settings_sha")?,
         created_at: r.parsed("created_at")?,
         cleaned_at: r.optional_time("cleaned_at")?,
     })

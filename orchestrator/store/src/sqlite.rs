@@ -102,8 +102,8 @@ fn exists(error: sqlx::Error, what: &'static str, id: &str) -> StoreError {
     }
 }
 
-const INSERT_ISSUE: &str = "INSERT INTO issues (project, key, title, branch, base, base_sha, created_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const INSERT_ISSUE: &str = "INSERT INTO issues (project, key, title, branch, base, base_sha, created_at, start_sha, \
+     settings_sha) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const INSERT_TASK: &str = "INSERT INTO tasks (id, project, issue, title, description, mode, plan, requested_by, \
      created_at, status, state, version, updated_at, usage, continues, handoff, brief, intent) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15, $16, $17)";
@@ -178,6 +178,8 @@ impl Store for SqliteStore {
             .bind(issue.base.as_str())
             .bind(&issue.base_sha)
             .bind(issue.created_at.to_string())
+            .bind(&issue.start_sha)
+            .bind(&issue.settings_sha)
             .execute(&mut *tx)
             .await
             .map_err(|e| exists(e, "the issue or its branch", issue.branch.as_str()))?;
@@ -217,6 +219,23 @@ impl Store for SqliteStore {
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(row::issue).collect()
+    }
+
+    async fn move_base(
+        &self,
+        project: &ProjectName,
+        key: &IssueKey,
+        base_sha: &str,
+        start_sha: Option<&str>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE issues SET base_sha = $1, start_sha = $2 WHERE project = $3 AND key = $4")
+            .bind(base_sha)
+            .bind(start_sha)
+            .bind(project.as_str())
+            .bind(key.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     async fn is_taken(

@@ -24,6 +24,7 @@ fn intent(key: &str) -> Intent {
         at: at(1),
         place: Place::Comment { id: 123 },
         ask: Ask::Command { command: Command::Plan { text: "first".into() } },
+        head_sha: None,
     }
 }
 
@@ -68,6 +69,8 @@ async fn one_request_makes_one_task() {
         branch: format!("cloud-code/issue-{key}").parse().unwrap(),
         base: "main".parse().unwrap(),
         base_sha: "4e18bcb7".into(),
+        start_sha: None,
+        settings_sha: None,
         created_at: at(2),
         cleaned_at: None,
     };
@@ -115,7 +118,7 @@ async fn a_thread_keeps_apart_what_its_three_writers_say() {
     store.put_thread(&shop, 42, &facts).await.unwrap();
     let url = "https://github.com/acme/shop/pull/43".to_owned();
     let pull = Pull { number: 43, url, state: PullState::Open, head_sha: "abc".into() };
-    let published = Published { pull: Some(pull), remarks: vec!["rebased".into()] };
+    let published = Published { pull: Some(pull), remarks: vec!["rebased".into()], of: None };
     store.put_published(&shop, 42, &published).await.unwrap();
     let written = ThreadWritten { comment: Some(9), ..ThreadWritten::default() };
     store.put_written(&shop, 42, &written).await.unwrap();

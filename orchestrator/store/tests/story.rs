@@ -25,6 +25,8 @@ fn issue(key: &str) -> Issue {
         branch: format!("cloud-code/{key}").parse().unwrap(),
         base: "main".parse().unwrap(),
         base_sha: "4e18bcb7".into(),
+        start_sha: None,
+        settings_sha: None,
         created_at: at(2),
         cleaned_at: None,
     }

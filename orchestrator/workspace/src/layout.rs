@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use cloud_code_model::{IssueKey, ProjectName};
 
+use crate::ident::CommitId;
+
 /// The folders under one `$CLOUD_CODE_HOME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -80,6 +82,12 @@ impl IssuePaths {
     /// Whether `prepare` once ended well here. A half-made workspace is not prepared.
     pub fn is_prepared(&self) -> bool {
         self.marker().is_file()
+    }
+
+    /// The commit that `prepare` made the worktree from; none where it is not prepared.
+    pub fn prepared_from(&self) -> Option<CommitId> {
+        let text = std::fs::read_to_string(self.marker()).ok()?;
+        text.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// Written last by `prepare`: a workspace without it is half-made.

@@ -51,6 +51,10 @@ impl Check {
     pub(super) fn missing(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { what, verdict: Verdict::Missing, found: found.into(), fix: Some(fix.into()) }
     }
+    #[cfg(test)]
+    pub(super) fn found(&self) -> &str {
+        &self.found
+    }
 }
 
 /// `cloud-code doctor`.
@@ -81,21 +85,17 @@ pub(crate) async fn run(app: &App, args: DoctorArgs) -> Result<ExitCode> {
 }
 
 async fn github(app: &App, fix: bool) -> Result<Vec<Check>> {
-    let (home, settings) = (app.home.clone(), app.settings.clone());
-    let mend = if fix { Mend::Do } else { Mend::Tell };
-    let looked = move || {
-        let (projects, mut checks) = projects(&home);
-        let scene = Scene {
-            home: &home,
-            settings: &settings,
-            projects: &projects,
-            now: jiff::Timestamp::now(),
-            mend,
-        };
-        checks.extend(doctor_github::checks(&scene));
-        checks
+    let home = app.home.clone();
+    let (projects, mut checks) = tokio::task::spawn_blocking(move || projects(&home)).await?;
+    let scene = Scene {
+        home: &app.home,
+        settings: &app.settings,
+        projects: &projects,
+        scrubber: &app.scrubber,
+        mend: if fix { Mend::Do } else { Mend::Tell },
     };
-    Ok(tokio::task::spawn_blocking(looked).await?)
+    checks.extend(doctor_github::checks(&scene).await);
+    Ok(checks)
 }
 
 /// The projects that name a repository on GitHub, and what is wrong with project files.

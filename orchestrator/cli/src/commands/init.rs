@@ -6,11 +6,11 @@ mod answers;
 mod app_flow;
 mod callback;
 mod edit;
-pub(crate) mod github;
 mod keep;
 pub(crate) mod manifest;
+pub(crate) mod place;
 mod random;
-mod token;
+pub(crate) mod token;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,6 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use cloud_code_forge::{EVENTS, Scrubber};
 use cloud_code_model::{GlobalSettings, IntakeMode, ProjectName, ProjectSettings, RepositoryName};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -27,9 +28,9 @@ use serde_json::json;
 use self::answers::{Answers, Identity};
 use self::app_flow::{Made, WEBHOOK_SECRET_FILE};
 use self::edit::Edit;
-use self::github::Github;
 use self::keep::SECRETS_DIR;
 use self::manifest::{AppPlan, webhook_url};
+use self::place::Place;
 use self::token::{Hook, TOKEN_FILE};
 use crate::app::App;
 use crate::args::InitArgs;
@@ -43,8 +44,9 @@ pub(crate) async fn run(app: &App, args: InitArgs) -> Result<ExitCode> {
     let clis: Vec<String> = app.catalog.iter().map(|entry| entry.manifest.name.to_string()).collect();
     let answers = {
         let (current, home) = (current.clone(), home.clone());
-        let name = format!("cloud-code-{instance}");
-        tokio::task::spawn_blocking(move || answers::gather(args, &current, &home, &name, &clis)).await??
+        let (name, scrubber) = (format!("cloud-code-{instance}"), app.scrubber.clone());
+        let gather = move || answers::gather(args, &current, &home, &name, &clis, &scrubber);
+        tokio::task::spawn_blocking(gather).await??
     };
     let file = home.join(settings::GLOBAL_FILE);
     // Before anything is made at GitHub: a file that cannot be changed or must not is found out now.
@@ -55,22 +57,20 @@ pub(crate) async fn run(app: &App, args: InitArgs) -> Result<ExitCode> {
     match &answers.identity {
         Identity::Kept => ui::out("The App or token in cloud-code.yaml stays (--replace makes it anew)."),
         Identity::App { name, owner } => {
-            let plan = AppPlan {
-                name,
-                owner: owner.as_deref(),
-                public_url: answers.public_url.as_deref(),
-                intake: answers.intake,
-            };
-            let made = app_flow::make(&home, &answers.github, &plan, answers.way_back).await?;
+            let plan = plan(&answers, name, owner.as_deref());
+            let made = app_flow::make(&home, &answers.place, &plan, answers.way_back).await?;
             edits.extend(app_edits(&made));
-            tell_made(&made, &answers);
+            tell_made(&made, "made");
             install = Some(made.install);
         }
-        Identity::Token(token) => {
-            let (answers, home) = (answers.clone(), home.clone());
-            let token = token.clone();
-            edits.extend(tokio::task::spawn_blocking(move || with_token(&home, &answers, &token)).await??);
+        Identity::Existing(existing) => {
+            let plan = plan(&answers, "", None);
+            let made = app_flow::take(&home, &answers.place, &plan, existing, answers.replace).await?;
+            edits.extend(app_edits(&made));
+            tell_made(&made, "taken");
+            install = Some(made.install);
         }
+        Identity::Token(token) => edits.extend(with_token(&home, &answers, token).await?),
     }
     change::<GlobalSettings>(&file, edits)?;
     for repository in &answers.repos {
@@ -78,6 +78,10 @@ pub(crate) async fn run(app: &App, args: InitArgs) -> Result<ExitCode> {
     }
     tell_next(&answers, install.as_deref());
     Ok(ExitCode::SUCCESS)
+}
+
+fn plan<'a>(answers: &'a Answers, name: &'a str, owner: Option<&'a str>) -> AppPlan<'a> {
+    AppPlan { name, owner, public_url: answers.public_url.as_deref(), intake: answers.intake }
 }
 
 /// What stands in `cloud-code.yaml` whoever acts.
@@ -88,7 +92,7 @@ fn global_edits(answers: &Answers) -> Vec<Edit> {
         IntakeMode::Polling => "polling",
     };
     let mut edits = vec![Edit::new(&["github", "intake"], intake)];
-    if let Some(api) = answers.github.api_setting() {
+    if let Some(api) = answers.place.api_setting() {
         edits.push(Edit::new(&["github", "api_url"], api));
     }
     if let Some(url) = &answers.public_url {
@@ -104,38 +108,40 @@ fn secret_edit() -> Edit {
 fn app_edits(made: &Made) -> Vec<Edit> {
     let app = &made.settings;
     let value = json!({"id": app.id, "slug": app.slug, "private_key_file": app.private_key_file});
-    vec![Edit::new(&["github", "app"], value), secret_edit()]
+    let mut edits = vec![Edit::new(&["github", "app"], value)];
+    if made.is_signed {
+        edits.push(secret_edit());
+    }
+    edits
 }
 
-fn tell_made(made: &Made, answers: &Answers) {
-    ui::out(format!("The App {} is made; its key is in {SECRETS_DIR}/.", made.settings.slug));
-    if made.secret_is_ours {
-        ui::out(format!(
-            "GitHub gave no webhook secret. Set the one in {SECRETS_DIR}/{WEBHOOK_SECRET_FILE} at {}/settings/apps/{}.",
-            answers.github.web(),
-            made.settings.slug
-        ));
+fn tell_made(made: &Made, how: &str) {
+    ui::out(format!("The App {} is {how}; its key is in {SECRETS_DIR}/.", made.settings.slug));
+    if let Some(by_hand) = &made.by_hand {
+        ui::out(format!("warning: {by_hand}"));
     }
 }
 
-/// Blocking: checks the token, keeps it, and makes the webhooks it may make.
-fn with_token(home: &Path, answers: &Answers, token: &SecretString) -> Result<Vec<Edit>> {
-    let github = &answers.github;
-    let login = token::owner(github, token)?;
-    ui::out(format!("The token is {}'s. It needs: {}.", ui::one_line(&login), token::needed()));
+/// Checks the token, keeps it, and makes the webhooks it may make.
+async fn with_token(home: &Path, answers: &Answers, token: &SecretString) -> Result<Vec<Edit>> {
+    let (github, facts) = token::open(&answers.place, token.clone()).await?;
+    ui::out(format!("The token is {}'s. It needs: {}.", ui::one_line(&facts.owner.login), token::needed()));
     for repository in &answers.repos {
-        for lack in token::lacks(github, token, repository)? {
+        for lack in token::lacks(&github, &facts, repository).await? {
             ui::out(format!("warning: {lack}"));
         }
     }
-    keep::secret(home, TOKEN_FILE, token.expose_secret().as_bytes())?;
+    let (folder, kept) = (home.to_owned(), token.clone());
+    let keep = move || keep::secret(&folder, TOKEN_FILE, kept.expose_secret().as_bytes());
+    tokio::task::spawn_blocking(keep).await??;
     let mut edits = vec![Edit::new(&["github", "token_file"], format!("{SECRETS_DIR}/{TOKEN_FILE}"))];
     if answers.intake == IntakeMode::Webhook {
-        let secret = webhook_secret(home)?;
+        let folder = home.to_owned();
+        let secret = tokio::task::spawn_blocking(move || webhook_secret(&folder)).await??;
         edits.push(secret_edit());
         let url = webhook_url(answers.public_url.as_deref());
         for repository in &answers.repos {
-            tell_hook(answers, repository, &url, token::hook(github, token, repository, &url, &secret)?);
+            tell_hook(answers, repository, &url, token::hook(&github, repository, &url, &secret).await?);
         }
     }
     Ok(edits)
@@ -162,13 +168,13 @@ fn tell_hook(answers: &Answers, repository: &RepositoryName, url: &str, hook: Ho
         Hook::Made => ui::out(format!("The webhook of {repository} is made.")),
         Hook::There => ui::out(format!("The webhook of {repository} is there already.")),
         Hook::ByHand => {
-            let web = answers.github.web();
+            let web = answers.place.web();
             ui::out(format!("The token may not make the webhook of {repository}. Add it by hand:"));
             ui::out(format!("  page          {web}/{repository}/settings/hooks/new"));
             ui::out(format!("  payload URL   {url}"));
             ui::out("  content type  application/json");
             ui::out(format!("  secret        the content of {SECRETS_DIR}/{WEBHOOK_SECRET_FILE}"));
-            ui::out(format!("  events        {}", manifest::EVENTS.join(", ")));
+            ui::out(format!("  events        {}", EVENTS.join(", ")));
         }
     }
 }
@@ -179,7 +185,7 @@ fn project(home: &Path, answers: &Answers, repository: &RepositoryName) -> Resul
     let there = settings::project(home, &name)?.unwrap_or_default();
     let mut edits = vec![Edit::new(&["github"], repository.to_string())];
     if there.repo.is_none() {
-        edits.push(Edit::new(&["repo"], format!("{}/{repository}.git", answers.github.web())));
+        edits.push(Edit::new(&["repo"], format!("{}/{repository}.git", answers.place.web())));
     }
     if let Some(cli) = &answers.cli {
         edits.push(Edit::new(&["cli"], cli.as_str()));
@@ -261,7 +267,7 @@ fn tell_next(answers: &Answers, install: Option<&str>) {
     ui::out("  then comment on an issue: /cloud-code");
 }
 
-/// Whether a GitHub is where the settings say.
-fn current_github(current: &GlobalSettings) -> Result<Github> {
-    Github::of_api(current.github.api_url.as_deref())
+/// Where the settings say that GitHub is.
+fn current_place(current: &GlobalSettings, scrubber: &Scrubber) -> Result<Place> {
+    Place::of_api(current.github.api_url.as_deref(), scrubber)
 }

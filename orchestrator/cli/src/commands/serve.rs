@@ -51,7 +51,7 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
             "`github.intake` is `webhook` and there is no webhook secret\n  hint: name its file in `github.webhook_secret_files`, or set `intake: polling`"
         );
     }
-    keep_secrets(app);
+    keep_secrets(app, &projects);
     let store = app.store().await?;
     let numbers = repository_numbers(&store, &projects).await?;
     let forges: Arc<dyn Forges> = Arc::new(github::Connected::with_numbers(connected.clone(), numbers));
@@ -162,9 +162,10 @@ fn sweep(app: &App, intake: IntakeMode, github: &Github) -> SweepMode {
 }
 
 /// Every key that a CLI gets must stand in nothing that we write.
-fn keep_secrets(app: &App) {
+fn keep_secrets(app: &App, projects: &[ServedProject]) {
     let of_clis = app.catalog.iter().flat_map(|entry| entry.manifest.credentials.iter());
-    for name in of_clis.chain(&app.settings.defaults.secrets) {
+    let of_projects = projects.iter().flat_map(|project| project.plan.secrets.iter());
+    for name in of_clis.chain(&app.settings.defaults.secrets).chain(of_projects) {
         if let Ok(value) = std::env::var(name)
             && !value.is_empty()
         {

@@ -24,9 +24,7 @@ const WRITES: [(&str, &str); 9] = [
 #[track_caller]
 fn each_write_meets(fault: &Fault) -> Duration {
     let stage = Stage::new();
-    // git has a story of its own where it is limited, as its wait is long.
-    let is_limit = matches!(fault, Fault::SecondaryLimit { .. } | Fault::PrimaryLimit { .. });
-    for (method, path) in WRITES.iter().filter(|(_, path)| !(is_limit && path.ends_with("receive-pack"))) {
+    for (method, path) in WRITES {
         stage.github.fault(method, path, fault.clone());
     }
     let begun = Instant::now();
@@ -67,15 +65,18 @@ fn limits_are_waited_out_at_each_kind_of_write() {
     }
 }
 
-/// git shows no header, so a push waits the minute that GitHub asks for where it names no time.
+/// git shows no header, so a push that is told of a limit waits the minute that GitHub asks for where it names no time.
 #[test]
 fn a_limited_push_waits_and_does_not_fail_the_task() {
     let stage = Stage::new();
+    let (issue, comment) = asks(&stage, "WAIT-FOR-GO, then count.");
+    stage.wait_for("the CLI to run", || (!stage.prompts().is_empty()).then_some(()));
     let limit = Fault::SecondaryLimit { status: 403, retry_after: Some(1) };
-    stage.github.fault("POST", "**/git-receive-pack", limit);
-    let (issue, comment) = asks(&stage, "Counting is broken.");
+    stage.github.fault("GET", "**/info/refs", limit);
+    stage.go();
     stage.wait_for("the limit", || stage.log().contains("the forge's limit is reached").then_some(()));
     assert_eq!(stage.github.branches(SHOP), ["main"]);
+    stage.becomes(issue, "working");
     stage.wait_within(Duration::from_secs(120), "the end", || has_ended(&stage, issue).then_some(()));
     stage.is_done_once(issue, comment);
     stage.holds();

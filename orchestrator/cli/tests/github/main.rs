@@ -1,10 +1,21 @@
 //! Conversations on GitHub, from a comment to a merged pull request, against a GitHub that keeps its published rules.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod access;
+mod cast;
+mod commands;
 mod conversation;
 mod crashes;
 mod deliveries;
 mod faults;
+mod house;
+mod moving_base;
+mod publishing;
+mod pulls;
+mod questions;
+mod reviews;
+mod secrets;
 mod stage;
 mod sweep;
 mod token;
+mod transcript;

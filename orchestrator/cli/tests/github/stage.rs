@@ -57,7 +57,6 @@ pub(crate) struct Stage {
 
 struct Serve {
     child: Child,
-    address: String,
 }
 
 impl Drop for Serve {
@@ -186,11 +185,7 @@ impl Stage {
             text.lines().find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()))
         });
         self.github.deliver_to(&format!("http://{address}/webhooks/github"), WEBHOOK_SECRET);
-        self.serve = Some(Serve { child, address });
-    }
-
-    pub(crate) fn address(&self) -> String {
-        self.serve.as_ref().unwrap().address.clone()
+        self.serve = Some(Serve { child });
     }
 
     /// Ends it in good order.
@@ -332,6 +327,84 @@ impl Stage {
         }
     }
 
+    /// Changes a file of the installation.
+    pub(crate) fn rewrite(&self, name: &str, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.home().join(name)).unwrap();
+        self.write(name, &change(text));
+    }
+
+    /// How often each CLI was called, and with what, as `scribe --model m`.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.notes().join("prompts.calls")).unwrap_or_default();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// Waits for this many prompts, and gives the last.
+    #[track_caller]
+    pub(crate) fn prompt(&self, count: usize) -> String {
+        self.wait_for(&format!("prompt number {count}"), || {
+            let mut prompts = self.prompts();
+            (prompts.len() >= count).then(|| prompts.swap_remove(count - 1))
+        })
+    }
+
+    /// What the agent of an issue was last told to do.
+    pub(crate) fn tasking(&self, issue: u64) -> serde_yaml::Value {
+        let path = self.home().join(format!("workspaces/shop/{issue}/.cloud-code/tasking.yaml"));
+        serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    /// Our comments, without the status comment and without our marks.
+    pub(crate) fn answers(&self, number: u64) -> Vec<String> {
+        let comments = self.github.comments(SHOP, number);
+        let ours = comments.into_iter().filter(|comment| comment.author == self.bot());
+        ours.map(|comment| unmarked(&comment.body))
+            .filter(|body| !body.contains("### cloud-code: "))
+            .collect()
+    }
+
+    /// Waits until the status comment says this.
+    #[track_caller]
+    pub(crate) fn status_says(&self, number: u64, words: &str) -> String {
+        self.wait_for(&format!("a status of #{number} that says {words:?}"), || {
+            let comments = self.github.comments(SHOP, number);
+            let mut ours = comments.into_iter().filter(|c| c.body.contains("### cloud-code: "));
+            ours.find(|comment| comment.body.contains(words)).map(|comment| comment.body)
+        })
+    }
+
+    /// Waits until this many tasks have been and nothing more is to come: comment and label say the same.
+    #[track_caller]
+    pub(crate) fn rests(&self, number: u64, phase: &str, tasks: usize) -> String {
+        let title = format!("### cloud-code: {phase}\n");
+        let earlier = format!("Earlier tasks ({})", tasks - 1);
+        let status = self.wait_for(&format!("#{number} to be {phase} after {tasks} tasks"), || {
+            let comments = self.github.comments(SHOP, number);
+            let mut bodies = comments.into_iter().map(|comment| comment.body);
+            bodies.find(|body| body.contains(&title) && (body.contains(&earlier) || tasks == 1))
+        });
+        self.becomes(number, phase);
+        status
+    }
+
+    /// What follows is said in another second: a forge's times are no finer.
+    pub(crate) fn a_moment_later(&self) {
+        self.github.advance(Duration::from_secs(2));
+    }
+
+    /// Brings what was held back, in its order; what comes later comes at once.
+    pub(crate) fn brings_what_was_held(&self) {
+        block_on(self.github.send_held());
+        self.github.send_deliveries();
+    }
+
+    /// Brings everything once more, as the button on GitHub's page does.
+    pub(crate) fn brings_all_again(&self) {
+        for delivery in self.github.deliveries() {
+            block_on(self.github.redeliver(&delivery));
+        }
+    }
+
     /// Runs what the fake GitHub offers to those who wait, within the patience of a story.
     #[track_caller]
     pub(crate) fn block_on<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
@@ -430,4 +503,14 @@ impl Stage {
 /// The top of the checkout.
 pub(crate) fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A text of ours without its mark.
+fn unmarked(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("<!-- cloud-code"));
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

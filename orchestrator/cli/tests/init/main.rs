@@ -3,7 +3,8 @@
 
 mod app;
 mod doctor;
-mod github;
+mod door;
+mod examples;
 mod token;
 
 use std::fs;
@@ -12,17 +13,57 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::github::Github;
+use cloud_code_fake_github::{FakeGithub, RepoSeed, Role};
+use serde_json::{Value, json};
+
+/// The repository of every story; alice administers it.
+const SHOP: &str = "acme/shop";
 
 /// A home folder and a GitHub of its own.
 struct House {
     dir: tempfile::TempDir,
-    github: Github,
+    github: FakeGithub,
 }
 
 impl House {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), github: Github::start() }
+        let github = FakeGithub::start_blocking();
+        let shop = RepoSeed::new(SHOP).of_organization().collaborator("alice", Role::Admin);
+        github.repo(shop.label("ready-for-agent"));
+        Self { dir: tempfile::tempdir().unwrap(), github }
+    }
+
+    /// How often that was asked.
+    fn count(&self, method: &str, path: &str) -> usize {
+        let requests = self.github.requests();
+        requests.iter().filter(|asked| asked.method == method && asked.path == path).count()
+    }
+
+    /// What must hold in the end: GitHub was asked as its description says.
+    #[track_caller]
+    fn holds(&self) {
+        assert_eq!(self.github.violations(), Vec::<String>::new());
+    }
+
+    /// The number of the App in the settings.
+    fn app_id(&self) -> u64 {
+        let settings: Value = serde_yaml::from_str(&self.read("cloud-code.yaml")).unwrap();
+        settings["github"]["app"]["id"].as_u64().unwrap()
+    }
+
+    /// Makes the App, as a person with a browser would. `changed` is what the person changes on GitHub's page.
+    #[track_caller]
+    fn makes_an_app(&self, args: &[&str], changed: impl FnOnce(&mut Value)) -> String {
+        let waiting = Waiting::start(self.init(args));
+        let (_, mut manifest, state) = app::form(&browse(&waiting.page).1);
+        manifest["fake_owner"] = json!("acme");
+        changed(&mut manifest);
+        let code = self.github.manifest_code(&manifest);
+        let (status, told) = browse(&format!("{}callback?code={code}&state={state}", waiting.page));
+        assert_eq!(status, 200, "{told}");
+        let (ended, text) = waiting.end();
+        assert!(ended, "{text}");
+        format!("{told}{text}")
     }
 
     fn home(&self) -> PathBuf {
@@ -50,7 +91,8 @@ impl House {
     }
 
     fn init(&self, args: &[&str]) -> Command {
-        let mut command = self.command(&["init", "--non-interactive", "--github-url", self.github.url()]);
+        let mut command =
+            self.command(&["init", "--non-interactive", "--github-url", &self.github.web_url()]);
         command.args(args);
         command
     }

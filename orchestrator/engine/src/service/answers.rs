@@ -7,6 +7,7 @@ use cloud_code_task_schema::TaskId;
 
 use super::Inner;
 use crate::EngineError;
+use crate::catch_up::{left_key, left_words};
 use crate::words::{cost_line, foreign};
 
 /// Most characters of an agent's answer; a forge takes 65,536 for a comment.
@@ -56,6 +57,11 @@ impl Inner {
                 created_at: self.clock.now(),
             };
             let at = format!("@{}", asked.actor.login);
+            if let (TaskState::Failed { .. }, Ask::BaseConflict { base, .. }) = (&task.state, &asked.ask) {
+                let number = thread.published.pull.as_ref().map_or(asked.number, |pull| pull.number);
+                let left = note(left_key(task), Place::Issue, format!("{at} {}", left_words(task, base)));
+                self.store.put_note(&Note { number, ..left }).await?;
+            }
             match &task.state {
                 TaskState::NeedsInput { .. } => {
                     let questions: Vec<String> = task

@@ -185,6 +185,15 @@ impl Observer for Teller<'_> {
     }
 }
 
+impl Dirty {
+    /// What was taken and came to nothing, beside what came meanwhile.
+    pub(super) fn take_back(&mut self, taken: Self) {
+        self.all |= taken.all;
+        self.numbers.extend(taken.numbers);
+        self.issues.extend(taken.issues);
+    }
+}
+
 /// Threads that something is to be said in, by our issue or by number.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {

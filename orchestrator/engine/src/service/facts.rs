@@ -1,16 +1,18 @@
 //! What happened on the forge that is no request: things closed, merged, deleted. It changes what is known of a thread, and
 //! stops what nobody wants any more.
 
-use cloud_code_forge::{Forge, Permission};
-use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact};
+use cloud_code_forge::{Forge, ForgeError, OpenState, Permission};
+use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact, Sender, SenderKind, Thing};
 use cloud_code_model::{
-    Ask, Intent, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread, ThreadFacts,
+    Ask, Intent, IntentRecord, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread,
+    ThreadFacts,
 };
 use cloud_code_store::{Deliveries, ForgeStore, Store};
 
 use super::Inner;
 use super::projects::ServedProject;
 use super::receive::Worked;
+use crate::catch_up::conflict_intent;
 use crate::{EngineError, Repo};
 
 impl Inner {
@@ -46,7 +48,7 @@ impl Inner {
             config: Default::default(),
             check_rounds: 0,
             declined: None,
-            is_closed: issue.state == cloud_code_forge::OpenState::Closed,
+            is_closed: issue.state == OpenState::Closed,
             left_out: Vec::new(),
         };
         self.store.put_thread(&project.name, number, &facts).await?;
@@ -67,7 +69,7 @@ pub(super) async fn concerns_us(
     intent: &Intent,
 ) -> Result<bool, EngineError> {
     match &intent.ask {
-        Ask::Changes { .. } | Ask::Line { .. } | Ask::ChecksFailed { .. } => {
+        Ask::Changes { .. } | Ask::Line { .. } | Ask::ChecksFailed { .. } | Ask::BaseConflict { .. } => {
             Ok(inner.store.thread_of_pull(&project.name, intent.number).await?.is_some())
         }
         Ask::Command { .. } | Ask::Mistake { .. } => Ok(true),
@@ -75,7 +77,7 @@ pub(super) async fn concerns_us(
 }
 
 /// What a permission means to the one who decides.
-pub(super) fn permission(fact: &cloud_code_forge::PermissionFact) -> PermissionFact {
+fn permission(fact: &cloud_code_forge::PermissionFact) -> PermissionFact {
     let Some(user_id) = fact.user_id else {
         return PermissionFact::Unknown { why: "the forge knows nobody of that name".to_owned() };
     };
@@ -88,6 +90,20 @@ pub(super) fn permission(fact: &cloud_code_forge::PermissionFact) -> PermissionF
         (Permission::None, _) => Level::None,
     };
     PermissionFact::Known { user_id, level }
+}
+
+/// What somebody may do in the repository. A forge says of no bot what it may, so one that a project lists by its number
+/// is vouched for by that list.
+pub(super) async fn permission_of(
+    forge: &dyn Forge,
+    rules: &AccessRules,
+    sender: &Sender,
+) -> Result<PermissionFact, EngineError> {
+    let id = sender.actor.id;
+    if sender.kind == SenderKind::Bot && rules.bots.contains(&id) {
+        return Ok(PermissionFact::Known { user_id: id, level: rules.least.max(Level::Write) });
+    }
+    Ok(permission(&forge.permission(&sender.actor).await?))
 }
 
 /// Who may command in a project.
@@ -120,25 +136,17 @@ pub(super) async fn note(
 ) -> Result<Worked, EngineError> {
     let name = &project.name;
     match happening {
-        Happening::IssueClosed(thing)
-        | Happening::IssueDeleted(thing)
-        | Happening::IssueTransferred(thing) => {
-            close(inner, name, thing.number, "the issue was closed").await
+        Happening::IssueDeleted(thing) | Happening::IssueTransferred(thing) => {
+            close(inner, name, thing.number, "the issue is gone").await
         }
-        Happening::IssueReopened(thing) => {
-            let Some(mut thread) = inner.store.thread(name, thing.number).await? else {
-                return Ok(nothing());
-            };
-            thread.facts.is_closed = false;
-            inner.store.put_thread(name, thread.number, &thread.facts).await?;
-            inner.touch(name, thread.number);
-            Ok(Worked::Done(format!("#{} is open again", thread.number)))
+        Happening::IssueClosed(thing) => issue(inner, name, forge, thing, OpenState::Closed).await,
+        Happening::IssueReopened(thing) => issue(inner, name, forge, thing, OpenState::Open).await,
+        Happening::PullClosed { thing, .. } | Happening::PullReopened { thing, .. } => {
+            pull(inner, project, forge, thing.number).await
         }
-        Happening::PullClosed { thing, merged, .. } => {
-            let state = if *merged { PullState::Merged } else { PullState::Closed };
-            pull(inner, project, thing.number, state).await
+        Happening::Pushed { branch, after, deleted: false, .. } => {
+            pushed(inner, project, branch, after).await
         }
-        Happening::PullReopened { thing, .. } => pull(inner, project, thing.number, PullState::Open).await,
         Happening::CommentDeleted { id, .. } => withdraw(inner, project, &format!("comment-{id}")).await,
         Happening::LineDeleted { id, .. } => withdraw(inner, project, &format!("line-{id}")).await,
         Happening::RepositoryRenamed | Happening::RepositoryTransferred => {
@@ -155,6 +163,39 @@ pub(super) async fn note(
 
 fn nothing() -> Worked {
     Worked::Nothing("it changes nothing here".into())
+}
+
+/// An issue was closed or reopened. Deliveries overtake each other, so what is so now is asked for. An answer that is older
+/// than the event, of a forge's copy that lags behind, gives way to it.
+async fn issue(
+    inner: &Inner,
+    name: &ProjectName,
+    forge: &dyn Forge,
+    thing: &Thing,
+    told: OpenState,
+) -> Result<Worked, EngineError> {
+    let number = thing.number;
+    let known = inner.store.thread(name, number).await?;
+    let is_waited_for = |waiting: &IntentRecord| waiting.project == *name && waiting.intent.number == number;
+    if known.is_none() && !inner.store.waiting_intents().await?.iter().any(is_waited_for) {
+        return Ok(nothing());
+    }
+    let is_closed = match forge.issue(number).await {
+        Ok(issue) if issue.updated_at < thing.updated_at => told == OpenState::Closed,
+        Ok(issue) => issue.state == OpenState::Closed,
+        Err(ForgeError::NotFound { .. } | ForgeError::Gone { .. }) => true,
+        Err(error) => return Err(error.into()),
+    };
+    match (is_closed, known) {
+        (true, _) => close(inner, name, number, "the issue was closed").await,
+        (false, Some(mut thread)) if thread.facts.is_closed => {
+            thread.facts.is_closed = false;
+            inner.store.put_thread(name, thread.number, &thread.facts).await?;
+            inner.touch(name, thread.number);
+            Ok(Worked::Done(format!("#{number} is open again")))
+        }
+        (false, _) => Ok(Worked::Nothing(format!("#{number} is open"))),
+    }
 }
 
 /// Stops what runs for a thread and forgets what waits for it. Its work is kept.
@@ -184,16 +225,22 @@ async fn stop_tasks(inner: &Inner, thread: &Thread) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// A pull request was closed, merged or reopened.
 async fn pull(
     inner: &Inner,
     project: &ServedProject,
+    forge: &dyn Forge,
     number: u64,
-    state: PullState,
 ) -> Result<Worked, EngineError> {
     let Some(mut thread) = inner.store.thread_of_pull(&project.name, number).await? else {
         return Ok(nothing());
     };
     let Some(pull) = &mut thread.published.pull else { return Ok(nothing()) };
+    let state = match forge.pull(number).await?.state {
+        cloud_code_forge::PullState::Open => PullState::Open,
+        cloud_code_forge::PullState::Closed => PullState::Closed,
+        cloud_code_forge::PullState::Merged => PullState::Merged,
+    };
     pull.state = state;
     inner.store.put_published(&thread.project, thread.number, &thread.published).await?;
     match state {
@@ -206,6 +253,53 @@ async fn pull(
     }
     inner.touch(&thread.project, thread.number);
     Ok(Worked::Done(format!("pull request #{number} is {state:?}").to_lowercase()))
+}
+
+/// A branch moved. Open pull requests of ours into it may conflict with it now.
+async fn pushed(
+    inner: &Inner,
+    project: &ServedProject,
+    branch: &str,
+    after: &str,
+) -> Result<Worked, EngineError> {
+    let mut looked = 0;
+    for thread in inner.store.threads().await? {
+        let is_open = thread.published.pull.as_ref().is_some_and(|pull| pull.state == PullState::Open);
+        let Some(key) = thread.facts.issue.as_ref().filter(|_| thread.project == project.name) else {
+            continue;
+        };
+        let Some(issue) = inner.store.issue(&thread.project, key).await? else { continue };
+        let tasks = inner.store.tasks_of(&thread.project, key).await?;
+        let Some(last) = tasks.last().filter(|_| issue.base.as_str() == branch && issue.cleaned_at.is_none())
+        else {
+            continue;
+        };
+        match (&last.state, &thread.published.pull, &thread.facts.requester) {
+            // It may have looked at the base just before.
+            (TaskState::Publishing { head, .. }, _, Some(requester)) => {
+                let at = inner.clock.now();
+                let intent = conflict_intent(&thread, &issue, requester.clone(), head, after, at);
+                inner.store.put_intent(&thread.project, &intent, at).await?;
+            }
+            (state, Some(pull), _) if is_open && state.status().is_terminal() => {
+                let engine = inner.engines.of(last.task.plan.runtime);
+                let found = engine.conflict(&project.repository, &issue, &pull.head_sha).await?;
+                if let Some(conflict) = found {
+                    engine.hand_over_conflict(&thread, &issue, last, &pull.head_sha, &conflict).await?;
+                }
+            }
+            // The running task looks at the base when it has ended.
+            _ => continue,
+        }
+        looked += 1;
+        inner.touch(&thread.project, thread.number);
+    }
+    if looked == 0 {
+        return Ok(nothing());
+    }
+    tracing::info!(project = %project.name, branch, looked, "a base has moved");
+    inner.wakes.requests.notify_one();
+    Ok(Worked::Done(format!("{looked} pull requests were held against the new base")))
 }
 
 /// Merged work needs no workspace any more. One whose task has not ended yet stays for `cloud-code clean`.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cloud_code_forge::Forge;
 use cloud_code_intake::{Happening, Notice, SaidAt, Trigger, authorise, trigger, visible};
-use cloud_code_model::{Ask, Command, Intent, Place, TaskState};
+use cloud_code_model::{Ask, Command, Intent, Place, Subject, TaskState};
 use cloud_code_store::{Deliveries, Delivery, DeliveryKey, DeliveryState, ForgeStore, Store};
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
@@ -122,7 +122,7 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
         },
         Trigger::Nothing(why) => (None, why.to_string()),
     };
-    let Some(intent) = intent else { return Ok(Worked::Nothing(why)) };
+    let Some(mut intent) = intent else { return Ok(Worked::Nothing(why)) };
     if inner.store.intent(&project.name, &intent.key).await?.is_some() {
         return Ok(Worked::Done(format!("{} is known", intent.key)));
     }
@@ -138,6 +138,9 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
             "a request was refused"
         );
         return Ok(Worked::Nothing(denial));
+    }
+    if intent.subject == Subject::PullRequest && inner.thread(&project.name, intent.number).await?.is_none() {
+        intent.head_sha = Some(forge.pull(intent.number).await?.head_sha);
     }
     let key = intent.key.clone();
     inner.store.put_intent(&project.name, &intent, inner.clock.now()).await?;
@@ -159,7 +162,7 @@ async fn may(
     }
     let Some(sender) = &notice.sender else { return Ok(Err("nobody is named as its author".into())) };
     let rules = facts::access(project, forge).await?;
-    let permission = facts::permission(&forge.permission(&sender.actor).await?);
+    let permission = facts::permission_of(forge, &rules, sender).await?;
     Ok(match authorise(&rules, &sender.actor, sender.kind, &permission) {
         Ok(_) => Ok(()),
         Err(denial) => Err(denial.to_string()),
@@ -198,5 +201,6 @@ async fn answer_to_a_question(
         at: said.created_at,
         place: Place::Comment { id: *id },
         ask: Ask::Command { command },
+        head_sha: None,
     }))
 }

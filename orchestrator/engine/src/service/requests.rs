@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cloud_code_forge::{Forge, ForgeError, PullFacts};
+use cloud_code_forge::{Forge, ForgeError, OpenState, PullFacts};
 use cloud_code_intake::help_text;
 use cloud_code_model::{
     Ask, Command, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectName, ProjectPlan, PullState,
@@ -16,6 +16,7 @@ use futures_util::{StreamExt, stream};
 use super::projects::ServedProject;
 use super::text::{self, Words};
 use super::{Inner, says};
+use crate::catch_up::conflict_words;
 use crate::follow_up::FollowUpRequest;
 use crate::open::{Origin, RunRequest, Uncommitted};
 use crate::{Engine, EngineError};
@@ -89,13 +90,7 @@ async fn in_thread(
             Ok(acted) => acted,
             Err(error) if can_pass(&error) => return Err(error),
             Err(error) => {
-                inner
-                    .reply(
-                        name,
-                        intent,
-                        format!("this could not be begun:\n\n{}", says::quoted(&error.chain())),
-                    )
-                    .await?;
+                inner.reply(name, intent, says::not_begun(&error, &project.triggers.prefix)).await?;
                 Acted::Settled(error.chain())
             }
         };
@@ -112,7 +107,7 @@ async fn in_thread(
 }
 
 /// Whether the same request may succeed later without anybody asking again.
-fn can_pass(error: &EngineError) -> bool {
+pub(super) fn can_pass(error: &EngineError) -> bool {
     match error {
         EngineError::Forge(error) => error.can_pass(),
         EngineError::Store(_) | EngineError::DiskFull { .. } | EngineError::Job(_) => true,
@@ -129,6 +124,7 @@ fn needs_worktree(ask: &Ask) -> bool {
             Command::Status | Command::Config { .. } | Command::Cost | Command::Logs | Command::Help => false,
         },
         Ask::Changes { .. } | Ask::Line { .. } | Ask::ChecksFailed { .. } => true,
+        Ask::BaseConflict { .. } => true,
         Ask::Mistake { .. } => false,
     }
 }
@@ -136,6 +132,8 @@ fn needs_worktree(ask: &Ask) -> bool {
 /// What a task is to be.
 struct Wish {
     mode: Mode,
+    /// Somebody said yes to the plan of this work.
+    is_approved: bool,
     /// Another CLI than the last one's.
     cli: Option<CliName>,
     model: Option<String>,
@@ -155,8 +153,7 @@ impl Desk<'_> {
         let tasks = self.tasks(&thread).await?;
         match &intent.ask {
             Ask::Mistake { message, hint } => {
-                let hint = hint.as_ref().map(|hint| format!("\n\n{hint}")).unwrap_or_default();
-                self.answer(intent, format!("{message}.{hint}"), "a mistake").await
+                self.answer(intent, says::mistake(message, hint.as_deref()), "a mistake").await
             }
             Ask::Command { command } => self.command(thread, intent, command, &tasks).await,
             Ask::Changes { .. } | Ask::Line { .. } => {
@@ -164,6 +161,7 @@ impl Desk<'_> {
                 self.work(thread, intent, &tasks, Wish::edit(words)).await
             }
             Ask::ChecksFailed { .. } => self.mend_checks(thread, intent, &tasks).await,
+            Ask::BaseConflict { .. } => self.mend_conflict(thread, intent, &tasks).await,
         }
     }
 
@@ -177,15 +175,10 @@ impl Desk<'_> {
         let last = tasks.last();
         match command {
             Command::Run { cli, model, base, budget, text } => {
-                let is_first = tasks.iter().all(|task| reads_only(task.task.mode));
-                let mode = match self.project.plan.publish.plan_first && tasks.is_empty() && is_first {
-                    true => Mode::Plan,
-                    false => Mode::Edit,
-                };
                 let (cli, model, base) = (cli.clone(), model.clone(), base.clone());
                 let words = Words::said(text);
-                self.work(thread, intent, tasks, Wish { mode, cli, model, base, budget: *budget, words })
-                    .await
+                let wish = Wish { cli, model, base, budget: *budget, ..Wish::edit(words) };
+                self.work(thread, intent, tasks, wish).await
             }
             Command::Plan { text } => {
                 self.work(thread, intent, tasks, Wish { mode: Mode::Plan, ..Wish::edit(Words::said(text)) })
@@ -208,7 +201,7 @@ impl Desk<'_> {
                 }
                 None => {
                     let text = format!(
-                        "nothing was done here yet, so there is nothing to hand over: `{} run {cli}`",
+                        "nothing was done here yet, so there is nothing to hand over. `{} run {cli}` begins.",
                         self.prefix()
                     );
                     self.answer(intent, text, "no hand-off").await
@@ -221,6 +214,10 @@ impl Desk<'_> {
             Command::Config { key, value } => {
                 match says::checked_config(*key, value, !tasks.is_empty()) {
                     Ok(Some(value)) => thread.facts.config.insert(*key, value),
+                    // Later tasks stay with the last one's CLI and model, unless somebody says otherwise.
+                    Ok(None) if says::is_kept_by_tasks(*key) && !tasks.is_empty() => {
+                        thread.facts.config.insert(*key, says::DEFAULT.to_owned())
+                    }
                     Ok(None) => thread.facts.config.remove(key),
                     Err(why) => return self.answer(intent, why, "a mistake").await,
                 };
@@ -230,8 +227,8 @@ impl Desk<'_> {
             }
             Command::Status => {
                 let text = match (&thread.written.comment_url, last) {
-                    (Some(url), Some(last)) => format!("it is {}: {url}", last.state.status()),
-                    (None, Some(last)) => format!("it is {}", last.state.status()),
+                    (Some(url), Some(last)) => format!("{}: {url}", says::stands(last)),
+                    (None, Some(last)) => format!("{}.", says::stands(last)),
                     (_, None) => format!("nothing was asked for here yet. `{} run` begins.", self.prefix()),
                 };
                 self.answer(intent, text, "status").await
@@ -240,7 +237,7 @@ impl Desk<'_> {
             Command::Logs => {
                 let text = match last {
                     Some(last) => says::logs(self.engine(last), last).await?,
-                    None => "nothing has run here yet".to_owned(),
+                    None => "nothing has run here yet.".to_owned(),
                 };
                 self.answer(intent, text, "logs").await
             }
@@ -257,7 +254,7 @@ impl Desk<'_> {
         mut thread: Thread,
         intent: &Intent,
         tasks: &[TaskRecord],
-        wish: Wish,
+        mut wish: Wish,
     ) -> Result<Acted, EngineError> {
         let name = &self.project.name;
         if let Some(task) = self.inner.store.task_of_intent(name, &intent.key).await? {
@@ -269,10 +266,19 @@ impl Desk<'_> {
             return Ok(Acted::Waits);
         }
         if thread.facts.is_closed && thread.facts.subject == cloud_code_model::Subject::Issue {
-            let text = "this issue is closed. Reopen it, then ask again.".to_owned();
-            return self.answer(intent, text, "closed").await;
+            // Word of its reopening may be on its way still.
+            if self.forge.issue(thread.number).await?.state == OpenState::Closed {
+                let text = "this issue is closed. Reopen it, then ask again.".to_owned();
+                return self.answer(intent, text, "closed").await;
+            }
+            thread.facts.is_closed = false;
         }
-        if !matches!(intent.ask, Ask::ChecksFailed { .. }) {
+        let has_worked = tasks.iter().any(|task| !reads_only(task.task.mode));
+        if self.project.plan.publish.plan_first && !has_worked && !wish.is_approved && wish.mode == Mode::Edit
+        {
+            wish.mode = Mode::Plan;
+        }
+        if !matches!(intent.ask, Ask::ChecksFailed { .. } | Ask::BaseConflict { .. }) {
             thread.facts.requester = Some(intent.actor.clone());
             thread.facts.check_rounds = 0;
         }
@@ -321,7 +327,7 @@ impl Desk<'_> {
         let mut base_sha = None;
         if issue.is_pull_request {
             let pull = self.forge.pull(thread.number).await?;
-            base_sha = Some(pull.head_sha.clone());
+            base_sha = Some(intent.head_sha.clone().unwrap_or_else(|| pull.head_sha.clone()));
             plan.base = Some(base_of(&pull)?);
         }
         let repository = self.forge.repository().await?;
@@ -332,7 +338,10 @@ impl Desk<'_> {
         if plan.base.is_none() {
             plan.base = repository.default_branch.parse().ok();
         }
-        let told = text::of_issue(self.project, self.forge, &issue, intent, &wish.words).await?;
+        // Whoever wrote the pull request wrote these files as well, and the CLI would obey them.
+        let settings_from = issue.is_pull_request.then(|| repository.default_branch.parse().ok()).flatten();
+        let rules = self.inner.projects.rules(self.project, self.forge).await?;
+        let told = text::of_issue(self.project, self.forge, &rules, &issue, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let request = RunRequest {
             project: self.project.name.clone(),
@@ -346,6 +355,7 @@ impl Desk<'_> {
                 brief: told.brief,
                 intent: intent.key.clone(),
                 base_sha,
+                settings_from,
             }),
             uncommitted: Uncommitted::LeaveOut,
             requested_by: Some(intent.actor.login.clone()),
@@ -362,9 +372,9 @@ impl Desk<'_> {
         wish: Wish,
     ) -> Result<TaskRecord, EngineError> {
         let plan = self.plan(thread, &wish, tasks.last())?;
-        let told =
-            text::of_follow_up(self.inner, self.project, self.forge, thread, tasks, intent, &wish.words)
-                .await?;
+        let rules = self.inner.projects.rules(self.project, self.forge).await?;
+        let source = text::Since { inner: self.inner, thread, tasks };
+        let told = text::of_follow_up(&source, self.project, self.forge, &rules, intent, &wish.words).await?;
         thread.facts.left_out = told.left_out;
         let engine = self.engine_of(&plan).clone();
         let request = FollowUpRequest {
@@ -389,7 +399,11 @@ impl Desk<'_> {
     ) -> Result<ProjectPlan, EngineError> {
         let mut plan = self.project.plan.clone();
         let config = &thread.facts.config;
-        let set = config.get(&ConfigKey::Cli).and_then(|cli| cli.parse::<CliName>().ok());
+        let set = match config.get(&ConfigKey::Cli).map(String::as_str) {
+            Some(says::DEFAULT) => Some(plan.cli.clone()),
+            Some(cli) => cli.parse::<CliName>().ok(),
+            None => None,
+        };
         let stays = last.map(|last| last.cli().clone());
         if let Some(cli) = wish.cli.clone().or(set).or(stays)
             && cli != plan.cli
@@ -400,11 +414,13 @@ impl Desk<'_> {
         if let Some(last) = last {
             plan.repo = last.task.plan.repo.clone();
             plan.base = last.task.plan.base.clone();
-            if *last.cli() == plan.cli {
+            let is_reset = config.get(&ConfigKey::Model).is_some_and(|model| model == says::DEFAULT);
+            if *last.cli() == plan.cli && !is_reset {
                 plan.model = last.task.plan.model.clone();
             }
         }
-        if let Some(model) = wish.model.as_ref().or(config.get(&ConfigKey::Model)) {
+        let set = config.get(&ConfigKey::Model).filter(|model| *model != says::DEFAULT);
+        if let Some(model) = wish.model.as_ref().or(set) {
             plan.model = Some(model.clone());
         }
         if let Some(base) = config.get(&ConfigKey::Base).filter(|_| last.is_none()) {
@@ -440,8 +456,8 @@ impl Desk<'_> {
             TaskState::Cancelled { .. } => "It was stopped.".to_owned(),
             state if state.status().is_terminal() => {
                 let text = format!(
-                    "the last task is {}, so there is nothing to retry. Say what comes next.",
-                    state.status()
+                    "the last task {}, so there is nothing to retry. Say what comes next.",
+                    crate::words::how_it_ended(state)
                 );
                 return self.answer(intent, text, "nothing to retry").await;
             }
@@ -458,21 +474,23 @@ impl Desk<'_> {
         intent: &Intent,
         tasks: &[TaskRecord],
     ) -> Result<Acted, EngineError> {
-        match tasks.last() {
-            Some(last) if matches!(last.state, TaskState::AwaitingApproval { .. }) => {
+        let waited = self.has_waited(intent, decided(tasks)).await?;
+        match decided(tasks) {
+            Some(last) if matches!(last.state, TaskState::AwaitingApproval { .. }) && waited => {
                 self.inner.store.transition(last, TaskEvent::Approved, self.inner.clock.now()).await?;
                 self.inner.wakes.tasks.notify_one();
                 Ok(Acted::Settled(format!("approved by {}", intent.actor.login)))
             }
             // Our own task of before a kill.
             Some(last) if last.task.intent.as_deref() == Some(&intent.key) => Ok(self.begun(last)),
-            Some(last) if is_plan(last) => {
+            Some(last) if is_plan(last) && waited => {
                 let words = Words::said("The plan is approved. Carry it out.");
-                self.work(thread, intent, tasks, Wish::edit(words)).await
+                let budget = last.task.plan.limits.max_cost_usd;
+                let wish = Wish { is_approved: true, budget, ..Wish::edit(words) };
+                self.work(thread, intent, tasks, wish).await
             }
-            Some(last) if !last.state.status().is_terminal() => Ok(Acted::Waits),
             Some(_) | None => {
-                self.answer(intent, "nothing here waits for a yes".to_owned(), "nothing to approve").await
+                self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to approve").await
             }
         }
     }
@@ -484,11 +502,15 @@ impl Desk<'_> {
         tasks: &[TaskRecord],
         reason: &str,
     ) -> Result<Acted, EngineError> {
-        let Some(last) = tasks.last() else {
-            return self.answer(intent, "nothing here waits for a yes".to_owned(), "nothing to reject").await;
+        let last = decided(tasks);
+        let waited = self.has_waited(intent, last).await?;
+        let Some(last) = last else {
+            return self
+                .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
+                .await;
         };
         let mode = match &last.state {
-            TaskState::AwaitingApproval { .. } => {
+            TaskState::AwaitingApproval { .. } if waited => {
                 self.inner.store.transition(last, TaskEvent::Declined, self.inner.clock.now()).await?;
                 if reason.is_empty() {
                     return Ok(Acted::Settled(format!("rejected by {}", intent.actor.login)));
@@ -501,7 +523,7 @@ impl Desk<'_> {
             {
                 Mode::Edit
             }
-            TaskState::Done { .. } if is_plan(last) => {
+            TaskState::Done { .. } if is_plan(last) && waited => {
                 if reason.is_empty() {
                     thread.facts.declined = Some(last.task.id.clone());
                     self.inner.store.put_thread(&thread.project, thread.number, &thread.facts).await?;
@@ -509,17 +531,23 @@ impl Desk<'_> {
                 }
                 Mode::Plan
             }
-            state if state.status().is_terminal() && last.task.intent.as_deref() != Some(&intent.key) => {
+            _ if last.task.intent.as_deref() != Some(&intent.key) => {
                 return self
-                    .answer(intent, "nothing here waits for a yes".to_owned(), "nothing to reject")
+                    .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
                     .await;
             }
-            _ if last.task.intent.as_deref() == Some(&intent.key) => return Ok(self.begun(last)),
-            _ => return Ok(Acted::Waits),
+            _ => return Ok(self.begun(last)),
         };
         let tasks = self.tasks(&thread).await?;
         let words = Words::said(&format!("This was not accepted: {reason}"));
         self.work(thread, intent, &tasks, Wish { mode, ..Wish::edit(words) }).await
+    }
+
+    /// Whether a yes or no was given to what waits now: one that came before says nothing about work that nobody had seen.
+    async fn has_waited(&self, intent: &Intent, task: Option<&TaskRecord>) -> Result<bool, EngineError> {
+        let heard = self.inner.store.intent(&self.project.name, &intent.key).await?;
+        let heard = heard.map(|record| record.received_at);
+        Ok(task.zip(heard).is_some_and(|(task, heard)| heard >= task.updated_at))
     }
 
     async fn cancel(
@@ -547,7 +575,7 @@ impl Desk<'_> {
                 Ok(Acted::Settled("cancelled".into()))
             }
             Some(_) | None if dropped > 0 => Ok(Acted::Settled("waiting requests were dropped".into())),
-            Some(_) | None => self.answer(intent, "nothing runs here".to_owned(), "nothing to cancel").await,
+            Some(_) | None => self.answer(intent, "nothing runs here.".to_owned(), "nothing to cancel").await,
         }
     }
 
@@ -597,6 +625,33 @@ impl Desk<'_> {
         self.work(thread, intent, tasks, Wish::edit(words)).await
     }
 
+    /// Work that conflicts with its base goes back to the CLI, once for each commit of the base.
+    async fn mend_conflict(
+        &self,
+        thread: Thread,
+        intent: &Intent,
+        tasks: &[TaskRecord],
+    ) -> Result<Acted, EngineError> {
+        let Some(last) = tasks.last() else { return Ok(Acted::Settled("nothing was done".into())) };
+        if self.inner.store.task_of_intent(&thread.project, &intent.key).await?.is_none() {
+            if !last.state.status().is_terminal() {
+                return Ok(Acted::Waits);
+            }
+            let pull = thread.published.pull.clone().filter(|pull| pull.state == PullState::Open);
+            let (Some(pull), Some(issue)) = (pull, self.live_issue(&thread).await?) else {
+                return Ok(Acted::Settled("there is no open pull request".into()));
+            };
+            let engine = self.engine_of(&last.task.plan);
+            let found = engine.conflict(&self.project.repository, &issue, &pull.head_sha).await?;
+            let Some(conflict) = found else {
+                return Ok(Acted::Settled("nothing conflicts any more".into()));
+            };
+            let words = Words::said(&conflict_words(&issue.base, &conflict));
+            return self.work(thread, intent, tasks, Wish::edit(words)).await;
+        }
+        self.work(thread, intent, tasks, Wish::edit(Words::said(""))).await
+    }
+
     async fn answer(&self, intent: &Intent, body: String, outcome: &str) -> Result<Acted, EngineError> {
         self.inner.reply(&self.project.name, intent, body).await?;
         Ok(Acted::Settled(outcome.to_owned()))
@@ -630,13 +685,18 @@ impl Desk<'_> {
 }
 
 /// What a CLI is told that takes over without a word of its own.
-const TAKE_OVER: &str = "Another coding CLI worked on this before you; what it left is described below. Look at what is there, then \
-     go on until the goal is reached.";
+const TAKE_OVER: &str = "Go on with this work until its goal is reached.\n\nAnother coding CLI worked on it before you; what it left is \
+     described below. Look at what is there first.";
 
 impl Wish {
     fn edit(words: Words) -> Self {
-        Self { mode: Mode::Edit, cli: None, model: None, base: None, budget: None, words }
+        Self { mode: Mode::Edit, is_approved: false, cli: None, model: None, base: None, budget: None, words }
     }
+}
+
+/// The task that a yes or no is about: questions that were asked in between decide nothing.
+fn decided(tasks: &[TaskRecord]) -> Option<&TaskRecord> {
+    tasks.iter().rev().find(|task| task.task.mode != Mode::Ask)
 }
 
 fn is_plan(task: &TaskRecord) -> bool {

@@ -2,23 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use cloud_code_model::{ConfigKey, TaskRecord};
+use cloud_code_model::{ConfigKey, TaskRecord, TaskState};
 use cloud_code_task_schema::{
     BranchName, CliName, ControlDir, EventItem, EventKind, EventReader, HumanDuration, Usd,
 };
 
-use crate::words::{code, cost_line};
-use crate::{Engine, EngineError, blocking};
+use crate::words::{code, cost_line, how_it_ended};
+use crate::{Engine, EngineError, HINT, blocking};
 
 /// How many of the last events are shown.
 const LOG_LINES: usize = 40;
+/// Most characters of a hint.
+const MAX_HINT: usize = 1_000;
 /// Most characters of one line.
 const LOG_WIDTH: usize = 200;
+
+/// What takes a setting back.
+pub(super) const DEFAULT: &str = "default";
+
+/// Whether a later task keeps this of the last one, so that taking a setting back has to be remembered.
+pub(super) const fn is_kept_by_tasks(key: ConfigKey) -> bool {
+    match key {
+        ConfigKey::Cli | ConfigKey::Model => true,
+        ConfigKey::Base | ConfigKey::Budget | ConfigKey::Timeout | ConfigKey::Draft => false,
+    }
+}
 
 /// The value of a setting, checked; `None` takes it back.
 pub(super) fn checked_config(key: ConfigKey, value: &str, has_begun: bool) -> Result<Option<String>, String> {
     let value = value.trim();
-    if value == "default" {
+    if value == DEFAULT {
         return Ok(None);
     }
     let shown = code(value, 80);
@@ -31,7 +44,7 @@ pub(super) fn checked_config(key: ConfigKey, value: &str, has_begun: bool) -> Re
             }
         }
         ConfigKey::Base if has_begun => {
-            return Err("the base cannot be changed any more, because work has begun from it".to_owned());
+            return Err("the base cannot be changed any more, because work has begun from it.".to_owned());
         }
         ConfigKey::Base => value.parse::<BranchName>().map(drop).map_err(|_| "the name of a branch"),
         ConfigKey::Budget => {
@@ -45,7 +58,7 @@ pub(super) fn checked_config(key: ConfigKey, value: &str, has_begun: bool) -> Re
     };
     match fits {
         Ok(()) => Ok(Some(value.trim_start_matches('$').to_owned())),
-        Err(wanted) => Err(format!("{shown} does not fit {}: it takes {wanted}", code(key.as_str(), 20))),
+        Err(wanted) => Err(format!("{shown} does not fit {}: it takes {wanted}.", code(key.as_str(), 20))),
     }
 }
 
@@ -54,19 +67,74 @@ pub(super) fn amount(text: &str) -> Option<Usd> {
     Usd::new(text.trim_start_matches('$').parse().ok()?).ok()
 }
 
+/// Why nothing came of a request, and what helps.
+pub(super) fn not_begun(error: &EngineError, prefix: &str) -> String {
+    if let EngineError::NothingSaid { .. } = error {
+        return format!(
+            "nobody with write access has said what to do here: this issue's text is empty, or somebody else's. Say it in \
+             the command, as in `{prefix} run Refuse empty passwords`."
+        );
+    }
+    let chain = error.chain();
+    let (why, hints) = chain.split_once(HINT).unwrap_or((&chain, ""));
+    let hints: Vec<String> = hints
+        .split(HINT)
+        .filter(|hint| !hint.is_empty())
+        .map(|hint| crate::words::foreign(&format!("{}.", capital(hint)), MAX_HINT))
+        .collect();
+    format!("this could not be begun:\n\n{}\n\n{}", quoted(why), hints.join("\n")).trim_end().to_owned()
+}
+
+/// Where a task stands, in a few words.
+pub(super) fn stands(task: &TaskRecord) -> String {
+    let cli = task.cli();
+    match &task.state {
+        TaskState::Queued => format!("**{cli}** waits for a free place"),
+        TaskState::Preparing | TaskState::Running { .. } => format!("**{cli}** works"),
+        TaskState::Importing { .. } | TaskState::Publishing { .. } => {
+            format!("**{cli}** has ended, and its work is being published")
+        }
+        TaskState::AwaitingApproval { .. } => format!("**{cli}** has ended, and its work waits for a yes"),
+        state => format!("the last task {}", how_it_ended(state)),
+    }
+}
+
+/// What was wrong with a command, and what to write.
+pub(super) fn mistake(message: &str, hint: Option<&str>) -> String {
+    let end = if message.ends_with(['?', '.', '!']) { "" } else { "." };
+    match hint {
+        Some(hint) => format!("{message}{end}\n\n{}.", capital(hint.trim_end_matches('.'))),
+        None => format!("{message}{end}"),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// What this issue's later tasks run with.
 pub(super) fn config(config: &BTreeMap<ConfigKey, String>) -> String {
     if config.is_empty() {
-        return "this issue runs with the project's settings".to_owned();
+        return "this issue runs with the project's settings.".to_owned();
     }
-    let lines = config.iter().map(|(key, value)| format!("- {}: {}", key.as_str(), code(value, 80)));
+    let lines = config.iter().map(|(key, value)| {
+        let shown = match (key, amount(value)) {
+            (ConfigKey::Budget, Some(amount)) => amount.to_string(),
+            _ => value.clone(),
+        };
+        match value == DEFAULT {
+            true => format!("- {}: the project's own", key.as_str()),
+            false => format!("- {}: {}", key.as_str(), code(&shown, 80)),
+        }
+    });
     format!("later tasks of this issue run with:\n\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// What each task cost.
 pub(super) fn costs(tasks: &[TaskRecord]) -> String {
     if tasks.is_empty() {
-        return "nothing was spent here".to_owned();
+        return "nothing was spent here yet.".to_owned();
     }
     let mut lines = vec![
         "this was used here:\n".to_owned(),
@@ -115,7 +183,7 @@ pub(super) async fn logs(engine: &Engine, task: &TaskRecord) -> Result<String, E
     })
     .await?;
     if lines.is_empty() {
-        return Ok("the agent has not said anything yet".to_owned());
+        return Ok("the agent has not said anything yet.".to_owned());
     }
     let body: Vec<String> = lines.into_iter().collect();
     let text = body.join("\n");

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use cloud_code_forge::{CheckStatus, Conclusion, LabelSpec};
-use cloud_code_model::{Issue, PullState, Subject, TaskRecord, TaskState, Thread, reads_only};
-use cloud_code_task_schema::{TaskId, TaskReport, TaskReportStatus};
+use cloud_code_model::{
+    Issue, Pull, PullState, Reported, Subject, TaskRecord, TaskState, Thread, reads_only,
+};
+use cloud_code_task_schema::{Mode, TaskId, TaskReport, TaskReportStatus};
 
-use crate::words::{code, cost_line, foreign, verify_lines};
+use crate::words::{code, cost_line, end_of, foreign, verify_lines};
 
 /// Most characters of an agent's summary in the comment; the rest is in the pull request and in `cloud-code status`.
 const MAX_SUMMARY: usize = 6_000;
@@ -120,35 +122,57 @@ impl StatusView<'_> {
         self.tasks.last()
     }
 
+    /// The pull request of this work. After a merge, what comes next has one of its own.
+    fn pull(&self) -> Option<&Pull> {
+        let published = &self.thread.published;
+        let is_of_this = published.of.as_ref().is_none_or(|of| *of == self.issue.key);
+        published.pull.as_ref().filter(|_| is_of_this)
+    }
+
     fn report(&self) -> Option<&TaskReport> {
         self.reports.get(&self.last()?.task.id)
+    }
+
+    /// What the last task's agent reported, for the table. A report goes with its workspace, so what was shown of it is
+    /// kept with what was written.
+    pub(crate) fn reported(&self) -> Option<Reported> {
+        let task = &self.last()?.task.id;
+        match self.report() {
+            Some(report) => Some(Reported { task: task.clone(), rows: report_rows(report) }),
+            None => self.thread.written.reported.clone().filter(|kept| kept.task == *task),
+        }
     }
 
     /// Where the thread is.
     pub(crate) fn phase(&self) -> Phase {
         let Some(last) = self.last() else { return Phase::Queued };
-        let pull = self.thread.published.pull.as_ref().map(|pull| pull.state);
+        let pull = self.pull().map(|pull| pull.state);
         match &last.state {
             TaskState::Queued => Phase::Queued,
             TaskState::Preparing | TaskState::Running { .. } => Phase::Working,
             TaskState::Importing { .. } | TaskState::Publishing { .. } => Phase::Working,
             TaskState::AwaitingApproval { .. } | TaskState::NeedsInput { .. } => Phase::NeedsInput,
-            _ if pull == Some(PullState::Merged) || self.thread.facts.is_closed => Phase::Done,
             TaskState::Failed { .. } => Phase::Failed,
+            _ if pull == Some(PullState::Merged) || self.thread.facts.is_closed => Phase::Done,
             _ if pull == Some(PullState::Open) => Phase::InReview,
             TaskState::Done { .. } if self.waits_for_plan() => Phase::NeedsInput,
             TaskState::Done { .. } | TaskState::Cancelled { .. } => Phase::Done,
         }
     }
 
+    /// Whether somebody said no to a plan.
+    fn is_declined(&self, task: &TaskRecord) -> bool {
+        self.thread.facts.declined.as_ref() == Some(&task.task.id)
+    }
+
     /// Whether the last task was a plan that the project wants a yes to.
     fn waits_for_plan(&self) -> bool {
         self.last().is_some_and(|last| {
             matches!(last.state, TaskState::Done { .. })
-                && reads_only(last.task.mode)
+                && last.task.mode == Mode::Plan
                 && last.task.plan.publish.plan_first
                 && !self.thread.facts.is_closed
-                && self.thread.facts.declined.as_ref() != Some(&last.task.id)
+                && !self.is_declined(last)
                 && self.tasks.iter().all(|task| reads_only(task.task.mode))
         })
     }
@@ -210,9 +234,10 @@ fn sentence(view: &StatusView<'_>, last: &TaskRecord) -> String {
             )
         }
         TaskState::Publishing { .. } => format!("**{cli}** has done {title}; the branch is being pushed."),
-        TaskState::Done { head: Some(_) } => match view.thread.published.pull.as_ref().map(|pull| pull.state)
-        {
-            Some(PullState::Merged) => format!("**{cli}** has done {title}, and it is merged."),
+        TaskState::Done { head: Some(_) } => match view.pull().map(|pull| pull.state) {
+            Some(PullState::Merged) => {
+                format!("**{cli}** has done {}, and it is merged.", code(&view.issue.title, 120))
+            }
             Some(PullState::Closed) => format!("**{cli}** has done {title}. Its pull request was closed."),
             Some(PullState::Open) => format!("**{cli}** has done {title}."),
             None => {
@@ -223,6 +248,9 @@ fn sentence(view: &StatusView<'_>, last: &TaskRecord) -> String {
             format!(
                 "**{cli}** has a plan for {title}. Nothing is changed before somebody with write access says yes."
             )
+        }
+        TaskState::Done { head: None } if last.task.mode == Mode::Plan => {
+            format!("**{cli}** has a plan for {title} and changed nothing.")
         }
         TaskState::Done { head: None } if reads_only(last.task.mode) => {
             format!("**{cli}** has looked at {title} and changed nothing.")
@@ -262,40 +290,46 @@ fn time(at: jiff::Timestamp) -> String {
 
 fn table(view: &StatusView<'_>, last: &TaskRecord) -> String {
     let mut rows = vec![("Branch", branch(view))];
-    if let Some(pull) = &view.thread.published.pull {
+    if let Some(pull) = view.pull() {
         rows.push(("Pull request", format!("#{}", pull.number)));
     }
-    if let Some(report) = view.report() {
-        let commits: Vec<String> = report
-            .commits
-            .iter()
-            .map(|commit| {
-                let subject = commit.message.lines().next().unwrap_or_default();
-                format!("{} {}", code(commit.sha.get(..8).unwrap_or(&commit.sha), 8), code(subject, 100))
-            })
-            .take(MAX_EARLIER)
-            .collect();
-        if !commits.is_empty() {
-            rows.push(("Commits", commits.join("<br>")));
-        }
-        let verify = verify_lines(report);
-        if !verify.is_empty() {
-            let items: Vec<&str> = verify.iter().map(|line| line.trim_start_matches("- ")).collect();
-            rows.push(("Verified", items.join("<br>")));
-        }
-    }
-    if let Some(model) = view.report().and_then(|report| report.model.as_deref()) {
-        rows.push(("Model", code(model, 80)));
-    }
+    let reported = view.reported();
+    let reported = reported.iter().flat_map(|reported| &reported.rows);
+    rows.extend(reported.map(|(name, value)| (name.as_str(), value.clone())));
     rows.push(("Used", cost_line(&last.usage)));
     let rows = rows.into_iter().map(|(name, value)| format!("| {name} | {} |", value.replace('|', "\\|")));
     format!("| | |\n| --- | --- |\n{}", rows.collect::<Vec<_>>().join("\n"))
 }
 
+fn report_rows(report: &TaskReport) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let commits: Vec<String> = report
+        .commits
+        .iter()
+        .map(|commit| {
+            let subject = commit.message.lines().next().unwrap_or_default();
+            format!("{} {}", code(commit.sha.get(..8).unwrap_or(&commit.sha), 8), code(subject, 100))
+        })
+        .take(MAX_EARLIER)
+        .collect();
+    if !commits.is_empty() {
+        rows.push(("Commits".to_owned(), commits.join("<br>")));
+    }
+    let verify = verify_lines(report);
+    if !verify.is_empty() {
+        let items: Vec<&str> = verify.iter().map(|line| line.trim_start_matches("- ")).collect();
+        rows.push(("Verified".to_owned(), items.join("<br>")));
+    }
+    if let Some(model) = report.model.as_deref() {
+        rows.push(("Model".to_owned(), code(model, 80)));
+    }
+    rows
+}
+
 /// The branch, as a link once it is pushed.
 fn branch(view: &StatusView<'_>) -> String {
     let name = view.issue.branch.as_str();
-    match view.thread.published.pull {
+    match view.pull() {
         Some(_) => format!("[{}]({}/{name})", code(name, 120), view.tree_url),
         None => code(name, 120),
     }
@@ -310,7 +344,7 @@ fn earlier(view: &StatusView<'_>) -> String {
     }
     lines.extend(earlier.iter().skip(skipped).map(|task| {
         let title = code(&task.task.title, 100);
-        format!("- {title} by {}: {}; {}", task.cli(), task.state.status(), cost_line(&task.usage))
+        format!("- {title} by {}: {}; {}", task.cli(), end_of(&task.state), cost_line(&task.usage))
     }));
     format!(
         "<details><summary>Earlier tasks ({})</summary>\n\n{}\n\n</details>",
@@ -330,6 +364,9 @@ fn next(view: &StatusView<'_>, last: &TaskRecord) -> String {
             format!(
                 "`{prefix} approve` begins the work, `{prefix} reject what to change` asks for another plan"
             )
+        }
+        TaskState::Done { .. } if last.task.mode == Mode::Plan && !view.is_declined(last) => {
+            format!("`{prefix} approve` carries the plan out, `{prefix} plan what else` makes another")
         }
         TaskState::NeedsInput { .. } => {
             format!("Answer with a comment; somebody else than who asked writes `{prefix} the answer`")

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
 use cloud_code_model::{
-    IssueKey, Note, Place, ProjectName, PullState, TaskRecord, TaskState, Thread, ThreadWritten,
+    IssueKey, Note, Place, ProjectName, PullState, TaskRecord, TaskState, Thread, ThreadWritten, fnv1a,
 };
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::ControlDir;
@@ -17,9 +17,10 @@ use futures_util::{StreamExt, stream};
 use super::Inner;
 use super::drivers::Dirty;
 use super::projects::ServedProject;
+use super::requests::can_pass;
 use super::status::{StatusView, check_status, check_title, label_family, status_comment};
 use crate::follow_up::heard;
-use crate::forges::{fnv1a, marker};
+use crate::forges::marker;
 use crate::{EngineError, blocking};
 
 /// How many threads are written to at one time. The forge's own queue keeps the pace of each account.
@@ -129,7 +130,15 @@ pub(super) async fn react(inner: Arc<Inner>) -> Result<(), EngineError> {
 
 pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
     inner.talk.pressing.store(false, Ordering::Relaxed);
-    let threads = threads_to_write(&inner).await?;
+    let dirty = std::mem::take(&mut *inner.talk.dirty());
+    let threads = match threads_to_write(&inner, &dirty).await {
+        Ok(threads) => threads,
+        Err(error) => {
+            // Nothing of it was said: the next look tries.
+            inner.talk.dirty().take_back(dirty);
+            return Err(error);
+        }
+    };
     for (thread, tasks) in &threads {
         inner.answer_ends(thread, tasks).await?;
     }
@@ -164,7 +173,14 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
                     true => Ok(Written::Interrupted),
                     false => write_thread(inner, &thread, &tasks, waits).await,
                 };
-                if !matches!(written, Ok(Written::Whole)) {
+                let may_pass = match &written {
+                    Ok(Written::Whole) => false,
+                    Ok(Written::Interrupted) => true,
+                    // What will not pass (a locked or deleted issue) waits for the next thing that happens there: said
+                    // again and again it would eat up the limits of all others.
+                    Err(error) => can_pass(error),
+                };
+                if may_pass {
                     // Said again with the next look.
                     inner.talk.dirty().numbers.insert((thread.project.clone(), thread.number));
                 }
@@ -184,8 +200,10 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
 }
 
 /// The threads that something may be said in, those first whose tasks have ended.
-async fn threads_to_write(inner: &Inner) -> Result<Vec<(Thread, Vec<TaskRecord>)>, EngineError> {
-    let dirty = std::mem::take(&mut *inner.talk.dirty());
+async fn threads_to_write(
+    inner: &Inner,
+    dirty: &Dirty,
+) -> Result<Vec<(Thread, Vec<TaskRecord>)>, EngineError> {
     let mut found: BTreeMap<(ProjectName, u64), Thread> = BTreeMap::new();
     let mut keep = |thread: Option<Thread>| {
         if let Some(thread) = thread {
@@ -300,6 +318,7 @@ async fn write_view(
         written.comment = Some(handle.id);
         written.comment_url = Some(handle.url);
         written.comment_digest = Some(digest);
+        written.reported = view.reported();
         note_written(inner, thread, &written).await?;
         note_said(inner, thread);
     }

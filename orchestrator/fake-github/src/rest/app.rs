@@ -156,13 +156,15 @@ fn conversion(world: &mut World, call: &Call) -> Outcome {
     let owner = manifest["fake_owner"].as_str().unwrap_or("octocat").to_owned();
     let owner = world.add_user(&owner, "User");
     let id = world.add_app(&slug, owner, permissions, events);
-    let secret = format!("webhook-secret-{}", world.token_number());
+    // GitHub's description lets it be null.
+    let is_unsigned = manifest["fake_without_secret"].as_bool().unwrap_or(false);
+    let secret = (!is_unsigned).then(|| format!("webhook-secret-{}", world.token_number()));
     let url = manifest["hook_attributes"]["url"].as_str().map(str::to_owned);
     let mut client = String::new();
     for app in world.apps.iter_mut().filter(|app| app.id == id) {
         app.name.clone_from(&name);
         app.hook_url.clone_from(&url);
-        app.hook_secret = Some(secret.clone());
+        app.hook_secret.clone_from(&secret);
         client.clone_from(&app.client_id);
     }
     let mut body = world.app_json(Some(id));

@@ -51,12 +51,7 @@ pub(super) struct InstallationAccount {
 
 impl InstallationAnswer {
     pub(super) fn grants(&self) -> Grants {
-        let access = |name: &str| match self.permissions.get(name).map(String::as_str) {
-            Some("write" | "admin") => Access::Write,
-            Some("read") => Access::Read,
-            Some(_) => Access::Unknown,
-            None => Access::None,
-        };
+        let access = |name: &str| Access::of(self.permissions.get(name).map(String::as_str));
         Grants {
             contents: access("contents"),
             issues: access("issues"),

@@ -232,7 +232,7 @@ impl Repository {
         let statuses = self.pages(&format!("/commits/{sha}/status"), Some("statuses"), RUN_PAGES).await;
         let statuses: Vec<Status> = match statuses {
             Ok(pages) => pages.items,
-            // Reading statuses is a permission of its own that our App does not ask for.
+            // Reading statuses is a permission of its own that its owner may have left out.
             Err(ForgeError::Forbidden { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };

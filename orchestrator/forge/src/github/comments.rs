@@ -176,7 +176,7 @@ impl Repository {
         Ok(())
     }
 
-    async fn ensure_label(&self, spec: &LabelSpec, priority: Priority) -> Result<(), ForgeError> {
+    pub(super) async fn ensure_label(&self, spec: &LabelSpec, priority: Priority) -> Result<(), ForgeError> {
         if self.labels.lock().unwrap_or_else(PoisonError::into_inner).contains(&spec.name) {
             return Ok(());
         }

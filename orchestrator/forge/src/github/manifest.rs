@@ -8,23 +8,40 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::ForgeError;
+use crate::facts::Access;
 use crate::port::Priority;
 
 use super::path::segment;
 use super::{GithubConfig, unauthenticated};
 
+/// A permission that the App asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needed {
+    /// GitHub's name for it.
+    pub name: &'static str,
+    /// How far it goes.
+    pub access: Access,
+    /// What for, as people are told.
+    pub why: &'static str,
+}
+
+const fn needed(name: &'static str, access: Access, why: &'static str) -> Needed {
+    Needed { name, access, why }
+}
+
 /// The permissions of the App: the least that everything we do needs. Not `workflows`: a push that changes
-/// `.github/workflows` is meant to be refused.
-pub const PERMISSIONS: [(&str, &str); 5] = [
-    ("metadata", "read"),
-    ("contents", "write"),
-    ("issues", "write"),
-    ("pull_requests", "write"),
-    ("checks", "write"),
+/// `.github/workflows` is meant to be refused. Nor `administration`, `secrets`, `members`, `actions`.
+pub const PERMISSIONS: [Needed; 6] = [
+    needed("metadata", Access::Read, "to see the repository and who may push to it"),
+    needed("contents", Access::Write, "to fetch the code and push a branch"),
+    needed("issues", Access::Write, "to comment, react and set labels"),
+    needed("pull_requests", Access::Write, "to open and update pull requests and answer reviews"),
+    needed("checks", Access::Write, "to show progress beside a pull request and see which checks fail"),
+    needed("statuses", Access::Read, "to see which checks of older kinds of CI fail"),
 ];
 
-/// The events of the App. `installation` and its like come unasked.
-pub const EVENTS: [&str; 7] = [
+/// The events that the App asks for, and those of a repository's own hook.
+pub const EVENTS: [&str; 8] = [
     "issues",
     "issue_comment",
     "pull_request",
@@ -32,7 +49,11 @@ pub const EVENTS: [&str; 7] = [
     "pull_request_review_comment",
     "check_suite",
     "push",
+    "repository",
 ];
+
+/// The events that every App is told without asking.
+pub const UNASKED_EVENTS: [&str; 2] = ["installation", "installation_repositories"];
 
 /// What a new App should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +62,10 @@ pub struct ManifestSpec {
     pub name: String,
     /// Its home page.
     pub url: String,
-    /// Where its webhooks go. Without one, the hook stays off and deliveries are read from the log.
+    /// What it is, in a sentence.
+    pub description: String,
+    /// Where its webhooks go. Without one the hook stays off, and whether GitHub keeps a log of a hook that is off is not
+    /// known: where the log is to be read, name an address, if only one that nobody has.
     pub webhook_url: Option<String>,
     /// Where GitHub sends the browser with the code.
     pub redirect_url: String,
@@ -54,10 +78,11 @@ pub fn manifest(spec: &ManifestSpec) -> Value {
     // GitHub wants an address also for a hook that is off.
     let hook = spec.webhook_url.as_deref().unwrap_or(&spec.url);
     let permissions: serde_json::Map<String, Value> =
-        PERMISSIONS.iter().map(|(name, level)| ((*name).to_owned(), Value::from(*level))).collect();
+        PERMISSIONS.iter().map(|needed| (needed.name.to_owned(), needed.access.word().into())).collect();
     json!({
         "name": spec.name,
         "url": spec.url,
+        "description": spec.description,
         "hook_attributes": {"url": hook, "active": spec.webhook_url.is_some()},
         "redirect_url": spec.redirect_url,
         "public": spec.public,

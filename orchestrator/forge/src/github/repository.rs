@@ -283,31 +283,26 @@ impl Forge for Repository {
 
     async fn recent_comments(&self, since: Timestamp) -> Result<Listing<RecentComment>, ForgeError> {
         let query = format!("since={}&sort=updated&direction=asc", moment(since));
-        let unreadable = |error: serde_json::Error| ForgeError::Unexpected { message: error.to_string() };
-        let talk: Pages<Value> = self.pages(&format!("/issues/comments?{query}"), None, RECENT_PAGES).await?;
-        let lines: Pages<Value> = self.pages(&format!("/pulls/comments?{query}"), None, RECENT_PAGES).await?;
+        let talk: Pages<wire::Comment> =
+            self.pages(&format!("/issues/comments?{query}"), None, RECENT_PAGES).await?;
+        let lines: Pages<wire::ReviewComment> =
+            self.pages(&format!("/pulls/comments?{query}"), None, RECENT_PAGES).await?;
         let mut items = Vec::with_capacity(talk.items.len() + lines.items.len());
-        for raw in talk.items {
-            let comment = wire::Comment::deserialize(&raw).map_err(unreadable)?;
+        for comment in talk.items {
             if let Some(number) = comment.number() {
                 let is_pull_request = comment.is_on_pull_request();
-                items.push(RecentComment::Conversation {
-                    number,
-                    is_pull_request,
-                    comment: comment.into(),
-                    raw,
-                });
+                let comment = comment.into();
+                items.push(RecentComment::Conversation { number, is_pull_request, comment });
             }
         }
         // Where one of the lists is cut, nothing of the other beyond the cut may pass: the next call starts at the last.
         let talk_until = items.last().filter(|_| talk.more).map(RecentComment::updated_at);
         let mut lines_until = None;
-        for raw in lines.items {
-            let comment = wire::ReviewComment::deserialize(&raw).map_err(unreadable)?;
+        for comment in lines.items {
             if let Some(number) = comment.number() {
                 let comment: LineComment = comment.into();
                 lines_until = Some(comment.updated_at).filter(|_| lines.more);
-                items.push(RecentComment::Line { number, comment, raw });
+                items.push(RecentComment::Line { number, comment });
             }
         }
         items.sort_by_key(RecentComment::updated_at);
@@ -398,6 +393,15 @@ impl Forge for Repository {
         priority: Priority,
     ) -> Result<(), ForgeError> {
         self.put_label_of(number, family, wanted, priority).await
+    }
+
+    async fn has_label(&self, name: &str) -> Result<bool, ForgeError> {
+        let known: Option<wire::Label> = self.find(&format!("/labels/{}", segment(name))).await?;
+        Ok(known.is_some())
+    }
+
+    async fn make_label(&self, label: &LabelSpec) -> Result<(), ForgeError> {
+        self.ensure_label(label, Priority::Reply).await
     }
 
     async fn find_pull(&self, branch: &str) -> Result<Option<PullFacts>, ForgeError> {

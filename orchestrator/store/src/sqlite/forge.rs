@@ -6,6 +6,8 @@ use cloud_code_model::{
     ThreadWritten,
 };
 use jiff::Timestamp;
+use sqlx::Sqlite;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 
 use super::{SqliteStore, json};
 use crate::forge::ForgeStore;
@@ -14,6 +16,24 @@ use crate::{StoreError, row};
 /// Numbers of a forge are far below this; a larger one is refused rather than cut.
 fn number(what: &'static str, id: u64) -> Result<i64, StoreError> {
     i64::try_from(id).map_err(|e| StoreError::Corrupt { what, id: id.to_string(), why: e.to_string() })
+}
+
+type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+type Read<T> = fn(&SqliteRow) -> Result<T, StoreError>;
+
+impl SqliteStore {
+    async fn one<T>(&self, query: Query, read: Read<T>) -> Result<Option<T>, StoreError> {
+        query.fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
+    }
+
+    async fn all<T>(&self, query: Query, read: Read<T>) -> Result<Vec<T>, StoreError> {
+        query.fetch_all(&self.pool).await?.iter().map(read).collect()
+    }
+
+    async fn change(&self, query: Query) -> Result<(), StoreError> {
+        query.execute(&self.pool).await?;
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -38,19 +58,15 @@ impl ForgeStore for SqliteStore {
     }
 
     async fn intent(&self, project: &ProjectName, key: &str) -> Result<Option<IntentRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM intents WHERE project = $1 AND key = $2")
+        let query = sqlx::query("SELECT * FROM intents WHERE project = $1 AND key = $2")
             .bind(project.as_str())
-            .bind(key)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(row::intent).transpose()
+            .bind(key);
+        self.one(query, row::intent).await
     }
 
     async fn waiting_intents(&self) -> Result<Vec<IntentRecord>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM intents WHERE outcome IS NULL ORDER BY received_at, rowid")
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(row::intent).collect()
+        let query = sqlx::query("SELECT * FROM intents WHERE outcome IS NULL ORDER BY received_at, rowid");
+        self.all(query, row::intent).await
     }
 
     async fn settle_intent(
@@ -60,35 +76,29 @@ impl ForgeStore for SqliteStore {
         outcome: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        sqlx::query(
+        let query = sqlx::query(
             "UPDATE intents SET outcome = $1, settled_at = $2 WHERE project = $3 AND key = $4 AND outcome IS NULL",
         )
         .bind(outcome)
         .bind(at.to_string())
         .bind(project.as_str())
-        .bind(key)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        .bind(key);
+        self.change(query).await
     }
 
     async fn unreacted_intents(&self) -> Result<Vec<IntentRecord>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM intents WHERE reacted_at IS NULL ORDER BY received_at, rowid")
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(row::intent).collect()
+        let query = sqlx::query("SELECT * FROM intents WHERE reacted_at IS NULL ORDER BY received_at, rowid");
+        self.all(query, row::intent).await
     }
 
     async fn mark_reacted(&self, project: &ProjectName, key: &str, at: Timestamp) -> Result<(), StoreError> {
-        sqlx::query(
+        let query = sqlx::query(
             "UPDATE intents SET reacted_at = COALESCE(reacted_at, $1) WHERE project = $2 AND key = $3",
         )
         .bind(at.to_string())
         .bind(project.as_str())
-        .bind(key)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        .bind(key);
+        self.change(query).await
     }
 
     async fn task_of_intent(
@@ -96,21 +106,17 @@ impl ForgeStore for SqliteStore {
         project: &ProjectName,
         key: &str,
     ) -> Result<Option<TaskRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM tasks WHERE project = $1 AND intent = $2")
+        let query = sqlx::query("SELECT * FROM tasks WHERE project = $1 AND intent = $2")
             .bind(project.as_str())
-            .bind(key)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(row::task).transpose()
+            .bind(key);
+        self.one(query, row::task).await
     }
 
     async fn thread(&self, project: &ProjectName, id: u64) -> Result<Option<Thread>, StoreError> {
-        let row = sqlx::query("SELECT * FROM threads WHERE project = $1 AND number = $2")
+        let query = sqlx::query("SELECT * FROM threads WHERE project = $1 AND number = $2")
             .bind(project.as_str())
-            .bind(number("thread", id)?)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(row::thread).transpose()
+            .bind(number("thread", id)?);
+        self.one(query, row::thread).await
     }
 
     async fn thread_of_issue(
@@ -118,27 +124,22 @@ impl ForgeStore for SqliteStore {
         project: &ProjectName,
         issue: &IssueKey,
     ) -> Result<Option<Thread>, StoreError> {
-        let row = sqlx::query("SELECT * FROM threads WHERE project = $1 AND issue = $2")
+        let query = sqlx::query("SELECT * FROM threads WHERE project = $1 AND issue = $2")
             .bind(project.as_str())
-            .bind(issue.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(row::thread).transpose()
+            .bind(issue.as_str());
+        self.one(query, row::thread).await
     }
 
     async fn thread_of_pull(&self, project: &ProjectName, pull: u64) -> Result<Option<Thread>, StoreError> {
-        let row = sqlx::query("SELECT * FROM threads WHERE project = $1 AND pull = $2")
+        let query = sqlx::query("SELECT * FROM threads WHERE project = $1 AND pull = $2")
             .bind(project.as_str())
-            .bind(number("pull request", pull)?)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(row::thread).transpose()
+            .bind(number("pull request", pull)?);
+        self.one(query, row::thread).await
     }
 
     async fn threads(&self) -> Result<Vec<Thread>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM threads ORDER BY project, number").fetch_all(&self.pool).await?;
-        rows.iter().map(row::thread).collect()
+        let query = sqlx::query("SELECT * FROM threads ORDER BY project, number");
+        self.all(query, row::thread).await
     }
 
     async fn put_thread(
@@ -147,17 +148,15 @@ impl ForgeStore for SqliteStore {
         id: u64,
         facts: &ThreadFacts,
     ) -> Result<(), StoreError> {
-        sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO threads (project, number, issue, facts) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (project, number) DO UPDATE SET issue = excluded.issue, facts = excluded.facts",
         )
         .bind(project.as_str())
         .bind(number("thread", id)?)
         .bind(facts.issue.as_ref().map(IssueKey::as_str))
-        .bind(json("thread", &id.to_string(), facts)?)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        .bind(json("thread", &id.to_string(), facts)?);
+        self.change(query).await
     }
 
     async fn put_published(
@@ -167,14 +166,13 @@ impl ForgeStore for SqliteStore {
         published: &Published,
     ) -> Result<(), StoreError> {
         let pull = published.pull.as_ref().map(|pull| number("pull request", pull.number)).transpose()?;
-        sqlx::query("UPDATE threads SET published = $1, pull = $2 WHERE project = $3 AND number = $4")
-            .bind(json("thread", &id.to_string(), published)?)
-            .bind(pull)
-            .bind(project.as_str())
-            .bind(number("thread", id)?)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        let query =
+            sqlx::query("UPDATE threads SET published = $1, pull = $2 WHERE project = $3 AND number = $4")
+                .bind(json("thread", &id.to_string(), published)?)
+                .bind(pull)
+                .bind(project.as_str())
+                .bind(number("thread", id)?);
+        self.change(query).await
     }
 
     async fn put_written(
@@ -183,17 +181,15 @@ impl ForgeStore for SqliteStore {
         id: u64,
         written: &ThreadWritten,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE threads SET written = $1 WHERE project = $2 AND number = $3")
+        let query = sqlx::query("UPDATE threads SET written = $1 WHERE project = $2 AND number = $3")
             .bind(json("thread", &id.to_string(), written)?)
             .bind(project.as_str())
-            .bind(number("thread", id)?)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+            .bind(number("thread", id)?);
+        self.change(query).await
     }
 
     async fn put_note(&self, note: &Note) -> Result<(), StoreError> {
-        sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO notes (project, key, number, place, body, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (project, key) DO NOTHING",
         )
@@ -202,47 +198,38 @@ impl ForgeStore for SqliteStore {
         .bind(number("note", note.number)?)
         .bind(json("note", &note.key, &note.place)?)
         .bind(&note.body)
-        .bind(note.created_at.to_string())
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        .bind(note.created_at.to_string());
+        self.change(query).await
     }
 
     async fn waiting_notes(&self) -> Result<Vec<Note>, StoreError> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "SELECT * FROM notes WHERE remote IS NULL AND gave_up IS NULL ORDER BY created_at, rowid",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(row::note).collect()
+        );
+        self.all(query, row::note).await
     }
 
     async fn note_written(&self, project: &ProjectName, key: &str, remote: u64) -> Result<(), StoreError> {
-        sqlx::query("UPDATE notes SET remote = $1 WHERE project = $2 AND key = $3")
+        let query = sqlx::query("UPDATE notes SET remote = $1 WHERE project = $2 AND key = $3")
             .bind(number("note", remote)?)
             .bind(project.as_str())
-            .bind(key)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+            .bind(key);
+        self.change(query).await
     }
 
     async fn written_note(&self, project: &ProjectName, key: &str) -> Result<Option<u64>, StoreError> {
-        let row = sqlx::query("SELECT * FROM notes WHERE project = $1 AND key = $2 AND remote IS NOT NULL")
+        let query = sqlx::query("SELECT * FROM notes WHERE project = $1 AND key = $2 AND remote IS NOT NULL")
             .bind(project.as_str())
-            .bind(key)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map(row::note_remote).transpose()
+            .bind(key);
+        self.one(query, row::note_remote).await
     }
 
     async fn note_given_up(&self, project: &ProjectName, key: &str, why: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE notes SET gave_up = $1 WHERE project = $2 AND key = $3 AND remote IS NULL")
-            .bind(why)
-            .bind(project.as_str())
-            .bind(key)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        let query =
+            sqlx::query("UPDATE notes SET gave_up = $1 WHERE project = $2 AND key = $3 AND remote IS NULL")
+                .bind(why)
+                .bind(project.as_str())
+                .bind(key);
+        self.change(query).await
     }
 }

@@ -1,26 +1,30 @@
 //! What is to be set up: from flags, from the settings that are there, and from the person.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use cloud_code_forge::Scrubber;
 use cloud_code_model::{GlobalSettings, IntakeMode, ProjectName, RepositoryName};
 use cloud_code_task_schema::CliName;
 use dialoguer::{Confirm, Input, Password, Select};
 use secrecy::SecretString;
 
-use super::app_flow::WayBack;
-use super::github::{Github, address};
-use super::{current_github, token};
+use super::app_flow::{Existing, WayBack};
+use super::place::{Place, address};
+use super::{current_place, token};
 use crate::args::{InitArgs, IntakeArg};
 
 /// Longest name of an App on GitHub.
 const MAX_APP_NAME: usize = 34;
 
+/// Largest file of a key: one of 8192 bits takes 6.5 KiB.
+const MAX_KEY: u64 = 64 * 1024;
+
 /// Everything that was decided.
 #[derive(Debug, Clone)]
 pub(crate) struct Answers {
-    pub(crate) github: Github,
+    pub(crate) place: Place,
     pub(crate) identity: Identity,
     pub(crate) public_url: Option<String>,
     pub(crate) intake: IntakeMode,
@@ -43,6 +47,8 @@ pub(crate) enum Identity {
         /// The organisation it belongs to.
         owner: Option<String>,
     },
+    /// An App that is there already.
+    Existing(Existing),
     /// A person's token.
     Token(SecretString),
 }
@@ -76,6 +82,7 @@ pub(crate) fn gather(
     home: &Path,
     app_name: &str,
     clis: &[String],
+    scrubber: &Scrubber,
 ) -> Result<Answers> {
     let asks = !args.non_interactive;
     if asks && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
@@ -96,10 +103,10 @@ pub(crate) fn gather(
         (false, true) => Replace::Ask,
         (false, false) => Replace::No,
     };
-    let github = match &args.github_url {
-        Some(url) => Github::of_pages(url)?,
-        None if asks && current.github == cloud_code_model::GithubSettings::default() => ask_github()?,
-        None => current_github(current)?,
+    let place = match &args.github_url {
+        Some(url) => Place::of_pages(url, scrubber)?,
+        None if asks && current.github == cloud_code_model::GithubSettings::default() => ask_place(scrubber)?,
+        None => current_place(current, scrubber)?,
     };
     let identity = identity(&args, current, home, app_name, asks)?;
     let public_url = match &args.public_url {
@@ -110,7 +117,7 @@ pub(crate) fn gather(
     let is_token = match &identity {
         Identity::Token(_) => true,
         Identity::Kept => current.github.app.is_none(),
-        Identity::App { .. } => false,
+        Identity::App { .. } | Identity::Existing(_) => false,
     };
     let intake = intake(args.intake, current.github.intake, public_url.is_some(), is_token)?;
     let repos = if args.repos.is_empty() && asks { ask_repos()? } else { args.repos };
@@ -119,7 +126,7 @@ pub(crate) fn gather(
         given => given,
     };
     let way_back = if args.manual { WayBack::Pasted } else { WayBack::Listener(args.port) };
-    Ok(Answers { github, identity, public_url, intake, repos, cli, project: args.project, replace, way_back })
+    Ok(Answers { place, identity, public_url, intake, repos, cli, project: args.project, replace, way_back })
 }
 
 fn identity(
@@ -139,6 +146,15 @@ fn identity(
             );
         }
         return Ok(Identity::Token(token::read(path)?));
+    }
+    if let (Some(id), Some(path)) = (args.app_id, &args.app_key) {
+        if current.github.token_file.is_some() {
+            bail!(
+                "cloud-code.yaml names a token, and either an App or a token acts\n  hint: remove `github.token_file` there first"
+            );
+        }
+        let key = read_key(path)?;
+        return Ok(Identity::Existing(Existing { id, slug: args.app_slug.clone(), key }));
     }
     if (has_app || has_token) && !args.replace {
         return Ok(Identity::Kept);
@@ -189,6 +205,21 @@ fn identity(
     Ok(Identity::App { name, owner })
 }
 
+fn read_key(path: &Path) -> Result<SecretString> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    file.take(MAX_KEY)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    if !text.contains("PRIVATE KEY-----") {
+        bail!(
+            "{} is no private key\n  hint: it is the PEM file that GitHub gave for the App",
+            path.display()
+        );
+    }
+    Ok(SecretString::from(text))
+}
+
 fn intake(
     asked: Option<IntakeArg>,
     current: Option<IntakeMode>,
@@ -217,15 +248,15 @@ fn intake(
     }
 }
 
-fn ask_github() -> Result<Github> {
+fn ask_place(scrubber: &Scrubber) -> Result<Place> {
     let items = ["GitHub.com", "GitHub Enterprise Server"];
     let chosen =
         Select::new().with_prompt("Where are your repositories?").items(items).default(0).interact()?;
     if chosen == 0 {
-        return current_github(&GlobalSettings::default());
+        return current_place(&GlobalSettings::default(), scrubber);
     }
     let url: String = Input::new().with_prompt("Its address (https://github.example.com)").interact_text()?;
-    Github::of_pages(&url)
+    Place::of_pages(&url, scrubber)
 }
 
 fn ask_public_url(current: Option<&str>) -> Result<Option<String>> {

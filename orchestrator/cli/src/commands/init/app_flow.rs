@@ -1,4 +1,4 @@
-//! Makes the GitHub App by its manifest, and keeps what GitHub hands out for it.
+//! The GitHub App: made by its manifest, or one that is there already. What it needs is kept, and its webhook is signed.
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
@@ -6,18 +6,19 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use cloud_code_forge::{Credentials, ForgeError, Github, NewApp, convert_manifest};
 use cloud_code_model::GithubAppSettings;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Replace;
 use super::callback::{self, Code, Loopback, Told};
-use super::github::{As, Github};
 use super::keep::{self, SECRETS_DIR};
 use super::manifest::AppPlan;
-use super::random;
+use super::place::Place;
+use super::{random, webhook_secret};
 use crate::ui;
 
 /// The App's private key, below the folder of secrets.
@@ -40,20 +41,31 @@ pub(crate) enum WayBack {
     Pasted,
 }
 
-/// An App that was made and is kept.
+/// An App that is kept.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) settings: GithubAppSettings,
     /// Where it is installed into repositories.
     pub(crate) install: String,
-    /// GitHub gave no webhook secret, so one was made that GitHub does not know yet.
-    pub(crate) secret_is_ours: bool,
+    /// Whether there is a webhook secret.
+    pub(crate) is_signed: bool,
+    /// What the person has to do by hand.
+    pub(crate) by_hand: Option<String>,
+}
+
+/// An App that was there before.
+#[derive(Debug, Clone)]
+pub(crate) struct Existing {
+    pub(crate) id: u64,
+    /// Its short name, when the person gave one.
+    pub(crate) slug: Option<String>,
+    pub(crate) key: SecretString,
 }
 
 /// Makes the App and keeps its secrets.
-pub(crate) async fn make(home: &Path, github: &Github, plan: &AppPlan<'_>, way: WayBack) -> Result<Made> {
+pub(crate) async fn make(home: &Path, place: &Place, plan: &AppPlan<'_>, way: WayBack) -> Result<Made> {
     let state = random::token()?;
-    let action = plan.new_app_page(github.web(), &state);
+    let action = plan.new_app_page(place.web(), &state);
     match way {
         WayBack::Listener(port) => {
             let loopback = Loopback::open(port).await?;
@@ -72,7 +84,7 @@ pub(crate) async fn make(home: &Path, github: &Github, plan: &AppPlan<'_>, way: 
                     served?;
                     bail!("the page on loopback ended")
                 }
-                made = timeout(PATIENCE, first_code(home, github, &mut codes)) => {
+                made = timeout(PATIENCE, first_code(home, place, plan, &mut codes)) => {
                     made.map_err(|_| anyhow!("nobody made the App within an hour\n  hint: run init again"))?
                 }
             };
@@ -92,7 +104,7 @@ pub(crate) async fn make(home: &Path, github: &Github, plan: &AppPlan<'_>, way: 
             );
             let pasted = tokio::task::spawn_blocking(read_line).await??;
             let code = pasted_code(&pasted, &state)?;
-            let made = convert(home.to_owned(), github.clone(), code).await?;
+            let made = convert(home, place, plan, &code).await?;
             // It served its purpose; a second App by accident is no help to anybody.
             let _ = std::fs::remove_file(&page);
             Ok(made)
@@ -100,9 +112,14 @@ pub(crate) async fn make(home: &Path, github: &Github, plan: &AppPlan<'_>, way: 
     }
 }
 
-async fn first_code(home: &Path, github: &Github, codes: &mut mpsc::Receiver<Code>) -> Result<Made> {
+async fn first_code(
+    home: &Path,
+    place: &Place,
+    plan: &AppPlan<'_>,
+    codes: &mut mpsc::Receiver<Code>,
+) -> Result<Made> {
     let code = codes.recv().await.context("the page on loopback ended")?;
-    let made = convert(home.to_owned(), github.clone(), code.code.clone()).await;
+    let made = convert(home, place, plan, &code.code).await;
     code.answer(match &made {
         Ok(made) => Told::Done { install: made.install.clone() },
         Err(error) => Told::Failed { why: error.to_string() },
@@ -143,50 +160,121 @@ fn pasted_code(pasted: &str, state: &str) -> Result<String> {
     Ok(code.to_owned())
 }
 
-async fn convert(home: std::path::PathBuf, github: Github, code: String) -> Result<Made> {
-    tokio::task::spawn_blocking(move || convert_and_keep(&home, &github, &code)).await?
-}
-
-/// Blocking. The code is used up by the first question, so its answer is on disk before anything else is done.
-fn convert_and_keep(home: &Path, github: &Github, code: &str) -> Result<Made> {
+/// The code is used up by the first question, so its answer is on disk before anything else is done.
+async fn convert(home: &Path, place: &Place, plan: &AppPlan<'_>, code: &str) -> Result<Made> {
     let is_code = !code.is_empty()
         && code.len() <= MAX_CODE
         && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !is_code {
         bail!("what came back is no code of GitHub");
     }
-    let answer = github.post(&format!("/app-manifests/{code}/conversions"), As::Nobody, &Value::Null)?;
-    match answer.status {
-        201 => {}
-        404 | 410 | 422 => bail!(
+    let app = match convert_manifest(&place.config(Credentials::None), code).await {
+        Ok(app) => app,
+        Err(ForgeError::NotFound { .. } | ForgeError::Gone { .. } | ForgeError::Invalid { .. }) => bail!(
             "GitHub does not know this code: it works once, and for an hour\n  hint: run init again; an App that was \
              made already can be deleted at {}/settings/apps",
-            github.web()
+            place.web()
         ),
-        _ => bail!("GitHub did not hand out the App's key: {}", answer.complaint()),
-    }
-    let field = |name: &str| {
-        answer.text(&format!("/{name}")).with_context(|| format!("GitHub's answer has no `{name}`"))
+        Err(error) => return Err(error).context("GitHub did not hand out the App's key"),
     };
-    let key = SecretString::from(field("pem")?);
-    let secret = answer.text("/webhook_secret").filter(|secret| !secret.is_empty()).map(SecretString::from);
-    keep::secret(home, KEY_FILE, key.expose_secret().as_bytes())?;
-    let secret_is_ours = secret.is_none();
-    let secret = secret.map_or_else(|| random::token().map(SecretString::from), Ok)?;
-    keep::secret(home, WEBHOOK_SECRET_FILE, secret.expose_secret().as_bytes())?;
-    let slug = field("slug")?;
-    let id = answer.body.get("id").and_then(Value::as_u64).context("GitHub's answer has no `id`")?;
-    let page =
-        answer.text("/html_url").map_or_else(|| format!("{}/apps/{slug}", github.web()), str::to_owned);
-    Ok(Made {
+    let NewApp { id, slug, pem, webhook_secret: secret, html_url, .. } = app;
+    let secret = secret.filter(|secret| !secret.expose_secret().is_empty());
+    let is_given = secret.is_some();
+    let (folder, key) = (home.to_owned(), pem.clone());
+    tokio::task::spawn_blocking(move || -> Result<()> {
+        keep::secret(&folder, KEY_FILE, key.expose_secret().as_bytes())?;
+        if let Some(secret) = secret {
+            keep::secret(&folder, WEBHOOK_SECRET_FILE, secret.expose_secret().as_bytes())?;
+        }
+        Ok(())
+    })
+    .await??;
+    let mut made = Made {
+        settings: GithubAppSettings { id, slug, private_key_file: format!("{SECRETS_DIR}/{KEY_FILE}") },
+        install: format!("{html_url}/installations/new"),
+        is_signed: is_given,
+        by_hand: None,
+    };
+    if let Some(url) = plan.webhook_url().filter(|_| !is_given) {
+        let github = place.connect(Credentials::App { id, private_key: pem })?;
+        sign(home, &github, &url, &mut made).await?;
+    }
+    Ok(made)
+}
+
+/// Gives the webhook a secret of our making, which GitHub takes and never shows.
+async fn sign(home: &Path, github: &Github, url: &str, made: &mut Made) -> Result<()> {
+    let folder = home.to_owned();
+    let secret = tokio::task::spawn_blocking(move || webhook_secret(&folder)).await??;
+    made.is_signed = true;
+    if let Err(error) = github.set_hook_config(url, &secret).await {
+        made.by_hand = Some(format!(
+            "GitHub does not take the webhook's address and secret ({}). Set them on the App's page: {url}, and the content \
+             of {SECRETS_DIR}/{WEBHOOK_SECRET_FILE}.",
+            ui::one_line(&error.to_string())
+        ));
+    }
+    Ok(())
+}
+
+/// Takes an App that is there: looks whether the key is its key, keeps it, and points its webhook here.
+pub(crate) async fn take(
+    home: &Path,
+    place: &Place,
+    plan: &AppPlan<'_>,
+    existing: &Existing,
+    replace: Replace,
+) -> Result<Made> {
+    let github = place.connect(Credentials::App { id: existing.id, private_key: existing.key.clone() });
+    let github = github.context(
+        "the App's private key cannot be used\n  hint: --app-key is the PEM file that GitHub gave",
+    )?;
+    let app = github
+        .app()
+        .await
+        .with_context(|| format!("GitHub does not know the App {} by this key", existing.id))?;
+    if let Some(slug) = &existing.slug
+        && *slug != app.slug
+    {
+        bail!("the App {} is called `{}` and not `{slug}`", existing.id, app.slug);
+    }
+    let (folder, key) = (home.to_owned(), existing.key.clone());
+    tokio::task::spawn_blocking(move || keep::secret(&folder, KEY_FILE, key.expose_secret().as_bytes()))
+        .await??;
+    let mut made = Made {
         settings: GithubAppSettings {
-            id,
-            slug: slug.to_owned(),
+            id: app.id,
+            slug: app.slug,
             private_key_file: format!("{SECRETS_DIR}/{KEY_FILE}"),
         },
-        install: format!("{page}/installations/new"),
-        secret_is_ours,
-    })
+        install: format!("{}/installations/new", app.html_url),
+        is_signed: false,
+        by_hand: None,
+    };
+    let Some(url) = plan.webhook_url() else { return Ok(made) };
+    let now = github.hook_config().await.ok();
+    let is_kept = home.join(SECRETS_DIR).join(WEBHOOK_SECRET_FILE).is_file();
+    match now.as_ref().and_then(|now| now.url.as_deref()).filter(|now| !now.is_empty()) {
+        // The one that signs and the one that checks were made together.
+        Some(there) if there == url && is_kept => made.is_signed = true,
+        Some(there) if there != url && plan.public_url.is_none() => {
+            // Nobody calls us, so whoever is called may go on being called: the log tells us the same.
+            ui::out(format!("The App's webhook stays at {}.", ui::one_line(there)));
+        }
+        Some(there) if there != url => {
+            let there = ui::one_line(there);
+            let question = format!("The App's webhook goes to {there}. Send it to {url}, with a new secret?");
+            let agreed = tokio::task::spawn_blocking(move || replace.agrees(&question)).await??;
+            if !agreed {
+                bail!(
+                    "the App's webhook goes to {there}, and nothing was changed there\n  hint: --replace sends it to {url}"
+                );
+            }
+            sign(home, &github, &url, &mut made).await?;
+        }
+        Some(_) | None => sign(home, &github, &url, &mut made).await?,
+    }
+    Ok(made)
 }
 
 #[cfg(test)]

@@ -1,60 +1,13 @@
-//! The App as GitHub is asked to make it: what it may, and what it is told.
+//! The App as GitHub is asked to make it.
 
-use serde_json::{Value, json};
-
+use cloud_code_forge::ManifestSpec;
 use cloud_code_model::IntakeMode;
+use cloud_code_server::WEBHOOK_PATH;
+use serde_json::Value;
 
-/// What the App may, with the reason a person is given. Not among them: `workflows` (a push that changes CI is meant to be
-/// refused), `administration`, `secrets`, `members`, `actions`.
-pub(crate) const PERMISSIONS: [(&str, Need, &str); 6] = [
-    ("metadata", Need::Read, "to see the repository and who may push to it"),
-    ("contents", Need::Write, "to fetch the code and push a branch"),
-    ("issues", Need::Write, "to comment, react and set labels"),
-    ("pull_requests", Need::Write, "to open and update pull requests and answer reviews"),
-    ("checks", Need::Write, "to show progress beside a pull request and see which checks fail"),
-    ("statuses", Need::Read, "to see which checks of older kinds of CI fail"),
-];
-/// What the App is told of. Its own installations are told without being asked for.
-pub(crate) const EVENTS: [&str; 7] = [
-    "issues",
-    "issue_comment",
-    "pull_request",
-    "pull_request_review",
-    "pull_request_review_comment",
-    "check_suite",
-    "push",
-];
-/// Where GitHub calls, below the public address.
-pub(crate) const WEBHOOK_PATH: &str = "/webhooks/github";
 /// Where an App without a public address has its calls sent. It must have an address or GitHub keeps no log of what it
 /// would have sent, and that log is what is read instead. `.invalid` never resolves (RFC 2606), so nobody receives it.
 const NOWHERE: &str = "https://cloud-code.invalid";
-
-/// How much of a permission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// Looking.
-    Read,
-    /// Changing.
-    Write,
-}
-
-impl Need {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-        }
-    }
-
-    /// Whether what was granted suffices.
-    pub(crate) fn is_met_by(self, granted: Option<&str>) -> bool {
-        match (self, granted) {
-            (Self::Read, Some("read")) | (_, Some("write" | "admin")) => true,
-            (Self::Read | Self::Write, Some(_) | None) => false,
-        }
-    }
-}
 
 /// What the person chose for the App.
 #[derive(Debug, Clone)]
@@ -72,23 +25,23 @@ pub(crate) fn webhook_url(public_url: Option<&str>) -> String {
 }
 
 impl AppPlan<'_> {
+    /// Where the App's webhooks go; nowhere when lists are read.
+    pub(crate) fn webhook_url(&self) -> Option<String> {
+        match self.intake {
+            IntakeMode::Webhook | IntakeMode::Deliveries => Some(webhook_url(self.public_url)),
+            IntakeMode::Polling => None,
+        }
+    }
+
     /// The manifest. `back` is where GitHub sends the browser afterwards.
     pub(crate) fn manifest(&self, back: &str) -> Value {
-        let permissions: serde_json::Map<String, Value> =
-            PERMISSIONS.iter().map(|(name, need, _)| ((*name).to_owned(), need.as_str().into())).collect();
-        let active = match self.intake {
-            IntakeMode::Webhook | IntakeMode::Deliveries => true,
-            IntakeMode::Polling => false,
-        };
-        json!({
-            "name": self.name,
-            "url": self.public_url.unwrap_or(env!("CARGO_PKG_REPOSITORY")),
-            "description": "Does what /cloud-code comments ask for, and opens pull requests.",
-            "hook_attributes": {"url": webhook_url(self.public_url), "active": active},
-            "redirect_url": back,
-            "public": false,
-            "default_permissions": permissions,
-            "default_events": EVENTS,
+        cloud_code_forge::manifest(&ManifestSpec {
+            name: self.name.to_owned(),
+            url: self.public_url.unwrap_or(env!("CARGO_PKG_REPOSITORY")).to_owned(),
+            description: "Does what /cloud-code comments ask for, and opens pull requests.".to_owned(),
+            webhook_url: self.webhook_url(),
+            redirect_url: back.to_owned(),
+            public: false,
         })
     }
 
@@ -104,6 +57,7 @@ impl AppPlan<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn the_app_may_no_more_than_it_needs() {
@@ -119,6 +73,8 @@ mod tests {
             manifest["hook_attributes"],
             json!({"url": "https://cloud-code.invalid/webhooks/github", "active": true})
         );
+        let polling = AppPlan { intake: IntakeMode::Polling, ..plan.clone() };
+        assert_eq!(polling.manifest("http://127.0.0.1:1/callback")["hook_attributes"]["active"], false);
         assert_eq!(
             plan.new_app_page("https://github.com", "s"),
             "https://github.com/settings/apps/new?state=s"
@@ -128,18 +84,5 @@ mod tests {
             of_org.new_app_page("https://github.com", "s"),
             "https://github.com/organizations/acme/settings/apps/new?state=s"
         );
-    }
-
-    #[test]
-    fn more_than_needed_is_enough_and_less_is_not() {
-        for (need, granted, met) in [
-            (Need::Read, Some("read"), true),
-            (Need::Read, Some("write"), true),
-            (Need::Write, Some("read"), false),
-            (Need::Write, Some("admin"), true),
-            (Need::Read, None, false),
-        ] {
-            assert_eq!(need.is_met_by(granted), met, "{need:?} {granted:?}");
-        }
     }
 }

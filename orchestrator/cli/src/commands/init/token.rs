@@ -4,20 +4,20 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use cloud_code_forge::{Access, Credentials, Forge, ForgeError, Github, PERMISSIONS, TokenFacts};
 use cloud_code_model::RepositoryName;
-use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use secrecy::SecretString;
 
-use super::github::{As, Github};
-use super::manifest::{EVENTS, PERMISSIONS};
+use super::place::Place;
 use crate::ui;
 
 /// The token, below the folder of secrets.
 pub(crate) const TOKEN_FILE: &str = "github-token";
 /// Longest token that is believed to be one.
 const MAX_TOKEN: u64 = 4096;
-/// GitHub's answer where a hook with the same address is there.
-const UNPROCESSABLE: u16 = 422;
+/// A branch that nobody has, to ask for its pull requests.
+const NO_BRANCH: &str = "cloud-code/nothing";
 
 /// A token from a file, or from standard input for `-`.
 pub(crate) fn read(path: &Path) -> Result<SecretString> {
@@ -42,59 +42,73 @@ pub(crate) fn check_form(text: &str) -> Result<SecretString> {
     Ok(SecretString::from(token))
 }
 
-/// Whose token it is; an error where GitHub does not take it. Blocking.
-pub(crate) fn owner(github: &Github, token: &SecretString) -> Result<String> {
-    let answer = github.get("/user", As::Bearer(token))?;
-    match answer.status {
-        200 => Ok(answer.text("/login").context("GitHub's answer has no `login`")?.to_owned()),
-        401 => bail!(
+/// A connection with the token, and whose it is; an error where GitHub does not take it.
+pub(crate) async fn open(place: &Place, token: SecretString) -> Result<(Github, TokenFacts)> {
+    let github = place.connect(Credentials::Token(token))?;
+    match github.token().await {
+        Ok(facts) => Ok((github, facts)),
+        Err(ForgeError::Auth { .. }) => bail!(
             "GitHub does not take this token: it is wrong, expired or revoked\n  hint: make one at \
              {}/settings/personal-access-tokens/new",
-            github.web()
+            place.web()
         ),
-        _ => bail!("GitHub does not say whose token this is: {}", answer.complaint()),
+        Err(error) => Err(error).context("GitHub does not say whose token this is"),
     }
 }
 
-/// What is wrong with the token for one repository, a line each. Blocking.
-///
-/// GitHub tells nobody what a fine-grained token may write. What can be read is tried; the rest shows at first use.
-pub(crate) fn lacks(
+/// What is wrong with the token for one repository, a line each.
+pub(crate) async fn lacks(
     github: &Github,
-    token: &SecretString,
-    repository: &RepositoryName,
-) -> Result<Vec<String>> {
-    let who = As::Bearer(token);
-    let answer = github.get(&format!("/repos/{repository}"), who)?;
-    if !answer.is_success() {
-        return Ok(vec![format!(
-            "{repository} is not there, or the token does not reach it: {} (add the repository to the token)",
-            answer.complaint()
-        )]);
-    }
+    facts: &TokenFacts,
+    name: &RepositoryName,
+) -> Result<Vec<String>, ForgeError> {
     let mut lacks = Vec::new();
-    let flag = |pointer: &str| answer.body.pointer(pointer).and_then(Value::as_bool);
-    if flag("/archived") == Some(true) {
-        lacks.push(format!("{repository} is archived: nothing can be pushed to it"));
-    }
-    if flag("/permissions/push") == Some(false) {
-        lacks.push(format!("{repository}: the token's owner may not push there"));
-    }
-    if let Some(scopes) = answer.header("x-oauth-scopes")
-        && !scopes.is_empty()
-        && !scopes.split(',').any(|scope| scope.trim() == "repo")
+    if let Some(scopes) = &facts.scopes
+        && !scopes.iter().any(|scope| scope == "repo")
     {
-        lacks.push(format!("the token lacks the scope `repo` (it has: {})", ui::one_line(scopes)));
+        lacks
+            .push(format!("the token lacks the scope `repo` (it has: {})", ui::one_line(&scopes.join(", "))));
     }
-    for (permission, path) in [
-        ("contents", "commits?per_page=1"),
-        ("issues", "issues?per_page=1"),
-        ("pull_requests", "pulls?per_page=1"),
-    ] {
-        let answer = github.get(&format!("/repos/{repository}/{path}"), who)?;
-        // 409 is a repository without commits, 410 one without issues.
-        if matches!(answer.status, 401 | 403 | 404) {
-            lacks.push(format!("{repository}: the token lacks `{permission}`: {}", answer.complaint()));
+    let forge = match github.repository(name).await {
+        Ok(forge) => forge,
+        Err(error @ (ForgeError::NotFound { .. } | ForgeError::Forbidden { .. })) => {
+            lacks.push(format!("the token does not reach {name}: {error} (add the repository to the token)"));
+            return Ok(lacks);
+        }
+        Err(error) => return Err(error),
+    };
+    let found = forge.repository().await?;
+    if found.archived {
+        lacks.push(format!("{name} is archived: nothing can be pushed to it"));
+    }
+    if found.grants.contents.falls_short_of(Access::Write) {
+        lacks.push(format!("{name}: the token's owner may not push there"));
+    }
+    lacks.extend(unreadable(forge.as_ref(), name, &found.default_branch).await?);
+    Ok(lacks)
+}
+
+/// GitHub tells nobody what a fine-grained token may write. What can be read is tried; the rest shows at first use. So does
+/// a missing `issues` beside `pull_requests`: GitHub lists issues to who has either.
+pub(crate) async fn unreadable(
+    forge: &dyn Forge,
+    name: &RepositoryName,
+    branch: &str,
+) -> Result<Vec<String>, ForgeError> {
+    let tried = [
+        ("contents", forge.branch(branch).await.map(drop)),
+        ("issues", forge.recent_issues(Timestamp::now()).await.map(drop)),
+        ("pull_requests", forge.find_pull(NO_BRANCH).await.map(drop)),
+    ];
+    let mut lacks = Vec::new();
+    for (permission, answer) in tried {
+        match answer {
+            // A repository may have its issues switched off.
+            Ok(()) | Err(ForgeError::Gone { .. }) => {}
+            Err(error @ (ForgeError::Forbidden { .. } | ForgeError::NotFound { .. })) => {
+                lacks.push(format!("{name}: the token lacks `{permission}`: {error}"));
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(lacks)
@@ -105,8 +119,8 @@ pub(crate) fn needed() -> String {
     let names: Vec<String> = PERMISSIONS
         .iter()
         // Check runs are for Apps alone; a token sets commit statuses.
-        .filter(|(name, _, _)| !["checks", "statuses"].contains(name))
-        .map(|(name, need, _)| format!("{name}: {}", need.as_str()))
+        .filter(|needed| !["checks", "statuses"].contains(&needed.name))
+        .map(|needed| format!("{}: {}", needed.name, needed.access.word()))
         .chain(std::iter::once("statuses: write".to_owned()))
         .collect();
     names.join(", ")
@@ -123,33 +137,22 @@ pub(crate) enum Hook {
     ByHand,
 }
 
-/// Makes the webhook of a repository, if the token may. Blocking.
-pub(crate) fn hook(
+/// Makes the webhook of a repository, if the token may.
+pub(crate) async fn hook(
     github: &Github,
-    token: &SecretString,
-    repository: &RepositoryName,
+    name: &RepositoryName,
     url: &str,
     secret: &SecretString,
-) -> Result<Hook> {
-    let path = format!("/repos/{repository}/hooks");
-    let there = github.get(&format!("{path}?per_page=100"), As::Bearer(token))?;
-    let is_ours = |hook: &Value| hook.pointer("/config/url").and_then(Value::as_str) == Some(url);
-    if there.body.as_array().is_some_and(|hooks| hooks.iter().any(is_ours)) {
-        return Ok(Hook::There);
+) -> Result<Hook, ForgeError> {
+    match github.repository_hook(name, url).await {
+        Ok(Some(_)) => return Ok(Hook::There),
+        Ok(None) => {}
+        Err(ForgeError::NotFound { .. } | ForgeError::Forbidden { .. }) => return Ok(Hook::ByHand),
+        Err(error) => return Err(error),
     }
-    if !there.is_success() {
-        return Ok(Hook::ByHand);
+    match github.make_repository_hook(name, url, secret).await {
+        Ok(()) => Ok(Hook::Made),
+        Err(ForgeError::NotFound { .. } | ForgeError::Forbidden { .. }) => Ok(Hook::ByHand),
+        Err(error) => Err(error),
     }
-    let body = json!({
-        "name": "web",
-        "active": true,
-        "events": EVENTS,
-        "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret.expose_secret()},
-    });
-    let made = github.post(&path, As::Bearer(token), &body)?;
-    Ok(match made.status {
-        201 => Hook::Made,
-        UNPROCESSABLE => Hook::There,
-        _ => Hook::ByHand,
-    })
 }

@@ -1,0 +1,84 @@
+//! Two coding CLIs that can do what the real ones can: read without writing, go on with a conversation, ask, and tell what
+//! they cost. Both are the same script under two names, which the installation finds in a `cli_dirs` folder.
+
+use std::fs;
+
+use crate::stage::{Setup, Stage};
+
+/// What they do. It acts on words of the prompt, as the stage's own script; one that says none of them counts.
+const SCRIPT: &str = r#"
+name=$1; shift
+prompt=$(cat)
+printf '%s\n=====\n' "$prompt" >> "$PROMPTS"
+printf '%s %s\n' "$name" "$*" >> "$PROMPTS.calls"
+echo run >> "$PROMPTS.$name"
+runs=$(wc -l < "$PROMPTS.$name")
+model=$name-1
+while [ $# -gt 0 ]; do [ "$1" = --model ] && model=$2; shift; done
+told() { printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g' | awk '{ printf "%s%s", sep, $0; sep = "\\n" }'; }
+ends() {
+  text=$(told "$1")
+  printf '{"type":"assistant","message":{"id":"m%s","model":"%s","content":[{"type":"text","text":"%s"}]}}\n' "$runs" "$model" "$text"
+  printf '{"type":"result","subtype":"%s","is_error":%s,"session_id":"s-%s","result":"%s","total_cost_usd":%s,' \
+    "${2:-success}" "${3:-false}" "$name" "$text" "$((runs / 4)).$((runs % 4 * 25))"
+  printf '"modelUsage":{"%s":{"inputTokens":%s,"outputTokens":%s,"costUSD":0.25}}}\n' "$model" "$((runs * 1200))" "$((runs * 300))"
+  exit 0
+}
+printf '{"type":"system","subtype":"init","session_id":"s-%s","model":"%s","apiKeySource":"SHOP_KEY"}\n' "$name" "$model"
+case $prompt in
+  *HALF-WAY*) echo half > half.txt ;;
+esac
+case $prompt in
+  *WAIT-FOR-GO*|*HALF-WAY*) while [ ! -e "$GO" ]; do sleep 0.05; done ;;
+esac
+case $prompt in
+  *FAIL-ONCE*) if [ ! -e "$PROMPTS.failed" ]; then touch "$PROMPTS.failed"; ends 'The parser cannot be found' error_during_execution true; fi ;;
+  *ASK-FIRST*) ends 'Which colour should it be, red or blue?' ;;
+  *'End with a plan'*) ends 'First the counter, then its test.' ;;
+  *'This is a question'*) ends 'The answer is forty-two, @everybody.' ;;
+esac
+count=$(cat count.txt 2>/dev/null || echo 0)
+echo $((count + 1)) > count.txt
+ends 'Count once more
+
+It counts. See @octocat and #1.
+- [x] the count grows'
+"#;
+
+/// A stage where `scribe` works, and `tinker` can take over.
+pub(crate) fn stage() -> Stage {
+    stage_with(Setup::default())
+}
+
+pub(crate) fn stage_with(setup: Setup) -> Stage {
+    let mut stage = set(setup);
+    stage.serves();
+    stage
+}
+
+/// With nobody serving yet.
+pub(crate) fn set(setup: Setup) -> Stage {
+    let stage = Stage::set(setup);
+    let script = stage.home().join("scribe.sh");
+    fs::write(&script, SCRIPT).unwrap();
+    let dirs = stage.home().join("clis");
+    for name in ["scribe", "tinker"] {
+        fs::create_dir_all(dirs.join(name)).unwrap();
+        stage.write(
+            &format!("clis/{name}/cli.yaml"),
+            &format!(
+                "name: {name}\ncommand: [sh, {}, {name}]\nprompt: stdin\nplan: [--plan]\nmodel: [--model, '{{model}}']\n\
+                 resume: [--resume, '{{session_id}}']\nmax_cost: [--max-cost, '{{max_cost_usd}}']\n\
+                 output: claude-stream-json\n",
+                script.display()
+            ),
+        );
+    }
+    stage.rewrite("cloud-code.yaml", |text| format!("cli_dirs: [{}]\n{text}", dirs.display()));
+    stage.rewrite("projects/shop.yaml", |text| {
+        let is_of_command = |line: &&str| line.starts_with("cli:") || line.starts_with("command:");
+        let rest: Vec<&str> = text.lines().filter(|line| !is_of_command(line)).collect();
+        format!("cli: scribe\n{}\n", rest.join("\n"))
+    });
+    stage
+}

@@ -1,0 +1,118 @@
+//! The base moves on while an agent works, and after.
+
+use crate::stage::{SHOP, Stage};
+
+/// What a CLI does that brings both together by a merge, as it is told.
+const MERGES: &str = r#"
+tip=$(printf '%s' "$prompt" | sed -n 's/.*`git merge \([0-9a-f]*\)`.*/\1/p')
+git -c user.name=cli -c user.email=cli@localhost merge --quiet -X ours -m 'Bring both together' "$tip" >&2 || exit 1
+echo 'Both hold.'; exit 0"#;
+/// The same by a rebase.
+const REBASES: &str = r#"
+tip=$(printf '%s' "$prompt" | sed -n 's/.*`git rebase \([0-9a-f]*\)`.*/\1/p')
+git -c user.name=cli -c user.email=cli@localhost rebase --quiet -X theirs "$tip" >&2 || exit 1
+echo 'Both hold.'; exit 0"#;
+const BRANCH: &str = "cloud-code/issue-42";
+
+#[test]
+fn a_base_that_moved_is_caught_up_with_before_anybody_sees_the_branch() {
+    let stage = Stage::new();
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken. WAIT-FOR-GO");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.hears(1);
+    let moved = alice.pushes(SHOP, "main", "other.txt", "of the base\n");
+    stage.go();
+    stage.becomes(issue, "in-review");
+    assert!(stage.is_part_of(&moved, BRANCH));
+    assert_eq!(stage.github.commits(SHOP, BRANCH).len(), 1);
+    assert_eq!(stage.github.file(SHOP, BRANCH, "count.txt").as_deref(), Some("1\n"));
+    let remark = format!(
+        "The branch was rebased onto `{}`, the newest of `main`, after it was verified",
+        &moved[..12]
+    );
+    assert!(stage.status(issue).contains(&remark), "{}", stage.status(issue));
+
+    // The next task goes on from what was published, and nobody's commits are rewritten any more.
+    let first = stage.github.branch(SHOP, BRANCH).unwrap();
+    let again = alice.pushes(SHOP, "main", "third.txt", "later\n");
+    alice.comments_on(SHOP, issue, "/cloud-code once more");
+    stage.holds_file(BRANCH, "count.txt", "2\n");
+    stage.tells(issue, "Earlier tasks (1)");
+    stage.becomes(issue, "in-review");
+    assert!(stage.is_part_of(&first, BRANCH));
+    assert!(!stage.is_part_of(&again, BRANCH));
+    assert!(!stage.status(issue).contains("rebased"), "{}", stage.status(issue));
+    assert_eq!((stage.prompts().len(), stage.github.pull_requests(SHOP).len()), (2, 1));
+    stage.holds();
+}
+
+#[test]
+fn work_that_conflicts_with_a_base_that_moved_goes_back_to_the_cli() {
+    let stage = Stage::new();
+    stage.teaches("has moved on, and this work conflicts", MERGES);
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken. WAIT-FOR-GO");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.hears(1);
+    let moved = alice.pushes(SHOP, "main", "count.txt", "7\n");
+    stage.go();
+    let prompt = stage.hears(2);
+    for part in ["The base branch `main` has moved on", "- `count.txt`", &format!("`git rebase {moved}`")] {
+        assert!(prompt.contains(part), "{part:?} is missing in:\n{prompt}");
+    }
+    stage.wait_for("the base to be part of the branch", || stage.is_part_of(&moved, BRANCH).then_some(()));
+    stage.tells(issue, "Earlier tasks (1)");
+    stage.becomes(issue, "in-review");
+    assert_eq!(stage.github.file(SHOP, BRANCH, "count.txt").as_deref(), Some("1\n"));
+    assert_eq!((stage.prompts().len(), stage.github.pull_requests(SHOP).len()), (2, 1));
+    stage.holds();
+}
+
+#[test]
+fn a_conflict_that_the_cli_leaves_goes_to_a_person() {
+    let stage = Stage::new();
+    stage.teaches("has moved on, and this work conflicts", "echo 'That is too hard.'; exit 0");
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken. WAIT-FOR-GO");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.hears(1);
+    alice.pushes(SHOP, "main", "count.txt", "7\n");
+    stage.go();
+    let pull = stage.wait_for("the pull request", || stage.github.pull_requests(SHOP).pop()).number;
+    let note = stage.says(pull, "conflicts with `main` still");
+    assert!(note.starts_with("@alice ") && note.contains("**command** was told"), "{note}");
+    // The base moves once more: it is not tried again by itself, and nobody is told twice.
+    stage.becomes(issue, "failed");
+    alice.pushes(SHOP, "main", "count.txt", "8\n");
+    stage.wait_for("the push to be looked at", || stage.log().contains("a base has moved").then_some(()));
+    alice.comments_on(SHOP, issue, "/cloud-code cost");
+    stage.says(issue, "this was used here");
+    let notes =
+        stage.github.comments(SHOP, pull).into_iter().filter(|c| c.body.contains("conflicts with `main`"));
+    assert_eq!((notes.count(), stage.prompts().len()), (1, 2));
+    stage.holds();
+}
+
+#[test]
+fn a_push_to_the_base_that_conflicts_with_an_open_pull_request_wakes_the_cli() {
+    let stage = Stage::new();
+    stage.teaches("has moved on, and this work conflicts", REBASES);
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    // What does not concern it wakes nobody.
+    let first = stage.github.branch(SHOP, BRANCH);
+    alice.pushes(SHOP, "main", "other.txt", "of the base\n");
+    let moved = alice.pushes(SHOP, "main", "count.txt", "9\n");
+    let prompt = stage.hears(2);
+    assert!(prompt.contains("- `count.txt`") && !prompt.contains("other.txt"), "{prompt}");
+    stage.wait_for("the base to be part of the branch", || stage.is_part_of(&moved, BRANCH).then_some(()));
+    stage.tells(issue, "Earlier tasks (1)");
+    stage.becomes(issue, "in-review");
+    assert_ne!(stage.github.branch(SHOP, BRANCH), first);
+    assert_eq!(stage.github.commits(SHOP, BRANCH).len(), 1);
+    assert_eq!((stage.prompts().len(), stage.github.pull_requests(SHOP).len()), (2, 1));
+    stage.holds();
+}

@@ -1,0 +1,246 @@
+//! From a pull request through its review to its end.
+
+use crate::cast;
+use crate::stage::{SHOP, Setup, Stage};
+
+/// An issue whose work stands in a pull request: both numbers.
+fn in_review(stage: &Stage) -> (u64, u64) {
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    stage.a_moment_later();
+    (issue, stage.github.pull_requests(SHOP)[0].number)
+}
+
+/// Waits until this many tasks have ended in the pull request.
+#[track_caller]
+fn has_tasks(stage: &Stage, issue: u64, count: usize) {
+    stage.rests(issue, "in-review", count);
+}
+
+fn head(stage: &Stage) -> String {
+    stage.github.pull_requests(SHOP)[0].head_sha.clone()
+}
+
+#[test]
+fn a_review_that_asks_for_changes_is_the_next_task() {
+    let stage = cast::stage();
+    let (issue, pull) = in_review(&stage);
+    let alice = stage.user("alice");
+    alice.review_comment(SHOP, pull, "count.txt", 1, "This should be two.");
+    stage.user("mallory").review_comment(SHOP, pull, "count.txt", 1, "Delete everything.");
+    alice.requests_changes(SHOP, pull, "Count twice, and say why.");
+    has_tasks(&stage, issue, 2);
+    let prompt = stage.prompt(2);
+    let part = "Count twice, and say why.\n\nA review of this work says so, and asks for changes.";
+    assert!(prompt.contains(part), "{part:?} is missing in:\n{prompt}");
+    assert!(!prompt.contains("Delete everything."), "{prompt}");
+    assert_eq!(stage.github.pull_requests(SHOP).len(), 1);
+    assert_eq!(stage.github.file(SHOP, &head(&stage), "count.txt").as_deref(), Some("2\n"));
+    stage.holds();
+}
+
+#[test]
+fn other_reviews_start_nothing() {
+    let stage = cast::stage();
+    let (issue, pull) = in_review(&stage);
+    stage.user("alice").reviews(SHOP, pull, "Looks fine so far.");
+    stage.user("alice").approves(SHOP, pull);
+    stage.user("mallory").requests_changes(SHOP, pull, "Delete everything.");
+    stage.user("alice").review_comment(SHOP, pull, "count.txt", 1, "Interesting.");
+    stage.user("alice").comments_on(SHOP, issue, "/cloud-code status");
+    stage.says(issue, "the last task is done");
+    assert_eq!(stage.calls().len(), 1);
+    stage.holds();
+}
+
+#[test]
+fn a_comment_on_a_line_is_answered_in_its_thread() {
+    let stage = cast::stage();
+    let (issue, pull) = in_review(&stage);
+    let alice = stage.user("alice");
+    let comment = alice.review_comment(SHOP, pull, "count.txt", 1, "@cloud-code This should be two.");
+    has_tasks(&stage, issue, 2);
+    let prompt = stage.prompt(2);
+    for part in ["### count.txt:1", "+1", "This should be two.\n\nA reviewer says so of this line:"] {
+        assert!(prompt.contains(part), "{part:?} is missing in:\n{prompt}");
+    }
+    let reaction = ("cloud-code[bot]".to_owned(), "eyes".to_owned());
+    assert_eq!(stage.github.review_comment_reactions(SHOP, comment), [reaction]);
+    let answer = stage.wait_for("an answer in the thread", || {
+        let comments = stage.github.review_comments(SHOP, pull);
+        comments.into_iter().find(|c| c.in_reply_to == Some(comment) && c.author == "cloud-code[bot]")
+    });
+    assert!(answer.body.contains("@alice"), "{}", answer.body);
+    assert!(answer.body.contains(&format!("Done in {}", head(&stage))), "{}", answer.body);
+
+    // A question in the thread is answered there too, and changes nothing.
+    stage.a_moment_later();
+    let before = head(&stage);
+    let asked = alice.replies_to(SHOP, pull, comment, "/cloud-code ask Why two?");
+    stage.wait_for("the answer", || {
+        let comments = stage.github.review_comments(SHOP, pull);
+        comments.into_iter().find(|c| c.id > asked && c.body.contains("forty-two"))
+    });
+    assert_eq!(head(&stage), before);
+    assert_eq!(stage.answers(issue), [] as [String; 0]);
+    stage.holds();
+}
+
+#[test]
+fn a_command_under_the_pull_request_goes_on_with_its_issue() {
+    let stage = cast::stage();
+    let (issue, pull) = in_review(&stage);
+    stage.user("alice").comments_on(SHOP, pull, "/cloud-code Count once again.");
+    has_tasks(&stage, issue, 2);
+    assert!(stage.prompt(2).contains("Count once again."));
+    stage.user("alice").comments_on(SHOP, pull, "/cloud-code status");
+    stage.says(pull, "the last task is done");
+    assert_eq!(stage.github.pull_requests(SHOP).len(), 1);
+    stage.holds();
+}
+
+#[test]
+fn a_failing_check_is_mended_twice_and_then_told_to_a_person() {
+    let stage = cast::stage();
+    let (issue, pull) = in_review(&stage);
+    let ci = stage.user("octocat");
+    for round in 1..=2 {
+        let before = head(&stage);
+        ci.sees_check_suite(SHOP, &before, "failure");
+        has_tasks(&stage, issue, round + 1);
+        let prompt = stage.prompt(round + 1);
+        assert!(prompt.contains("Mend the failing checks of this pull request."), "{prompt}");
+        assert!(prompt.contains("The job ended: failure"), "{prompt}");
+        assert_ne!(head(&stage), before);
+    }
+    ci.sees_check_suite(SHOP, &head(&stage), "failure");
+    let told = stage.says(pull, "a check of this pull request fails still, after 2 rounds by itself");
+    assert!(told.contains("@alice"), "{told}");
+    ci.sees_check_suite(SHOP, &head(&stage), "timed_out");
+    stage.user("alice").comments_on(SHOP, issue, "/cloud-code status");
+    stage.says(issue, "the last task is done");
+    assert_eq!(stage.calls().len(), 3);
+    assert_eq!(stage.answers(pull).len(), 1);
+
+    // A person's word begins the count again.
+    stage.a_moment_later();
+    stage.user("alice").comments_on(SHOP, issue, "/cloud-code Look at the job.");
+    has_tasks(&stage, issue, 4);
+    ci.sees_check_suite(SHOP, &head(&stage), "failure");
+    has_tasks(&stage, issue, 5);
+    stage.holds();
+}
+
+#[test]
+fn checks_that_pass_or_belong_to_others_start_nothing() {
+    let stage = cast::stage();
+    let (issue, _) = in_review(&stage);
+    let alice = stage.user("alice");
+    let theirs = alice.pushes(SHOP, "feature", "feature.txt", "x\n");
+    alice.opens_pull_request(SHOP, "feature", "main", "A feature", "");
+    stage.user("octocat").sees_check_suite(SHOP, &theirs, "failure");
+    stage.user("octocat").sees_check_suite(SHOP, &head(&stage), "success");
+    alice.comments_on(SHOP, issue, "/cloud-code status");
+    stage.says(issue, "the last task is done");
+    assert_eq!(stage.calls().len(), 1);
+    stage.holds();
+}
+
+#[test]
+fn a_closed_issue_is_stopped_and_its_work_kept() {
+    let stage = cast::stage();
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code run HALF-WAY");
+    stage.prompt(1);
+    stage.becomes(issue, "working");
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code And then once more.");
+    stage.status_says(issue, "One more request waits");
+    alice.closes(SHOP, issue);
+    stage.becomes(issue, "done");
+    stage.status_says(issue, "was stopped");
+    assert_eq!(stage.github.branches(SHOP), ["main"]);
+
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code Go on.");
+    stage.says(issue, "@alice this issue is closed. Reopen it, then ask again.");
+    alice.reopens(SHOP, issue);
+    stage.go();
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code Go on after all.");
+    stage.becomes(issue, "in-review");
+    let branch = format!("cloud-code/issue-{issue}");
+    assert_eq!(stage.github.file(SHOP, &branch, "half.txt").as_deref(), Some("half\n"));
+    assert_eq!(stage.calls().len(), 2);
+    stage.holds();
+}
+
+#[test]
+fn a_merged_pull_request_ends_the_issue_and_later_work_begins_anew() {
+    let stage = cast::stage();
+    let (issue, pull) = in_review(&stage);
+    let workspace = stage.home().join(format!("workspaces/shop/{issue}"));
+    assert!(workspace.exists());
+    let alice = stage.user("alice");
+    alice.merges(SHOP, pull);
+    stage.becomes(issue, "done");
+    stage.status_says(issue, "and it is merged");
+    stage.wait_for("the workspace to be gone", || (!workspace.join("tree").exists()).then_some(()));
+
+    // GitHub closes the issue with the merge.
+    alice.closes(SHOP, issue);
+    alice.reopens(SHOP, issue);
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code Count down as well.");
+    let second =
+        stage.wait_for("another pull request", || stage.github.pull_requests(SHOP).into_iter().nth(1));
+    assert_eq!(second.head, format!("acme:cloud-code/issue-{issue}-2"));
+    stage.becomes(issue, "in-review");
+    let branch = format!("cloud-code/issue-{issue}-2");
+    assert_eq!(stage.github.file(SHOP, &branch, "count.txt").as_deref(), Some("2\n"));
+    let status = stage.status(issue);
+    assert!(status.contains(&format!("| Pull request | #{} |", second.number)), "{status}");
+    stage.holds();
+}
+
+#[test]
+fn a_closed_pull_request_stops_its_work() {
+    let stage = cast::stage();
+    let (issue, pull) = in_review(&stage);
+    let alice = stage.user("alice");
+    alice.comments_on(SHOP, issue, "/cloud-code HALF-WAY");
+    stage.prompt(2);
+    stage.becomes(issue, "working");
+    alice.closes(SHOP, pull);
+    stage.becomes(issue, "done");
+    stage.status_says(issue, "was stopped");
+    assert!(stage.github.is_open(SHOP, issue));
+    // Reopened, it goes on.
+    alice.reopens(SHOP, pull);
+    stage.becomes(issue, "in-review");
+    stage.go();
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code Go on.");
+    has_tasks(&stage, issue, 3);
+    assert_eq!(stage.github.pull_requests(SHOP).len(), 1);
+    assert_eq!(stage.github.file(SHOP, &head(&stage), "half.txt").as_deref(), Some("half\n"));
+    stage.holds();
+}
+
+#[test]
+fn failing_checks_can_be_left_to_people() {
+    let stage =
+        cast::stage_with(Setup { project: "triggers: {failing_check_rounds: 0}", ..Setup::default() });
+    let (issue, pull) = in_review(&stage);
+    stage.user("octocat").sees_check_suite(SHOP, &head(&stage), "failure");
+    stage.user("alice").comments_on(SHOP, issue, "/cloud-code status");
+    stage.says(issue, "the last task is done");
+    assert_eq!(stage.calls().len(), 1);
+    assert_eq!(stage.answers(pull), [] as [String; 0]);
+    stage.holds();
+}
