@@ -168,10 +168,13 @@ async fn before_effect(
         }
         Some(Fault::Status(status)) => Answer::error(*status, "Server Error"),
         Some(Fault::SecondaryLimit { status, retry_after }) => {
-            let answer = Answer::error(
-                *status,
-                "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
-            );
+            let text =
+                "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
+            let answer = match &arrived.git {
+                // git shows people what is plain text, and nothing else.
+                Some(_) => Answer { status: *status, ..Answer::raw("text/plain", format!("{text}\n")) },
+                None => Answer::error(*status, text),
+            };
             match retry_after {
                 Some(seconds) => answer.with("retry-after", seconds.to_string()),
                 None => answer,

@@ -165,6 +165,11 @@ impl Reason {
         let says = |words: &[&str]| own.iter().any(|line| words.iter().any(|word| line.contains(word)));
         match own.iter().find_map(|line| status(line)) {
             Some(401) => return Self::Auth,
+            // The server had let us in when it listed its refs, so this is no lack of rights but a limit: GitHub has one
+            // status for both, and git keeps what the server said here to itself.
+            Some(403) if own.iter().any(|line| line.contains("RPC failed; HTTP 403")) => {
+                return Self::Unreachable;
+            }
             Some(403) => return Self::Denied,
             Some(404 | 410) => return Self::NotFound,
             Some(300..=399) => return Self::Redirected,
@@ -259,6 +264,14 @@ mod tests {
             "{error:?}"
         );
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_refusal_after_the_refs_were_listed_can_pass() {
+        let limited = "error: RPC failed; HTTP 403 curl 22 The requested URL returned error: 403\nsend-pack: unexpected disconnect while reading sideband packet";
+        assert!(matches!(Reason::of(limited), Reason::Unreachable));
+        let denied = "remote: Permission to acme/shop.git denied to bob.\nfatal: unable to access 'x': The requested URL returned error: 403";
+        assert!(matches!(Reason::of(denied), Reason::Denied));
     }
 
     #[test]

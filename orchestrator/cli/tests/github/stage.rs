@@ -219,15 +219,26 @@ impl Stage {
 
     /// Waits until `look` has an answer.
     #[track_caller]
-    pub(crate) fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-        let end = Instant::now() + PATIENCE;
+    pub(crate) fn wait_for<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        self.wait_within(PATIENCE, what, look)
+    }
+
+    /// As `wait_for`, for what takes longer by its nature.
+    #[track_caller]
+    pub(crate) fn wait_within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> T {
+        let end = Instant::now() + patience;
         loop {
             if let Some(found) = look() {
                 return found;
             }
             assert!(
                 Instant::now() < end,
-                "waited {PATIENCE:?} for {what}\n{}\n--- serve ---\n{}",
+                "waited {patience:?} for {what}\n{}\n--- serve ---\n{}",
                 self.transcripts(),
                 self.log()
             );

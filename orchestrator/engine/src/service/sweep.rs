@@ -224,7 +224,11 @@ async fn poll(inner: &Inner, project: &ServedProject) -> Result<(), EngineError>
     }
     for issue in issues.items {
         newest = newest.max(issue.updated_at);
-        happened.extend(of_issue(forge, issue, since).await?);
+        match of_issue(forge, issue, since).await {
+            // Deleted since it was listed.
+            Err(EngineError::Forge(ForgeError::NotFound { .. } | ForgeError::Gone { .. })) => {}
+            found => happened.extend(found?),
+        }
     }
     let heads = heads(inner, project, repository.id).await?;
     let comments = forge.recent_comments(since).await?;

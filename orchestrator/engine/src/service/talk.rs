@@ -33,12 +33,30 @@ pub(crate) struct Talk {
     progress: Mutex<HashMap<(ProjectName, u64), Instant>>,
     /// Something waits to be said that somebody waits for: an end, a question, an answer. Progress steps aside for it.
     pressing: AtomicBool,
+    /// Why threads could not be written to, as told in the log: an outage of hours is told once.
+    troubles: Mutex<HashMap<(ProjectName, u64), String>>,
 }
 
 impl Talk {
     pub(super) fn new() -> Self {
         let dirty = Dirty { all: true, ..Dirty::default() };
-        Self { dirty: Mutex::new(dirty), progress: Mutex::default(), pressing: AtomicBool::new(false) }
+        Self {
+            dirty: Mutex::new(dirty),
+            progress: Mutex::default(),
+            pressing: AtomicBool::new(false),
+            troubles: Mutex::default(),
+        }
+    }
+
+    /// Whether this trouble of a thread is news; none takes the last one back.
+    fn is_news(&self, thread: &Thread, trouble: Option<&str>) -> bool {
+        let key = (thread.project.clone(), thread.number);
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match trouble {
+            Some(trouble) => troubles.insert(key, trouble.to_owned()),
+            None => troubles.remove(&key),
+        };
+        before.as_deref() != trouble
     }
 
     fn dirty(&self) -> std::sync::MutexGuard<'_, Dirty> {
@@ -166,9 +184,12 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
                     // Said again with the next look.
                     inner.talk.dirty().numbers.insert((thread.project.clone(), thread.number));
                 }
-                if let Err(error) = written {
+                let trouble = written.err().map(|error| error.chain());
+                if inner.talk.is_news(&thread, trouble.as_deref())
+                    && let Some(error) = trouble
+                {
                     tracing::warn!(
-                        project = %thread.project, issue.number = thread.number, error = %error.chain(),
+                        project = %thread.project, issue.number = thread.number, error,
                         "a thread cannot be written to now"
                     );
                 }

@@ -3,10 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::call::Actor;
-use crate::state::{Comment, Reaction, Subject, Thread, World};
+use crate::state::{Comment, IssueEvent, Reaction, Subject, Thread, World};
 
 /// The longest body GitHub takes, in characters.
 pub(crate) const MAX_BODY: usize = 65_536;
+
+/// The webhook actions that are events of an issue's page too.
+const LISTED: [&str; 6] = ["labeled", "unlabeled", "assigned", "unassigned", "closed", "reopened"];
 
 impl World {
     pub(crate) fn open_issue(
@@ -73,6 +76,7 @@ impl World {
 
     /// An `issues` event, or the `pull_request` event that a pull request has instead.
     pub(crate) fn post_issue(&mut self, action: &str, repo: u64, number: u64, actor: Actor, mut more: Value) {
+        self.keep_event(action, repo, number, actor, &more);
         let Some(known) = self.repo(repo) else { return };
         let Some(thread) = known.thread(number) else { return };
         let event = match &thread.pull {
@@ -87,6 +91,16 @@ impl World {
             }
         };
         self.post(event, action, repo, actor, more);
+    }
+
+    fn keep_event(&mut self, action: &str, repo: u64, number: u64, actor: Actor, more: &Value) {
+        if !LISTED.contains(&action) {
+            return;
+        }
+        let (id, at) = (self.id(), self.now());
+        let (kind, more) = (action.to_owned(), more.clone());
+        let Some(known) = self.repo_mut(repo) else { return };
+        known.events.push(IssueEvent { id, number, kind, user: actor.user, app: actor.app, more, at });
     }
 
     pub(crate) fn edit_thread(

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// Reads `FAKE_PROTECTED` (branches, one a line), `FAKE_WORKFLOWS` (who may not write them, empty for may) and writes
 /// `FAKE_REASONS` (ref, tab, reason).
@@ -38,11 +39,18 @@ fi
 exit 0
 "#;
 
-/// Puts the hook into a bare repository.
+/// Puts the hook into a bare repository, once: another push may be running it, and what is being written cannot be run.
 pub(crate) fn install(git_dir: &Path) -> std::io::Result<()> {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let hooks = git_dir.join("hooks");
-    fs::create_dir_all(&hooks)?;
     let path = hooks.join("update");
-    fs::write(&path, UPDATE)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+    if path.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(&hooks)?;
+    let new = hooks.join("update.new");
+    fs::write(&new, UPDATE)?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
+    fs::rename(&new, &path)
 }

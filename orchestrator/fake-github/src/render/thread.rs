@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::person::merge;
 use super::{node_id, optional_time, time};
-use crate::state::{Comment, Reaction, Repo, Role, Subject, Thread, World};
+use crate::state::{Comment, IssueEvent, Reaction, Repo, Role, Subject, Thread, World};
 
 /// The reactions GitHub knows.
 pub(crate) const CONTENTS: [&str; 8] = ["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"];
@@ -119,6 +119,28 @@ impl World {
             "reactions": self.reactions_json(repo, Subject::Comment(comment.id), &url),
             "performed_via_github_app": self.app_json(comment.app),
         })
+    }
+
+    pub(crate) fn issue_event_json(&self, repo: &Repo, event: &IssueEvent) -> Value {
+        let mut object = json!({
+            "id": event.id,
+            "node_id": node_id("IssueEvent", event.id),
+            "url": format!("{}/issues/events/{}", self.repo_url(repo), event.id),
+            "actor": self.user_json(Some(event.user)),
+            "event": event.kind,
+            "commit_id": null,
+            "commit_url": null,
+            "created_at": time(event.at),
+            "performed_via_github_app": self.app_json(event.app),
+        });
+        if let Some(label) = event.more.get("label") {
+            object["label"] = json!({"name": label["name"], "color": label["color"]});
+        }
+        if let Some(assignee) = event.more.get("assignee") {
+            object["assignee"] = assignee.clone();
+            object["assigner"] = self.user_json(Some(event.user));
+        }
+        object
     }
 
     pub(crate) fn reaction_json(&self, reaction: &Reaction) -> Value {

@@ -14,6 +14,7 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST", "/repos/{owner}/{repo}/issues", SAYS, create),
     route("GET", "/repos/{owner}/{repo}/issues/{issue_number}", READS_THREADS, get),
     route("PATCH", "/repos/{owner}/{repo}/issues/{issue_number}", SORTS, update),
+    route("GET", "/repos/{owner}/{repo}/issues/{issue_number}/events", READS_THREADS, events),
     route("POST", "/repos/{owner}/{repo}/issues/{issue_number}/assignees", SORTS, assign),
     route("DELETE", "/repos/{owner}/{repo}/issues/{issue_number}/assignees", SORTS, unassign),
 ];
@@ -43,6 +44,15 @@ fn list(world: &mut World, call: &Call) -> Outcome {
         found.reverse();
     }
     let list = found.into_iter().map(|thread| world.issue_json(repo, thread)).collect();
+    Ok(call.page(world, list))
+}
+
+fn events(world: &mut World, call: &Call) -> Outcome {
+    let number = call.number(2)?;
+    let repo = call.repo(world)?;
+    repo.thread(number).ok_or_else(not_found)?;
+    let of_thread = repo.events.iter().filter(|event| event.number == number);
+    let list = of_thread.map(|event| world.issue_event_json(repo, event)).collect();
     Ok(call.page(world, list))
 }
 

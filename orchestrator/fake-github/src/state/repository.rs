@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{CheckRun, CheckSuite, Comment, Reaction, Review, ReviewComment, Status, Thread, World};
 
@@ -67,6 +68,20 @@ pub(crate) struct Hook {
     pub(crate) updated_at: Timestamp,
 }
 
+/// What was done to an issue or pull request besides talking, as its page lists it.
+#[derive(Debug, Clone)]
+pub(crate) struct IssueEvent {
+    pub(crate) id: u64,
+    pub(crate) number: u64,
+    /// `labeled`, `assigned`, `closed`, …
+    pub(crate) kind: String,
+    pub(crate) user: u64,
+    pub(crate) app: Option<u64>,
+    /// The label or the assignee, as webhooks show it.
+    pub(crate) more: Value,
+    pub(crate) at: Timestamp,
+}
+
 /// A repository and all that hangs on it.
 #[derive(Debug, Clone)]
 pub(crate) struct Repo {
@@ -87,6 +102,7 @@ pub(crate) struct Repo {
     pub(crate) labels: Vec<Label>,
     pub(crate) threads: Vec<Thread>,
     pub(crate) comments: Vec<Comment>,
+    pub(crate) events: Vec<IssueEvent>,
     pub(crate) reviews: Vec<Review>,
     pub(crate) review_comments: Vec<ReviewComment>,
     pub(crate) reactions: Vec<Reaction>,
@@ -118,6 +134,7 @@ impl Repo {
             labels: Vec::new(),
             threads: Vec::new(),
             comments: Vec::new(),
+            events: Vec::new(),
             reviews: Vec::new(),
             review_comments: Vec::new(),
             reactions: Vec::new(),

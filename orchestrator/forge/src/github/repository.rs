@@ -72,16 +72,22 @@ impl Repository {
             Err(ForgeError::NotFound { .. }) => return Err(self.no_access()),
             other => other?,
         };
-        if facts.id != self.id {
-            // The name was given to another repository; ours may live on elsewhere, where we cannot ask for it.
-            let what =
-                format!("the repository with the number {}: `{}` is another one now", self.id, self.name());
-            return Err(ForgeError::NoAccess { what });
-        }
+        let facts = if facts.id == self.id { facts } else { self.fetch_by_number().await? };
         if let Ok(name) = facts.full_name.parse() {
             *self.name.write().unwrap_or_else(PoisonError::into_inner) = name;
         }
         Ok(facts)
+    }
+
+    /// The name was given to another repository. GitHub's own redirections lead to addresses with the number.
+    async fn fetch_by_number(&self) -> Result<wire::Repository, ForgeError> {
+        let what =
+            || format!("the repository with the number {}: `{}` is another one now", self.id, self.name());
+        match self.client.read::<wire::Repository>(&format!("/repositories/{}", self.id)).await {
+            Ok(facts) if facts.id == self.id => Ok(facts),
+            Ok(_) | Err(ForgeError::NotFound { .. }) => Err(ForgeError::NoAccess { what: what() }),
+            Err(error) => Err(error),
+        }
     }
 
     fn no_access(&self) -> ForgeError {
