@@ -43,7 +43,7 @@ fn a_pull_request_from_a_fork_is_refused_plainly() {
     alice.comments_on(SHOP, theirs, "/cloud-code run Improve this");
     let answer = stage.says(theirs, "comes from a fork");
     assert!(
-        answer.contains("nothing can be pushed") && answer.contains("push its branch to this repository"),
+        answer.contains("nothing can be pushed") && answer.contains("Push its branch to this repository"),
         "{answer}"
     );
     assert_eq!(stage.prompts(), Vec::<String>::new());
