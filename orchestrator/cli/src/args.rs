@@ -537,7 +537,7 @@ pub(crate) struct InitArgs {
     /// The private key of that App, a PEM file. It is copied.
     #[arg(long, value_name = "FILE", requires = "app_id")]
     pub(crate) app_key: Option<PathBuf>,
-    /// The short name that the App must have, as in https://github.com/apps/NAME [default: what GitHub says].
+    /// The short name that the App must have, as in `https://github.com/apps/NAME` [default: what GitHub says].
     #[arg(long, value_name = "NAME", requires = "app_id")]
     pub(crate) app_slug: Option<String>,
     /// Work with a fine-grained token from this file instead of an App; `-` reads standard input.

@@ -124,6 +124,10 @@ impl Forges for Connected {
         })?;
         let number = *self.numbers.lock().await.entry(repository.clone()).or_insert(forge.number());
         if number != forge.number() {
+            // Renamed while we serve: the forge that we had follows the number, whoever has the name now.
+            if let Some(found) = known.get(repository).filter(|found| found.forge.number() == number) {
+                return Ok(found.forge.clone());
+            }
             let what = format!(
                 "the repository with the number {number}: `{repository}` is another one now\n  hint: write the name it has \
                  today into its project's file; a project for the new repository needs another name"

@@ -1,5 +1,4 @@
 //! The page of commands is made from the grammar, and is the committed one.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 

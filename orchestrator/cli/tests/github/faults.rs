@@ -7,6 +7,8 @@ use cloud_code_fake_github::{Fault, RepoSeed};
 use crate::crashes::{asks, has_ended, in_parallel};
 use crate::stage::{SHOP, Stage};
 
+/// Where git pushes to.
+const PUSH: &str = "**/git-receive-pack";
 /// Every kind of write of one run.
 const WRITES: [(&str, &str); 9] = [
     ("POST", "**/reactions"),
@@ -15,7 +17,7 @@ const WRITES: [(&str, &str); 9] = [
     ("POST", "/repos/*/*/labels"),
     ("POST", "/repos/*/*/issues/*/labels"),
     ("DELETE", "/repos/*/*/issues/*/labels/*"),
-    ("POST", "**/git-receive-pack"),
+    ("POST", PUSH),
     ("POST", "/repos/*/*/pulls"),
     ("POST", "**/check-runs"),
 ];
@@ -24,7 +26,9 @@ const WRITES: [(&str, &str); 9] = [
 #[track_caller]
 fn each_write_meets(fault: &Fault) -> Duration {
     let stage = Stage::new();
-    for (method, path) in WRITES {
+    let is_limit = matches!(fault, Fault::SecondaryLimit { .. } | Fault::PrimaryLimit { .. });
+    // The limits are those of the REST API: git says nothing of when to come again, so a 403 there is a refusal.
+    for (method, path) in WRITES.into_iter().filter(|(_, path)| !(is_limit && *path == PUSH)) {
         stage.github.fault(method, path, fault.clone());
     }
     let begun = Instant::now();
