@@ -254,7 +254,7 @@ impl EngineError {
             Self::Deliver(error) => error.hint(),
             Self::Push(error) => push_hint(error).map(str::to_owned),
             Self::Forge(ForgeError::Archived) => Some(UNARCHIVE.to_owned()),
-            Self::Forge(ForgeError::NotFound { .. }) => Some(GIVE_ACCESS.to_owned()),
+            Self::Forge(ForgeError::NoAccess { .. }) => Some(GIVE_ACCESS.to_owned()),
             _ => None,
         }
     }

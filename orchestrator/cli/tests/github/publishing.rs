@@ -239,17 +239,23 @@ fn a_renamed_repository_is_followed() {
 }
 
 #[test]
-fn lost_access_is_told_when_it_is_back_and_published_after_a_retry() {
+fn work_waits_while_access_is_lost_and_is_published_when_it_is_back() {
     let stage = Stage::new();
     let issue = asks(&stage, "WAIT-FOR-GO");
     stage.hears(1);
     stage.tells(issue, "works on");
     stage.github.fault("GET", "/repos/acme/shop", Fault::LostAccess);
     stage.go();
-    stage.wait_for("the task to fail", || stage.log().contains("status=failed").then_some(()));
-    stage.tells(issue, "no access");
+    stage.wait_for("the log to say why", || {
+        let log = stage.log();
+        let said = log.lines().find(|line| line.contains("cannot be driven on now"))?;
+        said.contains("no access to `acme/shop`").then_some(())
+    });
     assert_eq!(stage.github.faults_waiting(), 0);
-    is_published_after(&stage, issue, || {});
+    stage.becomes(issue, "in-review");
+    assert_eq!(only_pull(&stage).head, format!("acme:{BRANCH}"));
+    assert_eq!(stage.prompts().len(), 1);
+    stage.holds();
 }
 
 #[test]
