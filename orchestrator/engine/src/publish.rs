@@ -1,9 +1,7 @@
 //! Hands work over to a forge: branch, then pull request. Every step looks before it writes, so it can be done again
 //! after any interruption and ends with one branch and one pull request.
 
-use std::time::Duration;
-
-use cloud_code_forge::{Access, Forge, ForgeError, PullNote, PullSpec, PullUpdate, RepositoryFacts};
+use cloud_code_forge::{Forge, ForgeError, PullNote, PullSpec, PullUpdate, RepositoryFacts};
 use cloud_code_model::{
     IssueKey, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState, Thread,
 };
@@ -40,12 +38,6 @@ fn is_limit(words: &str) -> bool {
 
 /// How the remark begins that a branch was rebased. The next publication takes it away: its commits were verified there.
 const REBASED: &str = "The branch was rebased onto";
-
-/// How often a push is tried that is refused although our rights allow it. A rule of the server's own would refuse it for
-/// ever, and a person should hear of that soon.
-const PUSH_TRIES: u32 = 3;
-/// How long in between: a forge's limits on bursts pass in seconds.
-const PUSH_PAUSE: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Brings the branch up to date with its base if nobody has seen it yet, pushes it and finds or opens its pull request.
@@ -181,32 +173,7 @@ impl Engine {
         blocking(move || repo.fetch_lent(&source, &base, &lent)).await
     }
 
-    /// Pushes the branch. A forge that has enough of us for a moment refuses a push with the same status as one that may
-    /// never be; git has no other word for it. So where our rights say that we may, it is tried again.
     async fn push_to_forge(
-        &self,
-        facts: &Facts,
-        forge: &dyn Forge,
-        source: Source,
-        head: &str,
-        delivered: Option<&str>,
-    ) -> Result<(), EngineError> {
-        let mut tries = 1;
-        loop {
-            match self.push_once(facts, forge, source.clone(), head, delivered).await {
-                Err(EngineError::Push(PushError::Denied { .. }))
-                    if tries < PUSH_TRIES && forge.repository().await?.grants.contents == Access::Write =>
-                {
-                    tracing::debug!(task.id = %facts.record.task.id, tries, "a push was refused that we may do");
-                    tries += 1;
-                    tokio::time::sleep(PUSH_PAUSE).await;
-                }
-                pushed => return pushed,
-            }
-        }
-    }
-
-    async fn push_once(
         &self,
         facts: &Facts,
         forge: &dyn Forge,
