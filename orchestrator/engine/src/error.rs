@@ -262,6 +262,7 @@ impl EngineError {
     /// What a task that ends by this error failed of.
     pub fn failure_kind(&self) -> FailureKind {
         match self {
+            error if error.is_limit_of_git() => FailureKind::RateLimited,
             Self::Store(StoreError::DiskFull) | Self::Runtime(RuntimeError::DiskFull { .. }) => {
                 FailureKind::DiskFull
             }
@@ -308,6 +309,15 @@ impl EngineError {
                 matches!(source, RemoteError::Unreachable { .. } | RemoteError::Auth { .. })
             }
             Self::Mirror(MirrorError::Lock(_)) => true,
+            error => error.is_limit_of_git(),
+        }
+    }
+
+    /// Whether git was refused for a limit. It shows one status for this and for a lack of rights; the words differ.
+    fn is_limit_of_git(&self) -> bool {
+        match self {
+            Self::Mirror(MirrorError::Fetch { source: RemoteError::Denied { words, .. }, .. })
+            | Self::Push(PushError::Denied { words, .. }) => words.to_lowercase().contains("rate limit"),
             _ => false,
         }
     }
@@ -316,7 +326,7 @@ impl EngineError {
     pub(crate) fn not_before(&self, now: jiff::Timestamp) -> Option<std::time::Duration> {
         match self {
             Self::Forge(ForgeError::Limited { until }) => until.duration_since(now).try_into().ok(),
-            _ => None,
+            error => error.is_limit_of_git().then_some(GIT_LIMIT_WAIT),
         }
     }
 
@@ -394,6 +404,9 @@ const fn forge_failure(error: &ForgeError) -> FailureKind {
         }
     }
 }
+
+/// How long git waits after a limit. It shows no header that says it, and GitHub asks for a minute where none does.
+const GIT_LIMIT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Whether the disk that holds `path` has no room for anything more.
 pub fn disk_is_full(path: &Path) -> bool {

@@ -7,8 +7,7 @@ use cloud_code_model::{
 };
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{BranchName, ControlDir};
-use cloud_code_workspace::{Credential, Mirror, PushError, PushRequest, Source, push};
-use jiff::SignedDuration;
+use cloud_code_workspace::{Credential, Mirror, PushRequest, Source, push};
 
 use crate::catch_up::{Seen, Standing};
 use crate::facts::Facts;
@@ -27,14 +26,6 @@ const TEMPLATES: [&str; 4] = [
     "pull_request_template.md",
     "docs/pull_request_template.md",
 ];
-
-/// How long a push waits after a limit. git shows no header that says it; without one GitHub asks for a minute.
-const GIT_LIMIT_WAIT: SignedDuration = SignedDuration::from_secs(60);
-
-/// Whether a push was refused for a limit. git has the status 403 for this and for a lack of rights; the words differ.
-fn is_limit(words: &str) -> bool {
-    words.to_lowercase().contains("rate limit")
-}
 
 /// How the remark begins that a branch was rebased. The next publication takes it away: its commits were verified there.
 const REBASED: &str = "The branch was rebased onto";
@@ -186,24 +177,17 @@ impl Engine {
         let (project, branch) = (facts.record.task.project.clone(), facts.issue.branch.clone());
         let head = head.parse().map_err(EngineError::Commit)?;
         let expected_old = delivered.map(str::parse).transpose().map_err(EngineError::Commit)?;
-        let now = self.clock.now();
         blocking(move || {
             let mirror = Mirror::ensure(&layout, &project)?;
-            let pushed = push(&PushRequest {
+            push(&PushRequest {
                 mirror: &mirror,
                 target: &source,
                 credential: Some(&lent),
                 branch: &branch,
                 head: &head,
                 expected_old: expected_old.as_ref(),
-            });
-            match pushed {
-                Ok(_) => Ok(()),
-                Err(PushError::Denied { words, .. }) if is_limit(&words) => {
-                    Err(ForgeError::Limited { until: now + GIT_LIMIT_WAIT }.into())
-                }
-                Err(error) => Err(error.into()),
-            }
+            })?;
+            Ok(())
         })
         .await
     }
