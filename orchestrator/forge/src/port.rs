@@ -55,6 +55,10 @@ pub trait Forge: Send + Sync {
     /// The comments of the conversation, oldest first; with `since`, those changed at or after it.
     async fn comments(&self, number: u64, since: Option<Timestamp>) -> Result<Vec<CommentFacts>, ForgeError>;
 
+    /// Whether a comment of a conversation is still there. Asked by its number: a list lags behind what was just written,
+    /// and would call a new comment gone.
+    async fn has_comment(&self, id: u64) -> Result<bool, ForgeError>;
+
     /// What happened to an issue besides comments (labels, assignments, closing), oldest first.
     async fn issue_events(&self, number: u64) -> Result<Vec<IssueEvent>, ForgeError>;
 

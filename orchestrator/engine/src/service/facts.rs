@@ -7,7 +7,7 @@ use cloud_code_model::{
     Ask, Intent, IntentRecord, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread,
     ThreadFacts,
 };
-use cloud_code_store::{Deliveries, ForgeStore, Store};
+use cloud_code_store::{ForgeStore, Store};
 
 use super::Inner;
 use super::projects::ServedProject;
@@ -324,8 +324,6 @@ async fn tidy(inner: &Inner, project: &ServedProject, thread: &Thread) -> Result
 /// A request whose words were taken back, if nothing has begun.
 async fn withdraw(inner: &Inner, project: &ServedProject, key: &str) -> Result<Worked, EngineError> {
     let name = &project.name;
-    // Deliveries come in any order: what is said later about this comment was said before.
-    inner.store.set_cursor(&deleted(name, key), &inner.clock.now().to_string()).await?;
     let Some(found) = inner.store.intent(name, key).await? else { return Ok(nothing()) };
     inner.store.settle_intent(name, key, "its comment was deleted", inner.clock.now()).await?;
     if let Some(task) = inner.store.task_of_intent(name, key).await?
@@ -336,14 +334,4 @@ async fn withdraw(inner: &Inner, project: &ServedProject, key: &str) -> Result<W
     }
     inner.touch(name, found.intent.number);
     Ok(Worked::Done(format!("{key} was taken back")))
-}
-
-/// Whether the words of a request were taken back before we heard them.
-pub(super) async fn is_taken_back(inner: &Inner, name: &ProjectName, key: &str) -> Result<bool, EngineError> {
-    Ok(inner.store.cursor(&deleted(name, key)).await?.is_some())
-}
-
-/// Where is noted that a comment was deleted.
-fn deleted(project: &ProjectName, key: &str) -> String {
-    format!("deleted-{project}-{key}")
 }

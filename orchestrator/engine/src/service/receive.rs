@@ -126,9 +126,6 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
     if inner.store.intent(&project.name, &intent.key).await?.is_some() {
         return Ok(Worked::Done(format!("{} is known", intent.key)));
     }
-    if facts::is_taken_back(inner, &project.name, &intent.key).await? {
-        return Ok(Worked::Nothing(format!("{} was deleted", intent.key)));
-    }
     if !facts::concerns_us(inner, &project, &intent).await? {
         return Ok(Worked::Nothing("it is about a branch that is not ours".into()));
     }

@@ -549,9 +549,7 @@ impl Desk<'_> {
     /// Whether the comment that asks is gone. The delivery that says so may come after the one that asks, or with it.
     async fn is_taken_back(&self, intent: &Intent) -> Result<bool, EngineError> {
         let Place::Comment { id } = intent.place else { return Ok(false) };
-        let since = intent.at - jiff::SignedDuration::from_secs(1);
-        let comments = self.forge.comments(intent.number, Some(since)).await?;
-        Ok(comments.iter().all(|comment| comment.id != id))
+        Ok(!self.forge.has_comment(id).await?)
     }
 
     /// Whether a yes or no was given to what waits now: one that came before says nothing about work that nobody had seen.

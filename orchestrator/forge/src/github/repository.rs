@@ -276,6 +276,10 @@ impl Forge for Repository {
         Ok(comments.into_iter().map(Into::into).collect())
     }
 
+    async fn has_comment(&self, id: u64) -> Result<bool, ForgeError> {
+        Ok(self.find::<wire::Comment>(&format!("/issues/comments/{id}")).await?.is_some())
+    }
+
     async fn issue_events(&self, number: u64) -> Result<Vec<IssueEvent>, ForgeError> {
         let events: Vec<wire::Event> = self.all(&format!("/issues/{number}/events")).await?;
         Ok(events.into_iter().map(Into::into).collect())
