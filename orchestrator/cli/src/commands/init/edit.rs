@@ -236,10 +236,16 @@ fn render(key: &str, value: &Value, indent: usize) -> Vec<String> {
             .chain(items.iter().map(|item| format!("{pad}{:STEP$}- {}\n", "", scalar(item))))
             .collect(),
         Value::Object(map) => std::iter::once(format!("{pad}{key}:\n"))
-            .chain(map.iter().flat_map(|(key, value)| render(key, value, indent + STEP)))
+            .chain(by_name(map).flat_map(|(key, value)| render(key, value, indent + STEP)))
             .collect(),
         one => vec![format!("{pad}{key}: {}\n", scalar(one))],
     }
+}
+
+/// A map in the order of its names. Its own order depends on how serde_json was built: one crate of a build that asks for
+/// the order of insertion gives it to all.
+fn by_name(map: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    map.iter().collect::<std::collections::BTreeMap<_, _>>().into_iter()
 }
 
 fn scalar(value: &Value) -> String {
@@ -266,7 +272,7 @@ pub(crate) fn one_line(value: &Value) -> String {
         Value::Array(items) => format!("[{}]", items.iter().map(scalar).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
             let parts: Vec<String> =
-                map.iter().map(|(key, value)| format!("{key}: {}", one_line(value))).collect();
+                by_name(map).map(|(key, value)| format!("{key}: {}", one_line(value))).collect();
             format!("{{{}}}", parts.join(", "))
         }
         one => scalar(one),
