@@ -124,6 +124,21 @@ pub enum EngineError {
         /// The commit it stands on now.
         now: String,
     },
+    /// Somebody rewrote the branch that our work stands on.
+    #[error(
+        "the history of the branch `{branch}` was rewritten: it stands on {}, which does not hold {} of the last push\n  hint: \
+         nothing of it is overwritten; put the branch back to {pushed} with what is to stay on top of it, or delete it, then \
+         ask again",
+        found.get(..12).unwrap_or(found), pushed.get(..12).unwrap_or(pushed)
+    )]
+    BranchRewritten {
+        /// Which.
+        branch: BranchName,
+        /// The commit it stands on now.
+        found: String,
+        /// The commit that we pushed last.
+        pushed: String,
+    },
     /// The branch that work should start from is not there.
     #[error("there is no branch `{branch}` to start from\n  hint: name another one, or push it")]
     NoSuchBase {
@@ -290,6 +305,7 @@ impl EngineError {
             Self::Prompts(_)
             | Self::StillOpen { .. }
             | Self::BaseMoved { .. }
+            | Self::BranchRewritten { .. }
             | Self::PullFromFork { .. }
             | Self::NoSuchBase { .. }
             | Self::NothingSaid { .. }
@@ -348,8 +364,9 @@ const GIVE_ACCESS: &str = "see that the App is installed there, or that the toke
 const fn push_hint(error: &PushError) -> Option<&'static str> {
     match error {
         PushError::Moved { .. } => Some(
-            "somebody else pushed to it, and nothing of theirs is overwritten; put their commits on another branch and \
-             this one back to where it was, or delete it, then try again",
+            "somebody else pushed to it what this work does not go on top of by itself, and nothing of theirs is \
+             overwritten; another task is told to bring both together; or put the branch back to where it was, or delete \
+             it, then try again",
         ),
         PushError::ProtectedBranch { .. } => {
             Some("let cloud-code push to such branches, or set another `branch_prefix`, then try again")
@@ -365,6 +382,7 @@ const fn push_hint(error: &PushError) -> Option<&'static str> {
         | PushError::NotForTokens { .. }
         | PushError::Refused { .. }
         | PushError::Unreachable { .. }
+        | PushError::Mirror(_)
         | PushError::Git { .. } => None,
     }
 }
@@ -381,9 +399,10 @@ const fn push_failure(error: &PushError) -> FailureKind {
         | PushError::WorkflowRefused { .. }
         | PushError::Refused { .. } => FailureKind::PublishRefused,
         PushError::Auth { .. } => FailureKind::Auth,
-        PushError::Redirected { .. } | PushError::Unreachable { .. } | PushError::Git { .. } => {
-            FailureKind::Internal
-        }
+        PushError::Redirected { .. }
+        | PushError::Unreachable { .. }
+        | PushError::Mirror(_)
+        | PushError::Git { .. } => FailureKind::Internal,
     }
 }
 

@@ -23,6 +23,7 @@ mod publish;
 mod pull_request;
 mod service;
 mod tasking;
+mod theirs;
 mod unimported;
 mod words;
 
