@@ -263,7 +263,32 @@ impl EngineError {
         text
     }
 
-    fn hint(&self) -> Option<String> {
+    /// What is kept of a task that ends by this error: as [`Self::chain`], but the causes of a verdict on the work stand on
+    /// lines of their own, because people on a forge read what is before them.
+    pub(crate) fn for_record(&self) -> String {
+        if !matches!(self.failure_kind(), FailureKind::Rejected | FailureKind::PublishRefused) {
+            return self.chain();
+        }
+        let message = self.to_string();
+        let mut hints = message.split(HINT).map(str::to_owned);
+        let mut text = hints.next().unwrap_or_default();
+        let mut cause = self.source();
+        while let Some(current) = cause {
+            let said = current.to_string();
+            if !text.contains(&said) {
+                text.push_str(CAUSE);
+                text.push_str(&said);
+            }
+            cause = current.source();
+        }
+        for hint in hints.chain(self.hint()) {
+            text.push_str(HINT);
+            text.push_str(&hint);
+        }
+        text
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Source(error) => error.hint(),
             Self::Deliver(error) => error.hint(),
@@ -442,5 +467,7 @@ pub fn disk_is_full(path: &Path) -> bool {
 /// kilobytes, and none of them fits any more. Higher would blame the disk for other failures.
 const FULL_BELOW_BYTES: u64 = 128 * 1024;
 
+/// What stands before a cause in a message of several lines.
+pub(crate) const CAUSE: &str = "\n  cause: ";
 /// What stands before the advice in a message of several lines.
 pub(crate) const HINT: &str = "\n  hint: ";

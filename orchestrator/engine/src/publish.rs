@@ -15,6 +15,7 @@ use crate::follow_up::heard;
 use crate::forges::{credential, marker};
 use crate::git::Repo;
 use crate::observe::{Notice, Observer};
+use crate::public::Places;
 use crate::pull_request::{Origin, PullText, pull_text, replace_section};
 use crate::theirs::{THEIRS, Target, target};
 use crate::{Engine, EngineError, blocking};
@@ -244,6 +245,7 @@ impl Engine {
             records: &records,
             reports: &reports,
         });
+        let text = Places::of(&self.settings).hide(&text);
         let title = thread.map_or(issue.title.as_str(), |thread| thread.facts.title.as_str());
         let marker =
             marker("pull", self.settings.instance.as_str(), &format!("{}-{}", asked.project, issue.key))?;

@@ -165,7 +165,7 @@ fn a_protected_branch_is_told_and_published_after_a_retry() {
     stage.github.protect(SHOP, BRANCH, true);
     let issue = asks(&stage, "Counting is broken.");
     let status = stage.tells(issue, "protects the branch `cloud-code/issue-42`");
-    assert!(status.contains("GH006") && status.contains("hint:"), "{status}");
+    assert!(status.contains("GH006") && status.contains("set another `branch_prefix`"), "{status}");
     is_published_after(&stage, issue, || stage.github.protect(SHOP, BRANCH, false));
 }
 

@@ -9,6 +9,7 @@ use cloud_code_model::{
 };
 use cloud_code_task_schema::{Mode, TaskId, TaskReport, TaskReportStatus};
 
+use crate::public;
 use crate::words::{code, cost_line, end_of, foreign, verify_lines};
 
 /// Most characters of an agent's summary in the comment; the rest is in the pull request and in `cloud-code status`.
@@ -185,8 +186,9 @@ pub(crate) fn status_comment(view: &StatusView<'_>) -> String {
     match &last.state {
         TaskState::Running { .. } => out.extend(progress(view)),
         TaskState::Failed { failure, .. } => {
-            out.push(quoted(&foreign(&failure.message, MAX_FAILURE)));
-            out.push(format!("What helps: {}.", failure.kind.advice()));
+            let told = public::failed(failure);
+            out.push(quoted(&foreign(&told.why, MAX_FAILURE)));
+            out.push(helps(&told.helps));
         }
         TaskState::NeedsInput { .. } => {
             for question in &last.questions {
@@ -379,6 +381,16 @@ fn next(view: &StatusView<'_>, last: &TaskRecord) -> String {
             Subject::PullRequest => format!("`{prefix} help` says what can be said here"),
         },
         _ => format!("`{prefix} cancel` stops it and keeps what is done, `{prefix} logs` shows what it does"),
+    }
+}
+
+fn helps(all: &[String]) -> String {
+    match all {
+        [one] => format!("What helps: {}.", foreign(one, MAX_FAILURE)),
+        more => {
+            let lines = more.iter().map(|one| format!("- {}.", foreign(one, MAX_FAILURE)));
+            format!("What helps:\n\n{}", lines.collect::<Vec<_>>().join("\n"))
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::requests::can_pass;
 use super::status::{StatusView, check_status, check_title, label_family, status_comment};
 use crate::follow_up::heard;
 use crate::forges::marker;
+use crate::public::Places;
 use crate::{EngineError, blocking};
 
 /// How many threads are written to at one time. The forge's own queue keeps the pace of each account.
@@ -69,6 +70,11 @@ impl Inner {
     pub(super) fn touch(&self, project: &ProjectName, number: u64) {
         self.talk.dirty().numbers.insert((project.clone(), number));
         self.wakes.talk.notify_one();
+    }
+
+    /// What no text of ours may name.
+    fn places(&self) -> Places {
+        Places::of(self.engines.docker.settings())
     }
 
     /// Something is to be said about a task.
@@ -238,12 +244,13 @@ async fn write_note(inner: &Inner, note: &Note) -> Result<(), EngineError> {
     let Some(project) = inner.projects.get(&note.project) else { return Ok(()) };
     let forge = inner.projects.forge(&project).await?;
     let marker = marker("note", inner.instance(), &note.key)?;
+    let body = inner.places().hide(&note.body);
     let written = match &note.place {
         Place::ReviewComment { thread, .. } => {
-            forge.put_reply(note.number, *thread, &marker, &note.body, Priority::Reply).await
+            forge.put_reply(note.number, *thread, &marker, &body, Priority::Reply).await
         }
         Place::Issue | Place::Comment { .. } | Place::Review { .. } | Place::Check { .. } => {
-            forge.put_comment(note.number, &marker, None, &note.body, Priority::Reply).await
+            forge.put_comment(note.number, &marker, None, &body, Priority::Reply).await
         }
     };
     match written {
@@ -307,7 +314,7 @@ async fn write_view(
     let steps_aside = || !phase.is_settled() && inner.talk.pressing.load(Ordering::Relaxed);
     let mut written = thread.written.clone();
     let priority = if phase.is_settled() { Priority::Terminal } else { Priority::Progress };
-    let body = status_comment(view);
+    let body = inner.places().hide(&status_comment(view));
     let digest = format!("{:016x}", fnv1a(body.as_bytes()));
     let label = phase.label();
     let is_same_phase = written.label.as_deref() == Some(label.as_str());
@@ -354,7 +361,7 @@ async fn write_check(
         head_sha: pull.head_sha.clone(),
         external_id: format!("{}-{}-{}", inner.instance(), project.name, thread.number),
         status: check_status(view),
-        title: check_title(view),
+        title: inner.places().hide(&check_title(view)),
         summary: written.comment_url.as_ref().map_or_else(String::new, |url| format!("[The status]({url})")),
         details_url: written.comment_url.clone(),
     };
