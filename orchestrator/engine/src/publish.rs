@@ -3,7 +3,8 @@
 
 use cloud_code_forge::{Forge, ForgeError, PullNote, PullSpec, PullUpdate, RepositoryFacts};
 use cloud_code_model::{
-    IssueKey, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState, Thread,
+    Ask, Intent, IssueKey, Place, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState,
+    Thread,
 };
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{BranchName, ControlDir};
@@ -82,7 +83,7 @@ impl Engine {
                     // Of a rebase that this very task went through, the words stay.
                     let is_put_on = facts.worktree_head.as_ref().is_some_and(|standing| standing != head);
                     if let Some(thread) = thread.as_mut().filter(|_| seen == Seen::Pushed && !is_put_on) {
-                        thread.published.remarks.retain(is_lasting);
+                        thread.published.remarks.retain(|old| is_lasting(old));
                     }
                     if let Some(theirs) = theirs.filter(|_| !is_put_on) {
                         let remark = format!(
@@ -115,6 +116,7 @@ impl Engine {
         if let Some(mut thread) = thread {
             self.store.put_published(&thread.project, thread.number, &published).await?;
             thread.published = published;
+            self.ask_for_failed_checks(forge.as_ref(), facts, &thread, head).await?;
             if let Standing::Conflict(conflict) = &found {
                 self.hand_over_conflict(&thread, &facts.issue, &facts.record, head, conflict).await?;
             }
@@ -130,6 +132,55 @@ impl Engine {
         self.advance(facts, TaskEvent::Published, observer).await
     }
 
+    /// Checks that ended before their pull request was noted found nobody who knew it: they are asked for once.
+    async fn ask_for_failed_checks(
+        &self,
+        forge: &dyn Forge,
+        facts: &Facts,
+        thread: &Thread,
+        head: &str,
+    ) -> Result<(), EngineError> {
+        let (Some(pull), Some(requester)) = (&thread.published.pull, &thread.facts.requester) else {
+            return Ok(());
+        };
+        if facts.record.task.plan.publish.failing_check_rounds == 0 {
+            return Ok(());
+        }
+        let failed = match forge.failed_checks(head).await {
+            Ok(failed) => failed,
+            // The work is published all the same.
+            Err(error) if !error.can_pass() => {
+                tracing::debug!(task.id = %facts.record.task.id, error = %error, "the checks cannot be read");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if failed.is_empty() {
+            return Ok(());
+        }
+        // Their own delivery may have come, and have been put aside as that of a commit we did not know yet.
+        let key = format!("checks-{head}");
+        let key = match self.store.intent(&thread.project, &key).await? {
+            None => key,
+            Some(known) if known.outcome.is_none() => return Ok(()),
+            Some(_) if self.store.task_of_intent(&thread.project, &key).await?.is_some() => return Ok(()),
+            Some(_) => format!("{key}-published"),
+        };
+        let now = self.clock.now();
+        let intent = Intent {
+            key,
+            number: pull.number,
+            subject: Subject::PullRequest,
+            actor: requester.clone(),
+            at: now,
+            place: Place::Check { head_sha: head.to_owned() },
+            ask: Ask::ChecksFailed { names: failed.into_iter().map(|check| check.name).collect() },
+            head_sha: None,
+        };
+        self.store.put_intent(&thread.project, &intent, now).await?;
+        Ok(())
+    }
+
     /// Says where the status comment finds it that the commits are not the ones that were verified, or not ours alone.
     /// Said before the task moves on, so that no kill leaves it out.
     /// It takes the place of what was said so of earlier work.
@@ -142,7 +193,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         if let Some(thread) = thread {
             let mut published = thread.published.of_issue(issue);
-            published.remarks.retain(is_lasting);
+            published.remarks.retain(|old| is_lasting(old));
             published.remarks.push(remark.clone());
             self.store.put_published(&thread.project, thread.number, &published).await?;
             thread.published = published;
@@ -313,7 +364,7 @@ impl Engine {
 }
 
 /// Whether a remark is about the pull request, and not about how one task's commits came to stand where they do.
-fn is_lasting(remark: &String) -> bool {
+fn is_lasting(remark: &str) -> bool {
     !remark.starts_with(REBASED) && !remark.starts_with(THEIRS)
 }
 

@@ -124,7 +124,7 @@ impl StatusView<'_> {
     }
 
     /// The pull request of this work. After a merge, what comes next has one of its own.
-    fn pull(&self) -> Option<&Pull> {
+    pub(crate) fn pull(&self) -> Option<&Pull> {
         let published = &self.thread.published;
         let is_of_this = published.of.as_ref().is_none_or(|of| *of == self.issue.key);
         published.pull.as_ref().filter(|_| is_of_this)
@@ -398,22 +398,33 @@ fn quoted(text: &str) -> String {
     text.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// How the check of our pull request's newest commit should stand.
+/// How the check of our pull request's newest commit should stand. One that is merged or closed waits for nothing more,
+/// whatever works still.
 pub(crate) fn check_status(view: &StatusView<'_>) -> CheckStatus {
-    match view.phase() {
-        Phase::Queued => CheckStatus::Queued,
-        Phase::Working => CheckStatus::InProgress,
-        Phase::NeedsInput => CheckStatus::Completed { conclusion: Conclusion::ActionRequired },
-        Phase::InReview | Phase::Done => CheckStatus::Completed { conclusion: Conclusion::Success },
-        Phase::Failed => CheckStatus::Completed { conclusion: Conclusion::Failure },
+    let is_done = view.last().is_some_and(|last| matches!(last.state, TaskState::Done { head: Some(_) }));
+    match (view.pull().map(|pull| pull.state), view.phase()) {
+        (Some(PullState::Merged | PullState::Closed), _) if is_done => {
+            CheckStatus::Completed { conclusion: Conclusion::Success }
+        }
+        (Some(PullState::Merged), _) => CheckStatus::Completed { conclusion: Conclusion::Neutral },
+        (Some(PullState::Closed), _) => CheckStatus::Completed { conclusion: Conclusion::Cancelled },
+        (_, Phase::Queued) => CheckStatus::Queued,
+        (_, Phase::Working) => CheckStatus::InProgress,
+        (_, Phase::NeedsInput) => CheckStatus::Completed { conclusion: Conclusion::ActionRequired },
+        (_, Phase::InReview | Phase::Done) => CheckStatus::Completed { conclusion: Conclusion::Success },
+        (_, Phase::Failed) => CheckStatus::Completed { conclusion: Conclusion::Failure },
     }
 }
 
 /// The check's one line.
 pub(crate) fn check_title(view: &StatusView<'_>) -> String {
     let step = view.report().and_then(|report| report.current_step.as_deref());
-    match (view.last().map(|last| &last.state), step) {
-        (Some(TaskState::Running { .. }), Some(step)) => cloud_code_intake::disarm(step).replace('\n', " "),
+    match (view.pull().map(|pull| pull.state), view.last().map(|last| &last.state), step) {
+        (Some(PullState::Merged), ..) => "merged".to_owned(),
+        (Some(PullState::Closed), ..) => "closed".to_owned(),
+        (_, Some(TaskState::Running { .. }), Some(step)) => {
+            cloud_code_intake::disarm(step).replace('\n', " ")
+        }
         _ => view.phase().as_str().to_owned(),
     }
 }
