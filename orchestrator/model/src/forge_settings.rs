@@ -126,8 +126,7 @@ pub struct TriggerSettings {
     /// How often a failing check of our own pull request starts a task; default 2, 0 turns it off.
     #[schemars(range(max = 20))]
     pub failing_check_rounds: Option<u32>,
-    /// How often a conflict of our own pull request with its base starts a task until a person asks for something; default
-    /// 2, 0 tells a person at once.
+    /// How often a conflict of our pull request with its base starts a task; default 2, 0 turns it off.
     #[schemars(range(max = 20))]
     pub conflict_rounds: Option<u32>,
 }
