@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cloud_code_forge::Forge;
 use cloud_code_intake::{Happening, Notice, SaidAt, Trigger, authorise, trigger, visible};
-use cloud_code_model::{Ask, Command, Intent, Place, Subject, TaskState};
+use cloud_code_model::{Ask, Intent, Place, Subject, TaskState};
 use cloud_code_store::{Deliveries, Delivery, DeliveryKey, DeliveryState, ForgeStore, Store};
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
@@ -189,7 +189,6 @@ async fn answer_to_a_question(
     let question = inner.store.written_note(&project.name, &answers::question_key(&asking.task.id)).await?;
     let waits = question.is_some_and(|question| question < *id);
     let text = visible(&said.text).text;
-    let command = Command::Run { cli: None, model: None, base: None, budget: None, text };
     Ok(waits.then(|| Intent {
         key: format!("comment-{id}"),
         number: said.number,
@@ -197,7 +196,7 @@ async fn answer_to_a_question(
         actor: author.actor.clone(),
         at: said.created_at,
         place: Place::Comment { id: *id },
-        ask: Ask::Command { command },
+        ask: Ask::Answer { text },
         head_sha: None,
     }))
 }
