@@ -19,3 +19,4 @@ mod stage;
 mod sweep;
 mod token;
 mod transcript;
+mod waiting;

@@ -20,7 +20,10 @@ use super::{Acted, decides, needs_worktree};
 use crate::{Engine, EngineError};
 
 /// How long the forge's word on who may holds. A request that waited longer for its turn is asked about again.
-const WORD_HOLDS: SignedDuration = SignedDuration::from_secs(60);
+const WORD_HOLDS: SignedDuration = SignedDuration::from_secs(5);
+
+/// How long an answer waits for what its author adds in a second comment. Shorter, and the agent goes on with half of it.
+const SECOND_THOUGHT: SignedDuration = SignedDuration::from_secs(3);
 
 pub(super) struct Desk<'a> {
     pub(super) inner: &'a Inner,
@@ -65,6 +68,10 @@ impl Desk<'_> {
                         self.prefix()
                     );
                     return self.answer(intent, text, "answered already").await;
+                }
+                let age = self.inner.clock.now().duration_since(record.received_at);
+                if !is_known && age < SECOND_THOUGHT {
+                    return Ok(Acted::Waits);
                 }
                 self.work(thread, record, &tasks, Wish::edit(Words::said(text))).await
             }
