@@ -7,6 +7,7 @@ mod commands;
 mod conversation;
 mod crashes;
 mod deliveries;
+mod enterprise;
 mod faults;
 mod house;
 mod moving_base;
