@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::Forge;
 use cloud_code_intake::{Happening, Notice, SaidAt, Trigger, authorise, trigger, visible};
 use cloud_code_model::{Ask, Intent, Place, Subject, TaskState};
@@ -140,7 +141,9 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
         intent.head_sha = Some(forge.pull(intent.number).await?.head_sha);
     }
     let key = intent.key.clone();
+    reach(Point::DeliveryRead).await;
     inner.store.put_intent(&project.name, &intent, inner.clock.now()).await?;
+    reach(Point::IntentStored).await;
     inner.wakes.reactions.notify_one();
     inner.wakes.requests.notify_one();
     Ok(Worked::Done(key))
