@@ -1,6 +1,7 @@
 //! Hands work over to a forge: branch, then pull request. Every step looks before it writes, so it can be done again
 //! after any interruption and ends with one branch and one pull request.
 
+use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{Forge, ForgeError, PullNote, PullSpec, PullUpdate, RepositoryFacts};
 use cloud_code_model::{
     Ask, Intent, IssueKey, Place, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState,
@@ -92,7 +93,9 @@ impl Engine {
                         );
                         self.note_remark(thread.as_mut(), &asked.issue, remark, observer).await?;
                     }
+                    reach(Point::BaseCaughtUp).await;
                     self.push_to_forge(facts, forge.as_ref(), source, head, old).await?;
+                    reach(Point::Pushed).await;
                     observer.notice(Notice::Pushed { url: &known.web_url, branch: &facts.issue.branch });
                 }
             }
@@ -110,12 +113,12 @@ impl Engine {
                 Err(error) => return Err(error),
             };
         }
+        reach(Point::PullWritten).await;
         if let Some(pull) = &published.pull {
             observer.notice(Notice::PullRequest { url: &pull.url });
         }
         if let Some(mut thread) = thread {
-            self.store.put_published(&thread.project, thread.number, &published).await?;
-            thread.published = published;
+            thread.published = self.note_published(&thread, published).await?;
             self.ask_for_failed_checks(forge.as_ref(), facts, &thread, head).await?;
             if let Standing::Conflict(conflict) = &found {
                 self.hand_over_conflict(&thread, &facts.issue, &facts.record, head, conflict).await?;
@@ -129,7 +132,26 @@ impl Engine {
             )));
         }
         self.note_base(facts, head, &found).await?;
+        reach(Point::PullNoted).await;
         self.advance(facts, TaskEvent::Published, observer).await
+    }
+
+    /// Notes what was published. Where the pull request is may have been learnt meanwhile: it was merged while we wrote.
+    async fn note_published(&self, thread: &Thread, mut found: Published) -> Result<Published, EngineError> {
+        let before = thread.published.pull.clone();
+        let mut note = |published: &mut Published| {
+            if let (Some(ours), Some(now)) = (&mut found.pull, &published.pull)
+                && ours.number == now.number
+                && before
+                    .as_ref()
+                    .is_some_and(|before| before.number == now.number && before.state != now.state)
+            {
+                ours.state = now.state;
+            }
+            *published = found.clone();
+        };
+        let changed = self.store.change_published(&thread.project, thread.number, &mut note).await?;
+        Ok(changed.map(|thread| thread.published).unwrap_or_default())
     }
 
     /// Checks that ended before their pull request was noted found nobody who knew it: they are asked for once.
@@ -192,11 +214,15 @@ impl Engine {
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
         if let Some(thread) = thread {
-            let mut published = thread.published.of_issue(issue);
-            published.remarks.retain(|old| is_lasting(old));
-            published.remarks.push(remark.clone());
-            self.store.put_published(&thread.project, thread.number, &published).await?;
-            thread.published = published;
+            let mut note = |published: &mut Published| {
+                *published = published.of_issue(issue);
+                published.remarks.retain(|old| is_lasting(old));
+                published.remarks.push(remark.clone());
+            };
+            let changed = self.store.change_published(&thread.project, thread.number, &mut note).await?;
+            if let Some(changed) = changed {
+                *thread = changed;
+            }
         }
         observer.notice(Notice::Warning(remark));
         Ok(())

@@ -21,6 +21,7 @@ mod seed;
 mod server;
 mod shared;
 mod state;
+mod tls;
 mod transcript;
 mod view;
 mod webhooks;

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cloud_code_fake_github::{AppSeed, FakeGithub, Person, RepoSeed, Role};
+use cloud_code_fault_points::Point;
 use cloud_code_model::TaskRecord;
 use cloud_code_store::{SqliteStore, Store as _};
 
@@ -53,6 +54,8 @@ pub(crate) struct Stage {
     dir: tempfile::TempDir,
     pub(crate) github: FakeGithub,
     serve: Option<Serve>,
+    /// The moment that the next `serve` holds at.
+    armed: Option<String>,
 }
 
 struct Serve {
@@ -75,6 +78,8 @@ pub(crate) struct Setup {
     pub(crate) project: &'static str,
     /// As a person's token and not as an App.
     pub(crate) token: bool,
+    /// As an Enterprise Server, with a certificate of the company's own authority.
+    pub(crate) enterprise: bool,
 }
 
 impl Stage {
@@ -91,7 +96,10 @@ impl Stage {
 
     /// All of it, with nobody serving yet.
     pub(crate) fn set(setup: Setup) -> Self {
-        let github = FakeGithub::start_blocking();
+        let github = match setup.enterprise {
+            true => FakeGithub::start_tls_blocking(),
+            false => FakeGithub::start_blocking(),
+        };
         github.repo(
             RepoSeed::new(SHOP)
                 .first_number(42)
@@ -102,7 +110,7 @@ impl Stage {
         github.user("mallory");
         let dir = tempfile::Builder::new().prefix("cloud-code-github-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let stage = Self { dir, github, serve: None };
+        let stage = Self { dir, github, serve: None, armed: None };
         let secrets = stage.home().join("secrets");
         fs::create_dir_all(stage.home().join("projects")).unwrap();
         fs::create_dir_all(&secrets).unwrap();
@@ -117,6 +125,10 @@ impl Stage {
             format!("app: {{id: {id}, slug: cloud-code, private_key_file: secrets/app.pem}}")
         };
         stage.secret("webhook", WEBHOOK_SECRET);
+        let api = if setup.enterprise { "/api/v3" } else { "" };
+        if let Some(pem) = stage.github.ca_pem() {
+            fs::write(stage.ca_file(), pem).unwrap();
+        }
         fs::write(stage.dir.path().join("cli.sh"), SCRIPT).unwrap();
         let agent = top().join("target/release/cloud-code-agent");
         assert!(agent.is_file(), "{} is missing: run `make build`", agent.display());
@@ -124,7 +136,7 @@ impl Stage {
         stage.write(
             "cloud-code.yaml",
             &format!(
-                "agent_binary: {}\ngithub:\n  api_url: {}\n  {identity}\n  webhook_secret_files: [secrets/webhook]\n  \
+                "agent_binary: {}\ngithub:\n  api_url: {}{api}\n  {identity}\n  webhook_secret_files: [secrets/webhook]\n  \
                  write_interval_ms: 0\n{github}\nserver: {{listen: '127.0.0.1:0'}}\n",
                 agent.display(),
                 stage.github.api_url(),
@@ -149,6 +161,11 @@ impl Stage {
         self.dir.path().join("home")
     }
 
+    /// The company's authority, if it has one.
+    fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
     fn notes(&self) -> PathBuf {
         self.dir.path().join("notes")
     }
@@ -169,6 +186,9 @@ impl Stage {
         command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_clear().env("CLOUD_CODE_HOME", self.home()).env("SHOP_KEY", CLI_KEY);
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.dir.path());
+        if self.ca_file().exists() {
+            command.env("SSL_CERT_FILE", self.ca_file());
+        }
         command
     }
 
@@ -177,7 +197,11 @@ impl Stage {
         let log = self.dir.path().join("serve.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
         let before = fs::read_to_string(&log).unwrap().len();
-        let mut child = self.command(&["serve"]).stderr(file).stdout(Stdio::null()).spawn().unwrap();
+        let mut command = self.command(&["serve"]);
+        if let Some(armed) = self.armed.take() {
+            command.env(cloud_code_fault_points::VARIABLE, armed);
+        }
+        let mut child = command.stderr(file).stdout(Stdio::null()).spawn().unwrap();
         let address = self.wait_for("the address of `serve`", || {
             let text = fs::read_to_string(&log).unwrap();
             assert!(child.try_wait().unwrap().is_none(), "serve ended:\n{text}");
@@ -210,6 +234,25 @@ impl Stage {
     /// kill -9.
     pub(crate) fn is_killed(&mut self) {
         drop(self.serve.take().unwrap());
+    }
+
+    /// The next `serve` holds when it comes to this moment.
+    pub(crate) fn arms(&mut self, point: Point) {
+        let folder = self.dir.path().join("fault");
+        fs::create_dir_all(&folder).unwrap();
+        self.armed = Some(format!("{point}:{}", folder.display()));
+    }
+
+    /// Waits until `serve` holds there.
+    #[track_caller]
+    pub(crate) fn is_held(&self) {
+        let held = self.dir.path().join("fault").join(cloud_code_fault_points::HELD);
+        self.wait_for("the fault point", || held.exists().then_some(()));
+    }
+
+    /// Lets it go on.
+    pub(crate) fn goes_on(&self) {
+        fs::write(self.dir.path().join("fault").join(cloud_code_fault_points::GO), "").unwrap();
     }
 
     /// What `serve` wrote on standard error.

@@ -61,9 +61,11 @@ impl Inner {
                 Ask::ChecksFailed { .. } | Ask::BaseConflict { .. } => {
                     thread.facts.requester.as_ref().unwrap_or(&asked.actor)
                 }
-                Ask::Command { .. } | Ask::Mistake { .. } | Ask::Changes { .. } | Ask::Line { .. } => {
-                    &asked.actor
-                }
+                Ask::Command { .. }
+                | Ask::Answer { .. }
+                | Ask::Mistake { .. }
+                | Ask::Changes { .. }
+                | Ask::Line { .. } => &asked.actor,
             };
             let at = format!("@{}", asker.login);
             if let (TaskState::Failed { .. }, Ask::BaseConflict { base, .. }) = (&task.state, &asked.ask) {

@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::Forge;
 use cloud_code_intake::{Happening, Notice, SaidAt, Trigger, authorise, trigger, visible};
-use cloud_code_model::{Ask, Command, Intent, Place, Subject, TaskState};
+use cloud_code_model::{Ask, Intent, Place, Subject, TaskState};
 use cloud_code_store::{Deliveries, Delivery, DeliveryKey, DeliveryState, ForgeStore, Store};
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
@@ -140,7 +141,9 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
         intent.head_sha = Some(forge.pull(intent.number).await?.head_sha);
     }
     let key = intent.key.clone();
+    reach(Point::DeliveryRead).await;
     inner.store.put_intent(&project.name, &intent, inner.clock.now()).await?;
+    reach(Point::IntentStored).await;
     inner.wakes.reactions.notify_one();
     inner.wakes.requests.notify_one();
     Ok(Worked::Done(key))
@@ -189,7 +192,6 @@ async fn answer_to_a_question(
     let question = inner.store.written_note(&project.name, &answers::question_key(&asking.task.id)).await?;
     let waits = question.is_some_and(|question| question < *id);
     let text = visible(&said.text).text;
-    let command = Command::Run { cli: None, model: None, base: None, budget: None, text };
     Ok(waits.then(|| Intent {
         key: format!("comment-{id}"),
         number: said.number,
@@ -197,7 +199,7 @@ async fn answer_to_a_question(
         actor: author.actor.clone(),
         at: said.created_at,
         place: Place::Comment { id: *id },
-        ask: Ask::Command { command },
+        ask: Ask::Answer { text },
         head_sha: None,
     }))
 }
