@@ -192,13 +192,13 @@ fn where_this_machine_keeps_things_is_not_told_to_everybody() {
 fn a_token_in_what_a_cli_says_does_not_lose_the_work() {
     let stage = Stage::new();
     let token = format!("ghp_{}", "a1B2".repeat(9));
-    stage.teaches("Say it", &format!("echo x > x.txt; echo 'I took out the old {token}.'; exit 0"));
+    stage.teaches("Say it", &format!("echo x > x.txt; echo 'I took out the old {token} for good.'; exit 0"));
     let alice = stage.user("alice");
     let issue = alice.opens_issue(SHOP, "Say it", "Say it all.");
     alice.comments_on(SHOP, issue, "/cloud-code run");
     stage.becomes(issue, "in-review");
     let message = stage.git(&["log", "-1", "--format=%B", &format!("cloud-code/issue-{issue}")]);
-    assert_eq!(message, "Say it\n\nI took out the old ***.");
+    assert_eq!(message, "Say it\n\nI took out the old *** for good.");
     for request in stage.github.mutations() {
         assert!(!format!("{:?}", request.body).contains(&token), "{request:?}");
     }
