@@ -21,6 +21,7 @@ use crate::process::{Input, Launch};
 use crate::reaper::Reaper;
 use crate::secrets::Masker;
 use crate::shared::Shared;
+use crate::token_forms::without_tokens;
 
 /// Longest single git command. Adding a large tree on a cold disk takes a minute; a hang must not hold the container.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
@@ -167,6 +168,8 @@ impl Git<'_> {
         if !self.has_staged().await? {
             return Ok(false);
         }
+        // The host refuses the whole work for a token in a message.
+        let message = without_tokens(message);
         self.run(&["commit", "--quiet", "--no-verify", "--no-gpg-sign", "--file=-"], message.as_bytes())
             .await?;
         Ok(true)

@@ -35,6 +35,7 @@ mod session;
 mod shared;
 mod start;
 mod sweep;
+mod token_forms;
 mod turn;
 mod usage;
 mod verdict;

@@ -5,7 +5,7 @@
 
 use cloud_code_forge::Forge;
 use cloud_code_model::{Ask, Intent, Issue, Note, Place, RepositoryName, TaskRecord, Thread};
-use cloud_code_store::ForgeStore;
+use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::BranchName;
 use cloud_code_workspace::{
     CommitId, Mirror, RebaseError, Rebased, Source, conflicts_with, is_behind, move_branch, rebase,
@@ -90,8 +90,8 @@ impl Engine {
         .await
     }
 
-    /// How the published work of an issue conflicts with its base as it is now. `None` as well when somebody else has
-    /// pushed to the branch, who then has it in hand.
+    /// How the published work of an issue conflicts with its base as it is now, if a task is to be started of it. None is
+    /// when somebody else has pushed to the branch, who then has it in hand, and when it is left to a person, who is told.
     pub(crate) async fn conflict(
         &self,
         repository: &RepositoryName,
@@ -105,10 +105,18 @@ impl Engine {
         let found = self.catch_up(forge.as_ref(), &repo, &source, issue, head, Seen::Pushed).await?;
         let branch = issue.branch.clone();
         let published = blocking(move || repo.tip(&branch)).await?;
-        Ok(match found {
-            Standing::Conflict(conflict) if published.as_deref() == Some(head) => Some(conflict),
-            _ => None,
-        })
+        let conflict = match found {
+            Standing::Conflict(conflict) if published.as_deref() == Some(head) => conflict,
+            _ => return Ok(None),
+        };
+        let tasks = self.store.tasks_of(&issue.project, &issue.key).await?;
+        if let Some(thread) = self.store.thread_of_issue(&issue.project, &issue.key).await?
+            && let Some(last) = tasks.last()
+            && self.leave_to_a_person(&thread, issue, last, head).await?
+        {
+            return Ok(None);
+        }
+        Ok(Some(conflict))
     }
 
     /// Hands a conflict over: to the CLI, or to a person when the CLI has tried and left it.
@@ -120,8 +128,25 @@ impl Engine {
         head: &str,
         conflict: &Conflict,
     ) -> Result<(), EngineError> {
-        let tried = last.task.intent.as_deref().and_then(tried_base);
-        let is_left = match tried {
+        let Some(requester) = thread.facts.requester.clone() else { return Ok(()) };
+        if self.leave_to_a_person(thread, issue, last, head).await? {
+            return Ok(());
+        }
+        let intent = conflict_intent(thread, issue, requester, head, &conflict.tip, self.clock.now());
+        self.store.put_intent(&thread.project, &intent, self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Tells a person of a conflict that is not tried again by itself, once for each task, and says whether it is so: the
+    /// CLI has left it, or it had its rounds.
+    async fn leave_to_a_person(
+        &self,
+        thread: &Thread,
+        issue: &Issue,
+        last: &TaskRecord,
+        head: &str,
+    ) -> Result<bool, EngineError> {
+        let is_left = match last.task.intent.as_deref().and_then(tried_base) {
             Some(base) => {
                 let repo = Repo::new(&self.settings.layout, &issue.project, &last.task.plan.repo)?;
                 let (head, base) = (commit(head)?, commit(base)?);
@@ -129,23 +154,36 @@ impl Engine {
             }
             None => false,
         };
-        let pull = thread.published.pull.as_ref().map_or(thread.number, |pull| pull.number);
-        let Some(requester) = thread.facts.requester.clone() else { return Ok(()) };
-        if is_left {
-            let note = Note {
-                project: thread.project.clone(),
-                key: left_key(last),
-                number: pull,
-                place: Place::Issue,
-                body: format!("@{} {}", requester.login, left_words(last, &issue.base)),
-                created_at: self.clock.now(),
-            };
-            return Ok(self.store.put_note(&note).await?);
-        }
-        let intent = conflict_intent(thread, issue, requester, head, &conflict.tip, self.clock.now());
-        self.store.put_intent(&thread.project, &intent, self.clock.now()).await?;
-        Ok(())
+        let tasks = self.store.tasks_of(&issue.project, &issue.key).await?;
+        let (had, most) = (rounds(&tasks), last.task.plan.publish.conflict_rounds);
+        let words = match is_left {
+            true => left_words(last, &issue.base),
+            false if had >= most as usize => spent_words(had, &issue.base),
+            false => return Ok(false),
+        };
+        let Some(requester) = &thread.facts.requester else { return Ok(true) };
+        let note = Note {
+            project: thread.project.clone(),
+            key: left_key(last),
+            number: thread.published.pull.as_ref().map_or(thread.number, |pull| pull.number),
+            place: Place::Issue,
+            body: format!("@{} {words}", requester.login),
+            created_at: self.clock.now(),
+        };
+        self.store.put_note(&note).await?;
+        Ok(true)
     }
+}
+
+/// How many tasks conflicts started since a person asked for something.
+fn rounds(tasks: &[TaskRecord]) -> usize {
+    let by_itself = |task: &&TaskRecord| {
+        let key = task.task.intent.as_deref().unwrap_or_default();
+        key.starts_with(CONFLICT) || key.starts_with(CHECKS)
+    };
+    let is_of_conflict =
+        |task: &&TaskRecord| task.task.intent.as_deref().is_some_and(|key| key.starts_with(CONFLICT));
+    tasks.iter().rev().take_while(by_itself).filter(is_of_conflict).count()
 }
 
 /// The request that nobody made: to bring the work and its base together.
@@ -172,6 +210,8 @@ pub(crate) fn conflict_intent(
 
 /// What the key of such a request begins with.
 const CONFLICT: &str = "conflict-";
+/// The same of the other requests that nobody makes.
+const CHECKS: &str = "checks-";
 
 /// The commit that a task was to bring its work together with, by the key of its request.
 fn tried_base(key: &str) -> Option<&str> {
@@ -199,6 +239,19 @@ pub(crate) fn left_words(task: &TaskRecord, base: &BranchName) -> String {
         "this pull request conflicts with `{base}` still, after **{}** was told to bring the two together. It is not \
          tried again by itself: somebody should resolve it, or say how.",
         task.cli()
+    )
+}
+
+/// What a person is told once when conflicts had their rounds.
+fn spent_words(rounds: usize, base: &BranchName) -> String {
+    let after = match rounds {
+        0 => String::new(),
+        1 => " again, after 1 round by itself".to_owned(),
+        more => format!(" again, after {more} rounds by itself"),
+    };
+    format!(
+        "this pull request conflicts with `{base}`{after}. It is not tried by itself any more: somebody should resolve it, or \
+         say how."
     )
 }
 
@@ -258,5 +311,25 @@ mod tests {
         assert_eq!(tried_base("conflict-42-4e18bcb7"), Some("4e18bcb7"));
         assert_eq!(tried_base("comment-42"), None);
         assert_eq!(tried_base("conflict-"), None);
+    }
+
+    #[test]
+    fn rounds_are_counted_since_a_person_asked() {
+        let tasks = |keys: &[Option<&str>]| -> Vec<TaskRecord> {
+            let of = |(index, key): (usize, &Option<&str>)| {
+                let mut task = crate::words::tests::record(&format!("T{index}"), "codex");
+                task.task.intent = key.map(str::to_owned);
+                task
+            };
+            keys.iter().enumerate().map(of).collect()
+        };
+        let count = |keys: &[Option<&str>]| rounds(&tasks(keys));
+        assert_eq!(count(&[Some("comment-1")]), 0);
+        assert_eq!(
+            count(&[Some("comment-1"), Some("conflict-4-a"), Some("checks-b"), Some("conflict-4-c")]),
+            2
+        );
+        assert_eq!(count(&[Some("conflict-4-a"), Some("comment-2"), Some("conflict-4-c")]), 1);
+        assert_eq!(count(&[Some("conflict-4-a"), None]), 0);
     }
 }

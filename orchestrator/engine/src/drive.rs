@@ -82,7 +82,7 @@ impl Engine {
             return Err(error);
         }
         tracing::warn!(task.id = %facts.record.task.id, step = step.name(), error = %error.chain(), "a step failed");
-        let failure = Failure::new(error.failure_kind(), error.chain());
+        let failure = Failure::new(error.failure_kind(), error.for_record());
         let at = self.clock.now();
         let moved = self.store.transition(&facts.record, TaskEvent::HostFailed { failure }, at).await;
         match moved {

@@ -124,6 +124,21 @@ pub enum EngineError {
         /// The commit it stands on now.
         now: String,
     },
+    /// Somebody rewrote the branch that our work stands on.
+    #[error(
+        "the history of the branch `{branch}` was rewritten: it stands on {}, which does not hold {} of the last push\n  hint: \
+         nothing of it is overwritten; put the branch back to {pushed} with what is to stay on top of it, or delete it, then \
+         ask again",
+        found.get(..12).unwrap_or(found), pushed.get(..12).unwrap_or(pushed)
+    )]
+    BranchRewritten {
+        /// Which.
+        branch: BranchName,
+        /// The commit it stands on now.
+        found: String,
+        /// The commit that we pushed last.
+        pushed: String,
+    },
     /// The branch that work should start from is not there.
     #[error("there is no branch `{branch}` to start from\n  hint: name another one, or push it")]
     NoSuchBase {
@@ -248,7 +263,32 @@ impl EngineError {
         text
     }
 
-    fn hint(&self) -> Option<String> {
+    /// What is kept of a task that ends by this error: as [`Self::chain`], but the causes of a verdict on the work stand on
+    /// lines of their own, because people on a forge read what is before them.
+    pub(crate) fn for_record(&self) -> String {
+        if !matches!(self.failure_kind(), FailureKind::Rejected | FailureKind::PublishRefused) {
+            return self.chain();
+        }
+        let message = self.to_string();
+        let mut hints = message.split(HINT).map(str::to_owned);
+        let mut text = hints.next().unwrap_or_default();
+        let mut cause = self.source();
+        while let Some(current) = cause {
+            let said = current.to_string();
+            if !text.contains(&said) {
+                text.push_str(CAUSE);
+                text.push_str(&said);
+            }
+            cause = current.source();
+        }
+        for hint in hints.chain(self.hint()) {
+            text.push_str(HINT);
+            text.push_str(&hint);
+        }
+        text
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Source(error) => error.hint(),
             Self::Deliver(error) => error.hint(),
@@ -290,6 +330,7 @@ impl EngineError {
             Self::Prompts(_)
             | Self::StillOpen { .. }
             | Self::BaseMoved { .. }
+            | Self::BranchRewritten { .. }
             | Self::PullFromFork { .. }
             | Self::NoSuchBase { .. }
             | Self::NothingSaid { .. }
@@ -348,8 +389,9 @@ const GIVE_ACCESS: &str = "see that the App is installed there, or that the toke
 const fn push_hint(error: &PushError) -> Option<&'static str> {
     match error {
         PushError::Moved { .. } => Some(
-            "somebody else pushed to it, and nothing of theirs is overwritten; put their commits on another branch and \
-             this one back to where it was, or delete it, then try again",
+            "somebody else pushed to it what this work does not go on top of by itself, and nothing of theirs is \
+             overwritten; another task is told to bring both together; or put the branch back to where it was, or delete \
+             it, then try again",
         ),
         PushError::ProtectedBranch { .. } => {
             Some("let cloud-code push to such branches, or set another `branch_prefix`, then try again")
@@ -365,6 +407,7 @@ const fn push_hint(error: &PushError) -> Option<&'static str> {
         | PushError::NotForTokens { .. }
         | PushError::Refused { .. }
         | PushError::Unreachable { .. }
+        | PushError::Mirror(_)
         | PushError::Git { .. } => None,
     }
 }
@@ -381,9 +424,10 @@ const fn push_failure(error: &PushError) -> FailureKind {
         | PushError::WorkflowRefused { .. }
         | PushError::Refused { .. } => FailureKind::PublishRefused,
         PushError::Auth { .. } => FailureKind::Auth,
-        PushError::Redirected { .. } | PushError::Unreachable { .. } | PushError::Git { .. } => {
-            FailureKind::Internal
-        }
+        PushError::Redirected { .. }
+        | PushError::Unreachable { .. }
+        | PushError::Mirror(_)
+        | PushError::Git { .. } => FailureKind::Internal,
     }
 }
 
@@ -423,5 +467,7 @@ pub fn disk_is_full(path: &Path) -> bool {
 /// kilobytes, and none of them fits any more. Higher would blame the disk for other failures.
 const FULL_BELOW_BYTES: u64 = 128 * 1024;
 
+/// What stands before a cause in a message of several lines.
+pub(crate) const CAUSE: &str = "\n  cause: ";
 /// What stands before the advice in a message of several lines.
 pub(crate) const HINT: &str = "\n  hint: ";

@@ -43,7 +43,7 @@ impl Engine {
     }
 
     async fn check_and_follow_up(&self, request: FollowUpRequest) -> Result<TaskRecord, EngineError> {
-        let FollowUpRequest { issue, plan, text, mode, requested_by, intent, brief } = request;
+        let FollowUpRequest { mut issue, plan, text, mode, requested_by, intent, mut brief } = request;
         let title = title(&text)?;
         let name = format!("{}#{}", issue.project, issue.key);
         let records = self.store.tasks_of(&issue.project, &issue.key).await?;
@@ -67,6 +67,9 @@ impl Engine {
             let (branch, delivered) = (issue.branch.clone(), delivered_head(&records).map(str::to_owned));
             blocking(move || repo.check_delivery(&branch, delivered.as_deref())).await?;
         }
+        let theirs = self.take_in(&mut issue, &plan, mode).await?;
+        let notes: Vec<String> = theirs.into_iter().chain(brief.notes.take()).collect();
+        brief.notes = Some(notes.join("\n\n")).filter(|notes| !notes.is_empty());
         let reports = self.reports(&issue).await?;
         let (continues, handoff) = match tie(&records, &reports, &plan.cli) {
             Tie::Conversation(task) => (Some(task), None),

@@ -4,11 +4,12 @@
 use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{Forge, ForgeError, PullNote, PullSpec, PullUpdate, RepositoryFacts};
 use cloud_code_model::{
-    IssueKey, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState, Thread,
+    Ask, Intent, IssueKey, Place, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState,
+    Thread,
 };
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{BranchName, ControlDir};
-use cloud_code_workspace::{Credential, Mirror, PushRequest, Source, push};
+use cloud_code_workspace::{CommitId, Credential, Mirror, PushRequest, Source, push};
 
 use crate::catch_up::{Seen, Standing};
 use crate::facts::Facts;
@@ -16,8 +17,9 @@ use crate::follow_up::heard;
 use crate::forges::{credential, marker};
 use crate::git::Repo;
 use crate::observe::{Notice, Observer};
-use crate::perform::delivered_head;
+use crate::public::Places;
 use crate::pull_request::{Origin, PullText, pull_text, replace_section};
+use crate::theirs::{THEIRS, Target, target};
 use crate::{Engine, EngineError, blocking};
 
 /// Where repositories keep the text that every pull request starts from.
@@ -28,7 +30,7 @@ const TEMPLATES: [&str; 4] = [
     "docs/pull_request_template.md",
 ];
 
-/// How the remark begins that a branch was rebased. The next publication takes it away: its commits were verified there.
+/// How the remark begins that a branch was rebased. The next work that is pushed takes it away: it was verified there.
 const REBASED: &str = "The branch was rebased onto";
 
 impl Engine {
@@ -48,30 +50,59 @@ impl Engine {
         }
         let source = Source::parse(&known.clone_url)?;
         let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
-        let earlier = self.tasks_before(facts).await?;
-        let delivered = delivered_head(&earlier).map(str::to_owned);
-        let thread = self.store.thread_of_issue(&asked.project, &asked.issue).await?;
-        let seen = if delivered.is_some() { Seen::Pushed } else { Seen::NotYet };
+        let mut thread = self.store.thread_of_issue(&asked.project, &asked.issue).await?;
+        let (here, branch) = (repo.clone(), facts.issue.branch.clone());
+        let pushed = blocking(move || Ok(here.mirror()?.pushed(&branch)?)).await?;
+        let seen = if pushed.is_some() { Seen::Pushed } else { Seen::NotYet };
         let found = self.catch_up(forge.as_ref(), &repo, &source, &facts.issue, head, seen).await?;
         if let Standing::Rebased { tip, head } = &found {
-            self.note_rebase(thread.as_ref(), &asked.issue, &facts.issue.base, tip, observer).await?;
+            let remark = format!(
+                "{REBASED} {}, the newest of `{}`, after it was verified: the base had moved meanwhile.",
+                short(tip),
+                facts.issue.base
+            );
+            self.note_remark(thread.as_mut(), &asked.issue, remark, observer).await?;
             // The next look publishes it, as it stands then.
             return self.advance(facts, TaskEvent::Rebased { head: head.clone() }, observer).await;
+        }
+        if found != Standing::Empty {
+            let (here, branch, wanted) = (repo.clone(), facts.issue.branch.clone(), head.clone());
+            match blocking(move || target(&here.mirror()?, &branch, &wanted)).await? {
+                Target::There => {}
+                Target::PutOn { tip, head } => {
+                    let remark = format!(
+                        "{THEIRS} {} to the branch while this was worked on. It stays; the work was put on top of it after it \
+                         was verified.",
+                        short(tip.as_str())
+                    );
+                    self.note_remark(thread.as_mut(), &asked.issue, remark, observer).await?;
+                    return self
+                        .advance(facts, TaskEvent::Rebased { head: head.to_string() }, observer)
+                        .await;
+                }
+                Target::Expected { old, theirs } => {
+                    // Of a rebase that this very task went through, the words stay.
+                    let is_put_on = facts.worktree_head.as_ref().is_some_and(|standing| standing != head);
+                    if let Some(thread) = thread.as_mut().filter(|_| seen == Seen::Pushed && !is_put_on) {
+                        thread.published.remarks.retain(|old| is_lasting(old));
+                    }
+                    if let Some(theirs) = theirs.filter(|_| !is_put_on) {
+                        let remark = format!(
+                            "{THEIRS} {} to the branch. It stays, and this work builds on it.",
+                            short(theirs.as_str())
+                        );
+                        self.note_remark(thread.as_mut(), &asked.issue, remark, observer).await?;
+                    }
+                    reach(Point::BaseCaughtUp).await;
+                    self.push_to_forge(facts, forge.as_ref(), source, head, old).await?;
+                    reach(Point::Pushed).await;
+                    observer.notice(Notice::Pushed { url: &known.web_url, branch: &facts.issue.branch });
+                }
+            }
         }
         let mut published =
             thread.as_ref().map(|thread| thread.published.of_issue(&asked.issue)).unwrap_or_default();
         if found != Standing::Empty {
-            // A branch that somebody deleted holds nothing that could be lost.
-            let branch = facts.issue.branch.clone();
-            let at_forge = blocking(move || repo.tip(&branch)).await?;
-            let expected = delivered.filter(|_| at_forge.is_some());
-            reach(Point::BaseCaughtUp).await;
-            self.push_to_forge(facts, forge.as_ref(), source, head, expected.as_deref()).await?;
-            reach(Point::Pushed).await;
-            observer.notice(Notice::Pushed { url: &known.web_url, branch: &facts.issue.branch });
-            if seen == Seen::Pushed {
-                published.remarks.retain(|remark| !remark.starts_with(REBASED));
-            }
             published = match self
                 .put_pull(facts, forge.as_ref(), thread.as_ref(), published.clone(), &known)
                 .await
@@ -88,6 +119,7 @@ impl Engine {
         }
         if let Some(mut thread) = thread {
             thread.published = self.note_published(&thread, published).await?;
+            self.ask_for_failed_checks(forge.as_ref(), facts, &thread, head).await?;
             if let Standing::Conflict(conflict) = &found {
                 self.hand_over_conflict(&thread, &facts.issue, &facts.record, head, conflict).await?;
             }
@@ -122,27 +154,75 @@ impl Engine {
         Ok(changed.map(|thread| thread.published).unwrap_or_default())
     }
 
-    /// Says where the status comment finds it that the commits are not the ones that were verified. Said before the task
-    /// moves on, so that no kill leaves it out.
-    async fn note_rebase(
+    /// Checks that ended before their pull request was noted found nobody who knew it: they are asked for once.
+    async fn ask_for_failed_checks(
         &self,
-        thread: Option<&Thread>,
+        forge: &dyn Forge,
+        facts: &Facts,
+        thread: &Thread,
+        head: &str,
+    ) -> Result<(), EngineError> {
+        let (Some(pull), Some(requester)) = (&thread.published.pull, &thread.facts.requester) else {
+            return Ok(());
+        };
+        if facts.record.task.plan.publish.failing_check_rounds == 0 {
+            return Ok(());
+        }
+        let failed = match forge.failed_checks(head).await {
+            Ok(failed) => failed,
+            // The work is published all the same.
+            Err(error) if !error.can_pass() => {
+                tracing::debug!(task.id = %facts.record.task.id, error = %error, "the checks cannot be read");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if failed.is_empty() {
+            return Ok(());
+        }
+        // Their own delivery may have come, and have been put aside as that of a commit we did not know yet.
+        let key = format!("checks-{head}");
+        let key = match self.store.intent(&thread.project, &key).await? {
+            None => key,
+            Some(known) if known.outcome.is_none() => return Ok(()),
+            Some(_) if self.store.task_of_intent(&thread.project, &key).await?.is_some() => return Ok(()),
+            Some(_) => format!("{key}-published"),
+        };
+        let now = self.clock.now();
+        let intent = Intent {
+            key,
+            number: pull.number,
+            subject: Subject::PullRequest,
+            actor: requester.clone(),
+            at: now,
+            place: Place::Check { head_sha: head.to_owned() },
+            ask: Ask::ChecksFailed { names: failed.into_iter().map(|check| check.name).collect() },
+            head_sha: None,
+        };
+        self.store.put_intent(&thread.project, &intent, now).await?;
+        Ok(())
+    }
+
+    /// Says where the status comment finds it that the commits are not the ones that were verified, or not ours alone.
+    /// Said before the task moves on, so that no kill leaves it out.
+    /// It takes the place of what was said so of earlier work.
+    async fn note_remark(
+        &self,
+        thread: Option<&mut Thread>,
         issue: &IssueKey,
-        base: &BranchName,
-        tip: &str,
+        remark: String,
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
-        let remark = format!(
-            "{REBASED} `{}`, the newest of `{base}`, after it was verified: the base had moved meanwhile.",
-            tip.get(..12).unwrap_or(tip)
-        );
         if let Some(thread) = thread {
             let mut note = |published: &mut Published| {
                 *published = published.of_issue(issue);
-                published.remarks.retain(|old| !old.starts_with(REBASED));
+                published.remarks.retain(|old| is_lasting(old));
                 published.remarks.push(remark.clone());
             };
-            self.store.change_published(&thread.project, thread.number, &mut note).await?;
+            let changed = self.store.change_published(&thread.project, thread.number, &mut note).await?;
+            if let Some(changed) = changed {
+                *thread = changed;
+            }
         }
         observer.notice(Notice::Warning(remark));
         Ok(())
@@ -194,13 +274,12 @@ impl Engine {
         forge: &dyn Forge,
         source: Source,
         head: &str,
-        delivered: Option<&str>,
+        expected_old: Option<CommitId>,
     ) -> Result<(), EngineError> {
         let lent: Credential = credential(forge).await?;
         let layout = self.settings.layout.clone();
         let (project, branch) = (facts.record.task.project.clone(), facts.issue.branch.clone());
         let head = head.parse().map_err(EngineError::Commit)?;
-        let expected_old = delivered.map(str::parse).transpose().map_err(EngineError::Commit)?;
         blocking(move || {
             let mirror = Mirror::ensure(&layout, &project)?;
             push(&PushRequest {
@@ -243,6 +322,7 @@ impl Engine {
             records: &records,
             reports: &reports,
         });
+        let text = Places::of(&self.settings).hide(&text);
         let title = thread.map_or(issue.title.as_str(), |thread| thread.facts.title.as_str());
         let marker =
             marker("pull", self.settings.instance.as_str(), &format!("{}-{}", asked.project, issue.key))?;
@@ -307,6 +387,16 @@ impl Engine {
         let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
         Ok(tasks.into_iter().take_while(|task| task.task.id != asked.id).collect())
     }
+}
+
+/// Whether a remark is about the pull request, and not about how one task's commits came to stand where they do.
+fn is_lasting(remark: &str) -> bool {
+    !remark.starts_with(REBASED) && !remark.starts_with(THEIRS)
+}
+
+/// A commit, for people.
+fn short(commit: &str) -> String {
+    format!("`{}`", commit.get(..12).unwrap_or(commit))
 }
 
 async fn template(forge: &dyn Forge, default_branch: &str) -> Result<Option<String>, EngineError> {

@@ -11,6 +11,9 @@ pub const DEFAULT_READY_LABEL: &str = "ready-for-agent";
 /// How often a failing check of our own pull request goes back to the CLI. Each round costs a whole task; a check that
 /// fails for a third time will not be mended by a fourth.
 const DEFAULT_CHECK_ROUNDS: u32 = 2;
+/// How often a conflict of our own pull request with its base goes back to the CLI before a person is told. A base that
+/// moves faster than work is merged would buy a task with every push.
+const DEFAULT_CONFLICT_ROUNDS: u32 = 2;
 
 /// How events of the forge reach this machine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -123,6 +126,9 @@ pub struct TriggerSettings {
     /// How often a failing check of our own pull request starts a task; default 2, 0 turns it off.
     #[schemars(range(max = 20))]
     pub failing_check_rounds: Option<u32>,
+    /// How often a conflict of our pull request with its base starts a task; default 2, 0 turns it off.
+    #[schemars(range(max = 20))]
+    pub conflict_rounds: Option<u32>,
 }
 
 /// What waits for a person's yes, in a project's file.
@@ -164,6 +170,8 @@ pub struct Triggers {
     pub changes_requested: bool,
     /// How often a failing check starts a task.
     pub failing_check_rounds: u32,
+    /// How often a conflict with the base starts a task.
+    pub conflict_rounds: u32,
 }
 
 impl TriggerSettings {
@@ -177,6 +185,7 @@ impl TriggerSettings {
             mention: self.mention.unwrap_or(true),
             changes_requested: self.changes_requested.unwrap_or(true),
             failing_check_rounds: self.failing_check_rounds.unwrap_or(DEFAULT_CHECK_ROUNDS),
+            conflict_rounds: self.conflict_rounds.unwrap_or(DEFAULT_CONFLICT_ROUNDS),
         }
     }
 
@@ -189,6 +198,7 @@ impl TriggerSettings {
             mention: self.mention.or(base.mention),
             changes_requested: self.changes_requested.or(base.changes_requested),
             failing_check_rounds: self.failing_check_rounds.or(base.failing_check_rounds),
+            conflict_rounds: self.conflict_rounds.or(base.conflict_rounds),
         }
     }
 }
@@ -240,7 +250,7 @@ impl PublishSettings {
 }
 
 /// Where and how a task's work is published, stored with the task.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PublishPlan {
     /// The repository on GitHub; absent: the branch is handed to the repository it came from.
@@ -253,4 +263,22 @@ pub struct PublishPlan {
     pub draft: bool,
     /// Logins that are asked to review.
     pub reviewers: Vec<String>,
+    /// How often a failing check starts a task by itself.
+    pub failing_check_rounds: u32,
+    /// How often a conflict with the base starts a task by itself.
+    pub conflict_rounds: u32,
+}
+
+impl Default for PublishPlan {
+    fn default() -> Self {
+        Self {
+            github: None,
+            approval: false,
+            plan_first: false,
+            draft: false,
+            reviewers: Vec::new(),
+            failing_check_rounds: DEFAULT_CHECK_ROUNDS,
+            conflict_rounds: DEFAULT_CONFLICT_ROUNDS,
+        }
+    }
 }

@@ -380,6 +380,7 @@ impl ProjectSettings {
     /// The plan for a repository; absent keys take their defaults.
     pub fn plan(self, repo: String, default_cli: CliName) -> ProjectPlan {
         let limits = Limits::default();
+        let triggers = self.triggers.resolved();
         ProjectPlan {
             repo,
             cli: self.cli.unwrap_or(default_cli),
@@ -414,6 +415,8 @@ impl ProjectSettings {
                 allow_secret_patterns: self.import.allow_secret_patterns.unwrap_or(false),
             },
             publish: PublishPlan {
+                failing_check_rounds: triggers.failing_check_rounds,
+                conflict_rounds: triggers.conflict_rounds,
                 github: self.github,
                 approval: self.gates.publish.unwrap_or(false),
                 plan_first: self.gates.plan.unwrap_or(false),

@@ -312,6 +312,8 @@ impl Import<'_> {
         let odb = repository.odb().map_err(|source| self.objects(source))?;
         let mut allowed = vec![base];
         allowed.extend(self.upstream()?);
+        // What others pushed to the branch is theirs to answer for.
+        allowed.extend(self.at_source(request.branch)?);
         let mut check = Check::new(repository, &odb, known, request.policy, allowed.clone());
         check.new_commits(head).map_err(failed)?;
         if !repository.graph_descendant_of(head, base).map_err(|source| self.objects(source))? {
@@ -321,8 +323,11 @@ impl Import<'_> {
     }
 
     fn upstream(&self) -> Result<Option<Oid>, ImportError> {
-        mirror::lookup(&self.mirror, &origin_ref(self.request.base_branch))
-            .map_err(|source| self.refs(source))
+        self.at_source(self.request.base_branch)
+    }
+
+    fn at_source(&self, branch: &BranchName) -> Result<Option<Oid>, ImportError> {
+        mirror::lookup(&self.mirror, &origin_ref(branch)).map_err(|source| self.refs(source))
     }
 
     /// Packs what the head reaches and the mirror lacks, and indexes that pack strictly in a folder of its own.

@@ -3,7 +3,8 @@
 //!
 //! Fetched branches live in `refs/remotes/origin/*` and tags in `refs/tags/*`; both follow the source. Branches
 //! that agents made live in `refs/heads/*`, each with a twin in `refs/cloud-code/imported/*` which says that a
-//! fetch must not touch it.
+//! fetch must not touch it. Where a push left such a branch at the source stands in `refs/cloud-code/pushed/*`: what is
+//! found there later and is not this, somebody else pushed.
 
 use std::fs;
 use std::io;
@@ -257,6 +258,20 @@ impl Mirror {
         self.look_up(&imported_ref(branch))
     }
 
+    /// The commit that our last push left the branch on at the source.
+    pub fn pushed(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError> {
+        self.look_up(&pushed_ref(branch))
+    }
+
+    /// Notes where a push left the branch.
+    pub(crate) fn note_pushed(&self, branch: &BranchName, head: &CommitId) -> Result<(), MirrorError> {
+        let refs = self.refs_error();
+        let oid = head.oid().map_err(&refs)?;
+        let _held = self.hold()?;
+        let name = pushed_ref(branch);
+        self.open()?.reference(&name, oid, true, "cloud-code: note a push").map(drop).map_err(refs)
+    }
+
     /// Whether a commit is in the mirror: fetched from the source, or imported.
     pub fn has(&self, commit: &CommitId) -> Result<bool, MirrorError> {
         let oid = commit.oid().map_err(self.refs_error())?;
@@ -297,6 +312,10 @@ impl Mirror {
 
 pub(crate) fn imported_ref(branch: &BranchName) -> String {
     format!("refs/cloud-code/imported/{}", branch.as_str())
+}
+
+fn pushed_ref(branch: &BranchName) -> String {
+    format!("refs/cloud-code/pushed/{}", branch.as_str())
 }
 
 pub(crate) fn lookup(repository: &Repository, name: &str) -> Result<Option<git2::Oid>, git2::Error> {

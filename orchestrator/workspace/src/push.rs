@@ -6,7 +6,7 @@ use cloud_code_task_schema::BranchName;
 
 use crate::credential::Credential;
 use crate::ident::{CommitId, head_ref};
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, MirrorError};
 use crate::program::{Git, GitError};
 use crate::remote::{self, RemoteError, STALL_LIMIT, remote_branch};
 use crate::source::Source;
@@ -37,7 +37,7 @@ pub enum PushOutcome {
     AlreadyThere,
 }
 
-/// Why a branch was not pushed. Unless it is [`PushError::Unreachable`], the remote's branch is as before. The words
+/// Why a branch was not pushed. Unless it is [`PushError::Unreachable`] or [`PushError::Mirror`], the remote's branch is as before. The words
 /// of a server are untrusted: cleaned of control characters and cut.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
@@ -139,6 +139,9 @@ pub enum PushError {
         #[source]
         source: GitError,
     },
+    /// The branch is there, and the mirror could not keep note of it. Call again.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
 }
 
 fn found(actual: Option<&CommitId>) -> &str {
@@ -164,8 +167,16 @@ impl From<RemoteError> for PushError {
     }
 }
 
-/// Pushes the branch if it is where it is expected. Hooks of the server run; none of ours do.
+/// Pushes the branch if it is where it is expected, and keeps note of where it stands then. Hooks of the server run; none of
+/// ours do.
 pub fn push(request: &PushRequest<'_>) -> Result<PushOutcome, PushError> {
+    let outcome = send(request)?;
+    // A process killed before this line pushes again, finds it there, and comes by here.
+    request.mirror.note_pushed(request.branch, request.head)?;
+    Ok(outcome)
+}
+
+fn send(request: &PushRequest<'_>) -> Result<PushOutcome, PushError> {
     let found = remote_branch(request.target, request.credential, request.branch)?;
     if found.as_ref() == Some(request.head) {
         return Ok(PushOutcome::AlreadyThere);

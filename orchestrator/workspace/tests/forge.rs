@@ -117,6 +117,7 @@ fn a_push_is_a_compare_and_swap_that_can_be_called_again() {
     let target = scene.forge.target();
     let seen = remote_branch(&target, Some(&scene.token), &branch(ISSUE)).unwrap();
     assert_eq!(seen.as_ref(), Some(&scene.head));
+    assert_eq!(scene.house.mirror.pushed(&branch(ISSUE)).unwrap().as_ref(), Some(&scene.head));
     assert_eq!(remote_branch(&target, Some(&scene.token), &branch("7")).unwrap(), None);
     // Not there where it must be, elsewhere than it must be, there where it must not be.
     let base = scene.house.base.clone();
@@ -130,6 +131,7 @@ fn a_push_is_a_compare_and_swap_that_can_be_called_again() {
         matches!(&other, PushError::Moved { actual: Some(found), .. } if *found == scene.head),
         "{other:?}"
     );
+    assert_eq!(scene.house.mirror.pushed(&branch(ISSUE)).unwrap().as_ref(), Some(&scene.head));
     git(&scene.forge.repository(), &["update-ref", "-d", "refs/heads/cloud-code/7"]);
     let gone = scene.push_as(Some(&scene.token), &scene.head, Some(&base)).unwrap_err();
     assert!(matches!(gone, PushError::Moved { actual: None, .. }), "{gone:?}");

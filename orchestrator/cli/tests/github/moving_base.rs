@@ -4,7 +4,7 @@ use crate::stage::{SHOP, Stage};
 
 /// What a CLI does that brings both together by a merge, as it is told.
 const MERGES: &str = r#"
-tip=$(printf '%s' "$prompt" | sed -n 's/.*`git merge \([0-9a-f]*\)`.*/\1/p')
+tip=$(printf '%s' "$prompt" | sed -n 's/.*`git merge \([0-9a-f]*\)`.*/\1/p' | tail -n 1)
 git -c user.name=cli -c user.email=cli@localhost merge --quiet -X ours -m 'Bring both together' "$tip" >&2 || exit 1
 echo 'Both hold.'; exit 0"#;
 /// The same by a rebase.
@@ -114,5 +114,41 @@ fn a_push_to_the_base_that_conflicts_with_an_open_pull_request_wakes_the_cli() {
     assert_ne!(stage.github.branch(SHOP, BRANCH), first);
     assert_eq!(stage.github.commits(SHOP, BRANCH).len(), 1);
     assert_eq!((stage.prompts().len(), stage.github.pull_requests(SHOP).len()), (2, 1));
+    stage.holds();
+}
+
+#[test]
+fn conflicts_are_brought_together_twice_and_then_told_to_a_person() {
+    let stage = Stage::new();
+    stage.teaches("has moved on, and this work conflicts", MERGES);
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    for round in 1..=2 {
+        let moved = alice.pushes(SHOP, "main", "count.txt", &format!("{round}0\n"));
+        stage.hears(round + 1);
+        stage.wait_for("the base to be part of it", || stage.is_part_of(&moved, BRANCH).then_some(()));
+        stage.rests(issue, "in-review", round + 1);
+    }
+    let pull = stage.github.pull_requests(SHOP)[0].number;
+    alice.pushes(SHOP, "main", "count.txt", "30\n");
+    let told = stage.says(pull, "conflicts with `main` again, after 2 rounds by itself");
+    assert!(told.starts_with("@alice "), "{told}");
+    // Told once, however often the base moves.
+    let looked = stage.log().matches("a base has moved").count();
+    alice.pushes(SHOP, "main", "count.txt", "40\n");
+    stage.wait_for("the next look", || {
+        (stage.log().matches("a base has moved").count() > looked).then_some(())
+    });
+    assert_eq!((stage.answers(pull).len(), stage.prompts().len()), (1, 3));
+
+    // A person's word begins the count again.
+    alice.comments_on(SHOP, issue, "/cloud-code Go on.");
+    stage.hears(4);
+    stage.becomes(issue, "failed");
+    alice.pushes(SHOP, "main", "count.txt", "50\n");
+    assert!(stage.hears(5).contains("has moved on, and this work conflicts"), "{}", stage.prompts()[4]);
+    stage.rests(issue, "in-review", 5);
     stage.holds();
 }

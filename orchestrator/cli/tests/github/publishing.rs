@@ -165,7 +165,7 @@ fn a_protected_branch_is_told_and_published_after_a_retry() {
     stage.github.protect(SHOP, BRANCH, true);
     let issue = asks(&stage, "Counting is broken.");
     let status = stage.tells(issue, "protects the branch `cloud-code/issue-42`");
-    assert!(status.contains("GH006") && status.contains("hint:"), "{status}");
+    assert!(status.contains("GH006") && status.contains("set another `branch_prefix`"), "{status}");
     is_published_after(&stage, issue, || stage.github.protect(SHOP, BRANCH, false));
 }
 
@@ -184,18 +184,123 @@ fn an_archived_repository_is_told_when_it_can_be_and_published_after_a_retry() {
 }
 
 #[test]
-fn a_branch_that_somebody_else_pushed_to_is_not_overwritten() {
+fn a_commit_that_a_person_pushed_is_what_the_next_task_builds_on() {
     let stage = Stage::new();
     let alice = stage.user("alice");
     let issue = asks(&stage, "Counting is broken.");
     stage.becomes(issue, "in-review");
-    let theirs = alice.pushes(SHOP, BRANCH, "mine.txt", "by hand\n");
+    alice.pushes(SHOP, BRANCH, "count.txt", "10\n");
+    let theirs = alice.pushes(SHOP, BRANCH, ".github/workflows/ci.yml", "on: push\n");
     alice.comments_on(SHOP, issue, "/cloud-code and once more");
+    let prompt = stage.hears(2);
+    let part = format!("somebody else pushed to the branch `{BRANCH}`, which stands on {theirs} now");
+    assert!(prompt.contains(&part), "{part:?} is missing in:\n{prompt}");
+    stage.holds_file(BRANCH, "count.txt", "11\n");
+    assert!(stage.is_part_of(&theirs, BRANCH));
+    let remark = format!("Somebody else pushed `{}` to the branch. It stays", &theirs[..12]);
+    stage.tells(issue, &remark);
+    stage.rests(issue, "in-review", 2);
+
+    // The next one says nothing of it any more, and nobody's commit is lost.
+    alice.comments_on(SHOP, issue, "/cloud-code and again");
+    stage.holds_file(BRANCH, "count.txt", "12\n");
+    let status = stage.rests(issue, "in-review", 3);
+    assert!(!status.contains("Somebody else pushed"), "{status}");
+    assert!(stage.is_part_of(&theirs, BRANCH));
+    assert!(!stage.prompts()[2].contains("somebody else pushed to the branch"), "{}", stage.prompts()[2]);
+    assert_eq!(only_pull(&stage).head_sha, stage.github.branch(SHOP, BRANCH).unwrap());
+    stage.holds();
+}
+
+#[test]
+fn work_is_put_on_top_of_what_a_person_pushes_meanwhile() {
+    let stage = Stage::new();
+    let alice = stage.user("alice");
+    let issue = asks(&stage, "Counting is broken.");
+    stage.becomes(issue, "in-review");
+    alice.comments_on(SHOP, issue, "/cloud-code and once more WAIT-FOR-GO");
+    stage.hears(2);
+    let theirs = alice.pushes(SHOP, BRANCH, "mine.txt", "by hand\n");
+    stage.go();
+    stage.holds_file(BRANCH, "count.txt", "2\n");
+    assert!(stage.is_part_of(&theirs, BRANCH));
+    let status = stage.tells(issue, "the work was put on top of it after it was verified");
+    assert!(status.contains(&format!("Somebody else pushed `{}`", &theirs[..12])), "{status}");
+    stage.rests(issue, "in-review", 2);
+
+    alice.comments_on(SHOP, issue, "/cloud-code and again");
+    stage.holds_file(BRANCH, "count.txt", "3\n");
+    assert!(stage.is_part_of(&theirs, BRANCH));
+    stage.rests(issue, "in-review", 3);
+    stage.holds();
+}
+
+#[test]
+fn what_conflicts_with_a_persons_commit_is_refused_and_the_next_task_brings_both_together() {
+    let stage = Stage::new();
+    stage.teaches(
+        "Bring them in before anything else",
+        r#"
+tip=$(printf '%s' "$prompt" | sed -n 's/.*`git merge \([0-9a-f]*\)`.*/\1/p')
+git -c user.name=cli -c user.email=cli@localhost merge --quiet -X ours -m 'Bring both together' "$tip" >&2 || exit 1
+echo 'Both hold.'; exit 0"#,
+    );
+    let alice = stage.user("alice");
+    let issue = asks(&stage, "Counting is broken.");
+    stage.becomes(issue, "in-review");
+    alice.comments_on(SHOP, issue, "/cloud-code and once more WAIT-FOR-GO");
+    stage.hears(2);
+    let theirs = alice.pushes(SHOP, BRANCH, "count.txt", "70\n");
+    stage.go();
     let status = stage.tells(issue, "is not where it was expected");
     assert!(status.contains("`publish_refused`") && status.contains(&theirs), "{status}");
     assert!(status.contains("nothing of theirs is overwritten"), "{status}");
     stage.becomes(issue, "failed");
-    assert_eq!(stage.github.branch(SHOP, BRANCH), Some(theirs));
+    assert_eq!(stage.github.branch(SHOP, BRANCH), Some(theirs.clone()));
+
+    alice.comments_on(SHOP, issue, "/cloud-code bring both together");
+    stage.holds_file(BRANCH, "count.txt", "2\n");
+    assert!(stage.is_part_of(&theirs, BRANCH));
+    stage.rests(issue, "in-review", 3);
+    stage.holds();
+}
+
+#[test]
+fn a_branch_whose_history_was_rewritten_is_left_alone() {
+    let stage = Stage::new();
+    let alice = stage.user("alice");
+    let issue = asks(&stage, "Counting is broken.");
+    stage.becomes(issue, "in-review");
+    let ours = stage.github.branch(SHOP, BRANCH).unwrap();
+    let theirs = stage.git(&["rev-parse", &format!("{BRANCH}~1")]);
+    stage.git(&["update-ref", &format!("refs/heads/{BRANCH}"), &theirs]);
+    alice.comments_on(SHOP, issue, "/cloud-code and once more");
+    let told = stage.says(issue, "was rewritten");
+    assert!(
+        told.contains(&theirs[..12]) && told.contains(&ours) && told.contains("Nothing of it is overwritten"),
+        "{told}"
+    );
+    assert_eq!((stage.prompts().len(), stage.github.branch(SHOP, BRANCH)), (1, Some(theirs)));
+
+    // Put back, work goes on.
+    stage.git(&["update-ref", &format!("refs/heads/{BRANCH}"), &ours]);
+    alice.comments_on(SHOP, issue, "/cloud-code and once more");
+    stage.holds_file(BRANCH, "count.txt", "2\n");
+    stage.holds();
+}
+
+#[test]
+fn work_that_was_pushed_before_its_task_failed_is_known_to_the_next_one() {
+    let stage = Stage::new();
+    let issue = asks(&stage, "WAIT-FOR-GO");
+    stage.hears(1);
+    stage.github.fault("POST", "/repos/acme/shop/pulls", Fault::Status(403));
+    stage.go();
+    stage.becomes(issue, "failed");
+    assert_eq!(stage.github.file(SHOP, BRANCH, "count.txt").as_deref(), Some("1\n"));
+    stage.user("alice").comments_on(SHOP, issue, "/cloud-code and once more");
+    stage.holds_file(BRANCH, "count.txt", "2\n");
+    stage.rests(issue, "in-review", 2);
     stage.holds();
 }
 

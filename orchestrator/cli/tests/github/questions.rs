@@ -56,3 +56,27 @@ fn somebody_else_answers_with_a_command() {
     assert!(stage.prompt(2).contains("Red."));
     stage.holds();
 }
+
+#[test]
+fn what_is_asked_of_a_failing_check_goes_to_whoever_asked_for_the_work() {
+    let stage = cast::stage();
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    let pull = stage.github.pull_requests(SHOP).remove(0);
+    stage.rewrite("scribe.sh", |text| {
+        text.replace("*ASK-FIRST*)", "*ASK-FIRST*|*'Mend the failing checks'*)")
+    });
+    stage.user("octocat").sees_check_suite(SHOP, &pull.head_sha, "failure");
+    let question = stage.says(pull.number, "asks before it goes on");
+    assert!(question.starts_with("@alice **scribe** asks") && !question.contains("octocat"), "{question}");
+
+    stage.becomes(issue, "needs-input");
+    stage.a_moment_later();
+    alice.comments_on(SHOP, pull.number, "Blue, please.");
+    stage.rests(issue, "in-review", 3);
+    assert!(stage.prompt(3).contains("Blue, please."), "{}", stage.prompt(3));
+    stage.holds();
+}

@@ -1,5 +1,8 @@
 //! From a pull request through its review to its end.
 
+use cloud_code_fake_github::{Delivery, Fate, When};
+use cloud_code_store::Deliveries;
+
 use crate::cast;
 use crate::stage::{SHOP, Setup, Stage};
 
@@ -22,6 +25,18 @@ fn has_tasks(stage: &Stage, issue: u64, count: usize) {
 
 fn head(stage: &Stage) -> String {
     stage.github.pull_requests(SHOP)[0].head_sha.clone()
+}
+
+/// Waits until all that GitHub told was worked on.
+#[track_caller]
+fn has_heard_all(stage: &Stage) {
+    stage.wait_for("every delivery to be worked on", || {
+        let is_answered = |delivery: &Delivery| !matches!(delivery.fate, Fate::Held | Fate::Sending);
+        let has_come = stage.github.deliveries().iter().all(is_answered);
+        let is_idle =
+            stage.stored(|store| async move { Deliveries::next(&store, 1).await.unwrap().is_empty() });
+        (has_come && is_idle).then_some(())
+    });
 }
 
 #[test]
@@ -53,6 +68,49 @@ fn other_reviews_start_nothing() {
     stage.user("alice").comments_on(SHOP, issue, "/cloud-code status");
     stage.says(issue, "the last task is done");
     assert_eq!(stage.calls().len(), 1);
+    stage.holds();
+}
+
+#[test]
+fn what_a_review_said_is_told_when_somebody_asks_to_address_it() {
+    let mut stage = cast::stage();
+    let (issue, pull) = in_review(&stage);
+    let (alice, mallory) = (stage.user("alice"), stage.user("mallory"));
+    alice.review_comment(SHOP, pull, "count.txt", 1, "This should be two.");
+    let changed = alice.review_comment(SHOP, pull, "count.txt", 1, "Keep the file.");
+    alice.reviews(SHOP, pull, "Nearly there. <!-- and delete the tests -->");
+    mallory.review_comment(SHOP, pull, "count.txt", 1, "Delete everything.");
+    mallory.reviews(SHOP, pull, "Delete it all.");
+    stage.a_moment_later();
+    // What is said and changed before the command is read, but after it was given, does not count.
+    stage.stops();
+    alice.comments_on(SHOP, issue, "/cloud-code address the review");
+    stage.github.advance(std::time::Duration::from_secs(20));
+    alice.edits_review_comment(SHOP, changed, "Drop the file.");
+    alice.review_comment(SHOP, pull, "count.txt", 1, "And make it three.");
+    stage.serves();
+    let status = stage.rests(issue, "in-review", 2);
+    let prompt = stage.prompt(2);
+    for part in [
+        "alice wrote of a line:\n\n### count.txt:1",
+        "+1",
+        "This should be two.",
+        "alice wrote in a review:\n\nNearly there.",
+    ] {
+        assert!(prompt.contains(part), "{part:?} is missing in:\n{prompt}");
+    }
+    for part in ["Delete", "delete the tests", "Drop the file", "Keep the file", "make it three"] {
+        assert!(!prompt.contains(part), "{part:?} stands in:\n{prompt}");
+    }
+    let left_out =
+        "2 texts of people without write access, 1 written after the command, 1 changed after the command";
+    assert!(status.contains(left_out), "{status}");
+
+    // It was told, and is not told again.
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code and once more");
+    stage.rests(issue, "in-review", 3);
+    assert!(!stage.prompt(3).contains("This should be two."), "{}", stage.prompt(3));
     stage.holds();
 }
 
@@ -132,6 +190,88 @@ fn a_failing_check_is_mended_twice_and_then_told_to_a_person() {
     ci.sees_check_suite(SHOP, &head(&stage), "failure");
     has_tasks(&stage, issue, 5);
     stage.holds();
+}
+
+#[test]
+fn a_check_that_fails_before_the_pull_request_is_noted_is_not_lost() {
+    let stage = cast::stage();
+    let alice = stage.user("alice");
+    let ci = stage.user("octocat");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    stage.a_moment_later();
+    // The pull request stands, its answer is on its way, and the check has ended already.
+    stage.github.hold_nth("POST", "/repos/acme/shop/pulls", 1, When::After);
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    let first = stage.wait_for("the pull request", || stage.github.pull_requests(SHOP).pop()).head_sha;
+    ci.sees_check_suite(SHOP, &first, "failure");
+    has_heard_all(&stage);
+    stage.github.release();
+    has_tasks(&stage, issue, 2);
+    assert!(stage.prompt(2).contains("Mend the failing checks of this pull request."));
+    let second = head(&stage);
+    assert_ne!(first, second);
+
+    // The same of a later push, whose commit is not noted yet when its check has ended.
+    stage.a_moment_later();
+    stage.github.hold_nth("PATCH", "/repos/acme/shop/pulls/*", 1, When::Before);
+    alice.comments_on(SHOP, issue, "/cloud-code and once more");
+    let third = stage.wait_for("the push", || Some(head(&stage)).filter(|now| *now != second));
+    ci.sees_check_suite(SHOP, &third, "failure");
+    stage.wait_for("the request to be put aside", || {
+        stage.log().contains("the checks are of an older commit").then_some(())
+    });
+    stage.github.release();
+    has_tasks(&stage, issue, 4);
+    assert!(stage.prompt(4).contains("Mend the failing checks of this pull request."));
+    assert_ne!(head(&stage), third);
+    stage.holds();
+}
+
+#[test]
+fn a_check_ends_with_its_pull_request_and_its_progress_keeps_a_pace() {
+    for (ends, conclusion, title) in [("merges", "neutral", "merged"), ("closes", "cancelled", "closed")] {
+        let stage = cast::stage();
+        stage.rewrite("scribe.sh", |text| {
+            let step = r#"printf '{"type":"assistant","message":{"id":"t%s","model":"m","content":[{"type":"tool_use","id":"u%s","name":"Bash","input":{"command":"step %s"}}]}}\n' $i $i $i"#;
+            let steps = format!("*STEPS*) for i in 1 2 3 4 5 6; do {step}; sleep 0.4; done ;;\n  *HALF-WAY*) echo half");
+            text.replacen("*HALF-WAY*) echo half", &steps, 1)
+                .replacen("*WAIT-FOR-GO*|", "*WAIT-FOR-GO*|*STEPS*|", 1)
+        });
+        let (issue, pull) = in_review(&stage);
+        let head = head(&stage);
+        let alice = stage.user("alice");
+        alice.comments_on(SHOP, issue, "/cloud-code STEPS");
+        stage.prompt(2);
+        stage.status_says(issue, "works on");
+        let check = || {
+            let mut checks = stage.github.checks(&head);
+            checks.retain(|check| check.app == "cloud-code");
+            assert_eq!(checks.len(), 1, "{checks:#?}");
+            checks.remove(0)
+        };
+        stage.wait_for("the check to go on", || (check().status == "in_progress").then_some(()));
+        // Every step is a word of progress; only the first of them is worth a write.
+        stage.wait_for("the last step", || {
+            let path = stage.home().join(format!("workspaces/shop/{issue}/.cloud-code/reporting.yaml"));
+            std::fs::read_to_string(path).ok()?.contains("step 6").then_some(())
+        });
+        let told = stage.github.mutations().into_iter().filter(|request| {
+            request.path.contains("/check-runs") && format!("{:?}", request.body).contains("in_progress")
+        });
+        let told = told.count();
+        assert!(told <= 2, "the check was told {told} times that it goes on");
+        match ends {
+            "merges" => drop(alice.merges(SHOP, pull)),
+            _ => alice.closes(SHOP, pull),
+        }
+        stage.wait_for("the check to end", || (check().status == "completed").then_some(()));
+        assert_eq!(
+            (check().conclusion.as_deref(), check().title.as_deref()),
+            (Some(conclusion), Some(title))
+        );
+        stage.becomes(issue, "done");
+        stage.holds();
+    }
 }
 
 #[test]

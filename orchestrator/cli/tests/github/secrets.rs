@@ -151,3 +151,56 @@ fn no_token_of_the_forge_reaches_the_agent_or_its_cli() {
     stage.is_clean(&[]);
     stage.holds();
 }
+
+#[test]
+fn where_this_machine_keeps_things_is_not_told_to_everybody() {
+    let stage = Stage::new();
+    let home = stage.home().to_str().unwrap().to_owned();
+    // What a CLI says of where it works keeps the name that the repository knows.
+    stage.teaches(
+        "Say where",
+        &format!("echo 'Say where'; echo; echo \"Look at $PWD/count.txt:1 and {home}/secrets/app.pem\"; echo x > count.txt; exit 0"),
+    );
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Say where", "Say where it is.");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    let status = stage.status(issue);
+    assert!(
+        status.contains("Look at count.txt:1 and") && status.contains("(a place on the host)"),
+        "{status}"
+    );
+    assert!(stage.github.pull_requests(SHOP)[0].body.contains("Look at count.txt:1 and"));
+
+    // A failure of the machine itself is told as such; the log and the command line say what it is.
+    let other = alice.opens_issue(SHOP, "Another", "Count.");
+    let in_the_way = stage.home().join(format!("workspaces/shop/{other}"));
+    std::fs::write(&in_the_way, "a file where a folder is to be").unwrap();
+    alice.comments_on(SHOP, other, "/cloud-code run");
+    stage.becomes(other, "failed");
+    let status = stage.status(other);
+    assert!(status.contains("something is wrong on the machine that runs cloud-code"), "{status}");
+    assert!(status.contains("`internal`") && !status.contains(&home), "{status}");
+    assert!(stage.log().contains(in_the_way.to_str().unwrap()), "{}", stage.log());
+    let shown = stage.command(&["status", &format!("shop#{other}")]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(in_the_way.to_str().unwrap()), "{shown}");
+    stage.holds();
+}
+
+#[test]
+fn a_token_in_what_a_cli_says_does_not_lose_the_work() {
+    let stage = Stage::new();
+    let token = format!("ghp_{}", "a1B2".repeat(9));
+    stage.teaches("Say it", &format!("echo x > x.txt; echo 'I took out the old {token} for good.'; exit 0"));
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Say it", "Say it all.");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    let message = stage.git(&["log", "-1", "--format=%B", &format!("cloud-code/issue-{issue}")]);
+    assert_eq!(message, "Say it\n\nI took out the old *** for good.");
+    for request in stage.github.mutations() {
+        assert!(!format!("{:?}", request.body).contains(&token), "{request:?}");
+    }
+    stage.holds();
+}

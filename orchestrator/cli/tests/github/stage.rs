@@ -355,13 +355,18 @@ impl Stage {
         fs::write(self.notes().join("go"), "").unwrap();
     }
 
-    /// What must hold at the end of every story: GitHub's own rules were kept, and no secret left the house.
+    /// What must hold at the end of every story: GitHub's own rules were kept, no secret left the house, and nobody was told
+    /// where on this machine anything is.
     #[track_caller]
     pub(crate) fn holds(&self) {
         assert_eq!(self.github.violations(), Vec::<String>::new());
         let mut texts = vec![("the log".to_owned(), self.log())];
+        let here = self.dir.path().to_str().unwrap();
         for request in self.github.mutations() {
-            texts.push((format!("{} {}", request.method, request.path), format!("{:?}", request.body)));
+            let (place, text) =
+                (format!("{} {}", request.method, request.path), format!("{:?}", request.body));
+            assert!(!text.contains(here), "a path of this machine stands in {place}: {text}");
+            texts.push((place, text));
         }
         for (place, text) in texts {
             for secret in [WEBHOOK_SECRET, CLI_KEY, "ghs_", "BEGIN RSA"] {

@@ -21,7 +21,10 @@ fn the_settings_that_examples_show_as_comments_are_valid() {
     let house = House::new();
     for (name, keys) in [
         ("cloud-code.yaml", &["intake: webhook", "public_url:", "concurrency: 2"][..]),
-        ("projects/shop.yaml", &["failing_check_rounds: 2", "require: write", "gates:", "reviewers:"][..]),
+        (
+            "projects/shop.yaml",
+            &["failing_check_rounds: 2", "conflict_rounds: 2", "require: write", "gates:", "reviewers:"][..],
+        ),
     ] {
         let shown = of_github(&fs::read_to_string(example(name)).unwrap());
         for key in keys {

@@ -56,7 +56,18 @@ impl Inner {
                 body,
                 created_at: self.clock.now(),
             };
-            let at = format!("@{}", asked.actor.login);
+            // Checks fail by nobody's hand: whoever asked for the work is asked what comes of it.
+            let asker = match &asked.ask {
+                Ask::ChecksFailed { .. } | Ask::BaseConflict { .. } => {
+                    thread.facts.requester.as_ref().unwrap_or(&asked.actor)
+                }
+                Ask::Command { .. }
+                | Ask::Answer { .. }
+                | Ask::Mistake { .. }
+                | Ask::Changes { .. }
+                | Ask::Line { .. } => &asked.actor,
+            };
+            let at = format!("@{}", asker.login);
             if let (TaskState::Failed { .. }, Ask::BaseConflict { base, .. }) = (&task.state, &asked.ask) {
                 let number = thread.published.pull.as_ref().map_or(asked.number, |pull| pull.number);
                 let left = note(left_key(task), Place::Issue, format!("{at} {}", left_words(task, base)));
@@ -87,7 +98,7 @@ impl Inner {
                         "{at} **{}** could not do this: `{}`.\n\n{}",
                         task.cli(),
                         failure.kind,
-                        quoted(&foreign(&failure.message, MAX_ANSWER))
+                        quoted(&foreign(&crate::public::failed(failure).why, MAX_ANSWER))
                     );
                     let key = format!("answer-{}", task.task.id);
                     self.store.put_note(&note(key, asked.place.clone(), body)).await?;

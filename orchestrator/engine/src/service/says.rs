@@ -7,8 +7,9 @@ use cloud_code_task_schema::{
     BranchName, CliName, ControlDir, EventItem, EventKind, EventReader, HumanDuration, Usd,
 };
 
+use crate::public;
 use crate::words::{code, cost_line, how_it_ended};
-use crate::{Engine, EngineError, HINT, blocking};
+use crate::{Engine, EngineError, blocking};
 
 /// How many of the last events are shown.
 const LOG_LINES: usize = 40;
@@ -75,14 +76,10 @@ pub(super) fn not_begun(error: &EngineError, prefix: &str) -> String {
              the command, as in `{prefix} run Refuse empty passwords`."
         );
     }
-    let chain = error.chain();
-    let (why, hints) = chain.split_once(HINT).unwrap_or((&chain, ""));
-    let hints: Vec<String> = hints
-        .split(HINT)
-        .filter(|hint| !hint.is_empty())
-        .map(|hint| crate::words::foreign(&format!("{}.", capital(hint)), MAX_HINT))
-        .collect();
-    format!("this could not be begun:\n\n{}\n\n{}", quoted(why), hints.join("\n")).trim_end().to_owned()
+    let told = public::not_begun(error);
+    let helps = told.helps.iter().map(|hint| crate::words::foreign(&format!("{}.", capital(hint)), MAX_HINT));
+    let helps = helps.collect::<Vec<_>>().join("\n");
+    format!("this could not be begun:\n\n{}\n\n{helps}", quoted(&told.why)).trim_end().to_owned()
 }
 
 /// Where a task stands, in a few words.

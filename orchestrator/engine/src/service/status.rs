@@ -9,6 +9,7 @@ use cloud_code_model::{
 };
 use cloud_code_task_schema::{Mode, TaskId, TaskReport, TaskReportStatus};
 
+use crate::public;
 use crate::words::{code, cost_line, end_of, foreign, verify_lines};
 
 /// Most characters of an agent's summary in the comment; the rest is in the pull request and in `cloud-code status`.
@@ -123,7 +124,7 @@ impl StatusView<'_> {
     }
 
     /// The pull request of this work. After a merge, what comes next has one of its own.
-    fn pull(&self) -> Option<&Pull> {
+    pub(crate) fn pull(&self) -> Option<&Pull> {
         let published = &self.thread.published;
         let is_of_this = published.of.as_ref().is_none_or(|of| *of == self.issue.key);
         published.pull.as_ref().filter(|_| is_of_this)
@@ -185,8 +186,9 @@ pub(crate) fn status_comment(view: &StatusView<'_>) -> String {
     match &last.state {
         TaskState::Running { .. } => out.extend(progress(view)),
         TaskState::Failed { failure, .. } => {
-            out.push(quoted(&foreign(&failure.message, MAX_FAILURE)));
-            out.push(format!("What helps: {}.", failure.kind.advice()));
+            let told = public::failed(failure);
+            out.push(quoted(&foreign(&told.why, MAX_FAILURE)));
+            out.push(helps(&told.helps));
         }
         TaskState::NeedsInput { .. } => {
             for question in &last.questions {
@@ -382,26 +384,47 @@ fn next(view: &StatusView<'_>, last: &TaskRecord) -> String {
     }
 }
 
+fn helps(all: &[String]) -> String {
+    match all {
+        [one] => format!("What helps: {}.", foreign(one, MAX_FAILURE)),
+        more => {
+            let lines = more.iter().map(|one| format!("- {}.", foreign(one, MAX_FAILURE)));
+            format!("What helps:\n\n{}", lines.collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
 fn quoted(text: &str) -> String {
     text.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// How the check of our pull request's newest commit should stand.
+/// How the check of our pull request's newest commit should stand. One that is merged or closed waits for nothing more,
+/// whatever works still.
 pub(crate) fn check_status(view: &StatusView<'_>) -> CheckStatus {
-    match view.phase() {
-        Phase::Queued => CheckStatus::Queued,
-        Phase::Working => CheckStatus::InProgress,
-        Phase::NeedsInput => CheckStatus::Completed { conclusion: Conclusion::ActionRequired },
-        Phase::InReview | Phase::Done => CheckStatus::Completed { conclusion: Conclusion::Success },
-        Phase::Failed => CheckStatus::Completed { conclusion: Conclusion::Failure },
+    let is_done = view.last().is_some_and(|last| matches!(last.state, TaskState::Done { head: Some(_) }));
+    match (view.pull().map(|pull| pull.state), view.phase()) {
+        (Some(PullState::Merged | PullState::Closed), _) if is_done => {
+            CheckStatus::Completed { conclusion: Conclusion::Success }
+        }
+        (Some(PullState::Merged), _) => CheckStatus::Completed { conclusion: Conclusion::Neutral },
+        (Some(PullState::Closed), _) => CheckStatus::Completed { conclusion: Conclusion::Cancelled },
+        (_, Phase::Queued) => CheckStatus::Queued,
+        (_, Phase::Working) => CheckStatus::InProgress,
+        (_, Phase::NeedsInput) => CheckStatus::Completed { conclusion: Conclusion::ActionRequired },
+        (_, Phase::InReview | Phase::Done) => CheckStatus::Completed { conclusion: Conclusion::Success },
+        (_, Phase::Failed) => CheckStatus::Completed { conclusion: Conclusion::Failure },
     }
 }
 
 /// The check's one line.
 pub(crate) fn check_title(view: &StatusView<'_>) -> String {
     let step = view.report().and_then(|report| report.current_step.as_deref());
-    match (view.last().map(|last| &last.state), step) {
-        (Some(TaskState::Running { .. }), Some(step)) => cloud_code_intake::disarm(step).replace('\n', " "),
+    match (view.pull().map(|pull| pull.state), view.last().map(|last| &last.state), step) {
+        (Some(PullState::Merged), ..) => "merged".to_owned(),
+        (Some(PullState::Closed), ..) => "closed".to_owned(),
+        (_, Some(TaskState::Running { .. }), Some(step)) => {
+            cloud_code_intake::disarm(step).replace('\n', " ")
+        }
         _ => view.phase().as_str().to_owned(),
     }
 }

@@ -22,16 +22,24 @@ use super::requests::can_pass;
 use super::status::{StatusView, check_status, check_title, label_family, status_comment};
 use crate::follow_up::heard;
 use crate::forges::marker;
+use crate::public::Places;
 use crate::{EngineError, blocking};
 
 /// How many threads are written to at one time. The forge's own queue keeps the pace of each account.
 const AT_ONCE: usize = 4;
 
+/// Where progress is said. Each place has a pace of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Said {
+    Comment,
+    Check,
+}
+
 /// What is to be said, and when progress was said last.
 #[derive(Default)]
 pub(crate) struct Talk {
     dirty: Mutex<Dirty>,
-    progress: Mutex<HashMap<(ProjectName, u64), Instant>>,
+    progress: Mutex<HashMap<(ProjectName, u64, Said), Instant>>,
     /// Something waits to be said that somebody waits for: an end, a question, an answer. Progress steps aside for it.
     pressing: AtomicBool,
     /// Why threads could not be written to, as told in the log: an outage of hours is told once.
@@ -70,6 +78,11 @@ impl Inner {
     pub(super) fn touch(&self, project: &ProjectName, number: u64) {
         self.talk.dirty().numbers.insert((project.clone(), number));
         self.wakes.talk.notify_one();
+    }
+
+    /// What no text of ours may name.
+    fn places(&self) -> Places {
+        Places::of(self.engines.docker.settings())
     }
 
     /// Something is to be said about a task.
@@ -240,12 +253,13 @@ async fn write_note(inner: &Inner, note: &Note) -> Result<(), EngineError> {
     let Some(project) = inner.projects.get(&note.project) else { return Ok(()) };
     let forge = inner.projects.forge(&project).await?;
     let marker = marker("note", inner.instance(), &note.key)?;
+    let body = inner.places().hide(&note.body);
     let written = match &note.place {
         Place::ReviewComment { thread, .. } => {
-            forge.put_reply(note.number, *thread, &marker, &note.body, Priority::Reply).await
+            forge.put_reply(note.number, *thread, &marker, &body, Priority::Reply).await
         }
         Place::Issue | Place::Comment { .. } | Place::Review { .. } | Place::Check { .. } => {
-            forge.put_comment(note.number, &marker, None, &note.body, Priority::Reply).await
+            forge.put_comment(note.number, &marker, None, &body, Priority::Reply).await
         }
     };
     match written {
@@ -312,12 +326,12 @@ async fn write_view(
     let steps_aside = || !phase.is_settled() && inner.talk.pressing.load(Ordering::Relaxed);
     let mut written = thread.written.clone();
     let priority = if phase.is_settled() { Priority::Terminal } else { Priority::Progress };
-    let body = status_comment(view);
+    let body = inner.places().hide(&status_comment(view));
     let digest = format!("{:016x}", fnv1a(body.as_bytes()));
     let label = phase.label();
     let is_same_phase = written.label.as_deref() == Some(label.as_str());
     let is_new = written.comment_digest.as_deref() != Some(digest.as_str());
-    if is_new && !(is_same_phase && !phase.is_settled() && said_lately(inner, thread)) {
+    if is_new && !(is_same_phase && !phase.is_settled() && said_lately(inner, thread, Said::Comment)) {
         let marker = marker("status", inner.instance(), &format!("{}-{}", project.name, thread.number))?;
         let handle = forge.put_comment(thread.number, &marker, written.comment, &body, priority).await?;
         reach(Point::StatusWritten).await;
@@ -326,7 +340,7 @@ async fn write_view(
         written.comment_digest = Some(digest);
         written.reported = view.reported();
         note_written(inner, thread, &written).await?;
-        note_said(inner, thread);
+        note_said(inner, thread, Said::Comment);
     }
     if steps_aside() {
         return Ok(Written::Interrupted);
@@ -340,7 +354,8 @@ async fn write_view(
     if steps_aside() {
         return Ok(Written::Interrupted);
     }
-    write_check(inner, project, forge, view, written, priority).await?;
+    let is_progress = is_same_phase && !phase.is_settled();
+    write_check(inner, project, forge, view, written, is_progress).await?;
     Ok(Written::Whole)
 }
 
@@ -350,23 +365,29 @@ async fn write_check(
     forge: &dyn Forge,
     view: &StatusView<'_>,
     mut written: ThreadWritten,
-    priority: Priority,
+    is_progress: bool,
 ) -> Result<(), EngineError> {
     let thread = view.thread;
-    let Some(pull) = thread.published.pull.as_ref().filter(|pull| pull.state == PullState::Open) else {
+    let Some(pull) = view.pull() else { return Ok(()) };
+    let is_open = pull.state == PullState::Open;
+    // Where it is merged or closed there is a check to end, and none to begin.
+    if !is_open && written.check.is_none() {
         return Ok(());
-    };
+    }
+    let is_progress = is_progress && is_open;
+    let priority = if is_progress { Priority::Progress } else { Priority::Terminal };
     let spec = CheckSpec {
         name: "cloud-code".to_owned(),
         head_sha: pull.head_sha.clone(),
         external_id: format!("{}-{}-{}", inner.instance(), project.name, thread.number),
         status: check_status(view),
-        title: check_title(view),
+        title: inner.places().hide(&check_title(view)),
         summary: written.comment_url.as_ref().map_or_else(String::new, |url| format!("[The status]({url})")),
         details_url: written.comment_url.clone(),
     };
     let digest = format!("{:016x}", fnv1a(format!("{spec:?}").as_bytes()));
-    if written.check_digest.as_deref() == Some(digest.as_str()) {
+    let is_new = written.check_digest.as_deref() != Some(digest.as_str());
+    if !is_new || (is_progress && said_lately(inner, thread, Said::Check)) {
         return Ok(());
     }
     let known: Option<CheckHandle> =
@@ -383,6 +404,7 @@ async fn write_check(
     reach(Point::CheckWritten).await;
     written.check = handle.and_then(|handle| serde_json::to_string(&handle).ok());
     written.check_digest = Some(digest);
+    note_said(inner, thread, Said::Check);
     note_written(inner, thread, &written).await
 }
 
@@ -390,15 +412,15 @@ async fn note_written(inner: &Inner, thread: &Thread, written: &ThreadWritten) -
     Ok(inner.store.put_written(&thread.project, thread.number, written).await?)
 }
 
-/// Whether something was said in the thread a moment ago, so that mere progress has to wait.
-fn said_lately(inner: &Inner, thread: &Thread) -> bool {
+/// Whether something was said there a moment ago, so that mere progress has to wait.
+fn said_lately(inner: &Inner, thread: &Thread, place: Said) -> bool {
     let said = inner.talk.progress.lock().unwrap_or_else(PoisonError::into_inner);
-    let at = said.get(&(thread.project.clone(), thread.number));
+    let at = said.get(&(thread.project.clone(), thread.number, place));
     at.is_some_and(|at| at.elapsed() < inner.settings.progress_every)
 }
 
-fn note_said(inner: &Inner, thread: &Thread) {
+fn note_said(inner: &Inner, thread: &Thread, place: Said) {
     let mut said = inner.talk.progress.lock().unwrap_or_else(PoisonError::into_inner);
     said.retain(|_, at| at.elapsed() < inner.settings.progress_every);
-    said.insert((thread.project.clone(), thread.number), Instant::now());
+    said.insert((thread.project.clone(), thread.number, place), Instant::now());
 }

@@ -1,7 +1,7 @@
 //! What a CLI is told, from what people wrote on the forge. Only the words of people who may command, as they stood when the
 //! request was made, without what nobody can see. The rest is left out and counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use cloud_code_forge::{Forge, ForgeError, IssueFacts, LineComment};
 use cloud_code_intake::{
@@ -96,7 +96,11 @@ pub(super) async fn of_issue(
         (true, None) => return Err(EngineError::NothingSaid { number: issue.number }),
     };
     let context = Some(parts.context).filter(|text| !text.trim().is_empty());
-    let notes = [context, discussion(&picked.kept)].into_iter().flatten().collect::<Vec<_>>().join("\n\n");
+    let notes = [context, discussion(&picked.kept, &BTreeMap::new())]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n\n");
     let brief = Brief {
         acceptance_criteria: parts.acceptance_criteria,
         related_files: parts.related_files,
@@ -124,28 +128,37 @@ pub(super) async fn of_follow_up(
     words: &Words,
 ) -> Result<Told, EngineError> {
     let Since { inner, thread, tasks } = source;
-    // What an earlier request was made in is in its task already. What came after it is not, also when the task was made
-    // later, because its request had to wait.
-    let mut asked = BTreeSet::new();
+    // What an earlier request was made in is in its task already, a review with its lines.
+    let mut asked = HashSet::new();
+    // Up to when earlier tasks were told, by the forge's clock: what was said between a request and its task counts for
+    // the next one.
     let mut since = None;
     for task in *tasks {
-        let record = match &task.task.intent {
+        let request = match &task.task.intent {
             Some(key) => inner.store.intent(&thread.project, key).await?,
             None => None,
         };
-        if let Some(Place::Comment { id }) = record.as_ref().map(|record| &record.intent.place) {
-            asked.insert(*id);
-        }
-        since = Some(record.map_or(task.task.created_at, |record| record.intent.at));
+        let intent = request.map(|record| record.intent);
+        since = since.max(Some(intent.as_ref().map_or(task.task.created_at, |intent| intent.at)));
+        asked.extend(intent.and_then(|intent| text_of(&intent.place)));
     }
     let mut texts = comments(forge, thread.number, since).await?;
     if let Some(pull) = &thread.published.pull {
         texts.extend(comments(forge, pull.number, since).await?);
     }
-    texts.retain(|text| !asked.contains(&text.id) && since.is_none_or(|since| text.created_at >= since));
+    let mut lines = BTreeMap::new();
+    if let Some(pull) = &thread.published.pull {
+        let mut told = asked.clone();
+        told.extend(text_of(&intent.place));
+        lines = review_lines(forge, pull.number, &told).await?;
+        texts.extend(reviews(forge, pull.number, &lines).await?);
+    }
+    texts.retain(|text| {
+        !asked.contains(&(text.kind, text.id)) && since.is_none_or(|since| text.created_at >= since)
+    });
     texts.retain_mut(|text| is_talk(text, rules));
     let picked = pick(project, forge, &texts, intent).await?;
-    let brief = Brief { notes: discussion(&picked.kept), ..Brief::default() };
+    let brief = Brief { notes: discussion(&picked.kept, &lines), ..Brief::default() };
     let text = match words.text.is_empty() {
         true => GO_ON.to_owned(),
         false => words.text.clone(),
@@ -248,6 +261,67 @@ fn is_talk(text: &mut ThreadText, rules: &Rules) -> bool {
     }
 }
 
+/// The text that a place is.
+const fn text_of(place: &Place) -> Option<(TextKind, u64)> {
+    match place {
+        Place::Comment { id } => Some((TextKind::Comment, *id)),
+        Place::Review { id } => Some((TextKind::Review, *id)),
+        Place::ReviewComment { id, .. } => Some((TextKind::Line, *id)),
+        Place::Issue | Place::Check { .. } => None,
+    }
+}
+
+/// The comments on lines of a pull request by their number, without those of reviews that were told.
+async fn review_lines(
+    forge: &dyn Forge,
+    pull: u64,
+    told: &HashSet<(TextKind, u64)>,
+) -> Result<BTreeMap<u64, LineComment>, EngineError> {
+    let is_told = |comment: &LineComment| {
+        comment.review_id.is_some_and(|review| told.contains(&(TextKind::Review, review)))
+    };
+    let lines = forge.review_comments(pull).await?.into_iter().filter(|comment| !is_told(comment));
+    Ok(lines.map(|comment| (comment.id, comment)).collect())
+}
+
+/// The reviews of a pull request and the comments on its lines, as texts. A comment counts from when its review was
+/// submitted: until then nobody but its author sees it.
+async fn reviews(
+    forge: &dyn Forge,
+    pull: u64,
+    lines: &BTreeMap<u64, LineComment>,
+) -> Result<Vec<ThreadText>, EngineError> {
+    let mut texts = Vec::new();
+    let mut submitted = BTreeMap::new();
+    for review in forge.reviews(pull).await? {
+        let Some(at) = review.submitted_at else { continue };
+        submitted.insert(review.id, at);
+        texts.push(ThreadText {
+            kind: TextKind::Review,
+            id: review.id,
+            author: review.author.map(|actor| sender(actor, review.author_is_bot)),
+            text: review.body,
+            created_at: at,
+            // No list says when one was changed. As with an opening, who can do that may command as well.
+            changed_at: at,
+        });
+    }
+    texts.extend(lines.values().map(|comment| {
+        let at = comment.review_id.and_then(|review| submitted.get(&review)).copied();
+        let at = at.unwrap_or(comment.created_at);
+        let is_unchanged = comment.updated_at.as_second() <= at.as_second() + SUBMIT_LAG;
+        ThreadText {
+            kind: TextKind::Line,
+            id: comment.id,
+            author: comment.author.clone().map(|actor| sender(actor, comment.author_is_bot)),
+            text: comment.body.clone(),
+            created_at: at,
+            changed_at: if is_unchanged { at } else { comment.updated_at },
+        }
+    }));
+    Ok(texts)
+}
+
 struct Picked {
     kept: Vec<cloud_code_intake::Kept>,
     left_out: Vec<String>,
@@ -274,13 +348,7 @@ async fn pick(
             trusted.insert(id);
         }
     }
-    let asked_in = match &intent.place {
-        Place::Comment { id } => Some((TextKind::Comment, *id)),
-        Place::Issue => None,
-        Place::Review { id } => Some((TextKind::Review, *id)),
-        Place::ReviewComment { id, .. } => Some((TextKind::Line, *id)),
-        Place::Check { .. } => None,
-    };
+    let asked_in = text_of(&intent.place);
     let selection = select(
         texts,
         &TrustRules { trusted: &trusted, bots: &rules.bots, at: intent.at, asked_in, max_bytes: MAX_TEXT },
@@ -332,11 +400,27 @@ fn sender(actor: Actor, is_bot: bool) -> Sender {
     Sender { actor, kind: if is_bot { SenderKind::Bot } else { SenderKind::User } }
 }
 
-fn discussion(kept: &[cloud_code_intake::Kept]) -> Option<String> {
-    let said: Vec<String> = kept
-        .iter()
-        .filter(|text| text.kind != TextKind::Opening)
-        .map(|text| format!("{} wrote:\n\n{}", text.login, text.text.trim()))
-        .collect();
+/// What people said, with the lines that they said it of.
+fn discussion(kept: &[cloud_code_intake::Kept], lines: &BTreeMap<u64, LineComment>) -> Option<String> {
+    let said = kept.iter().filter(|text| text.kind != TextKind::Opening).map(|text| {
+        let (login, said) = (&text.login, text.text.trim());
+        match lines.get(&text.id).filter(|_| text.kind == TextKind::Line) {
+            Some(line) => {
+                let hunk = end_of_hunk(&line.diff_hunk);
+                format!("{login} wrote of a line:\n\n{}", on_line(&line.path, line.line, &hunk, said))
+            }
+            None if text.kind == TextKind::Review => format!("{login} wrote in a review:\n\n{said}"),
+            None => format!("{login} wrote:\n\n{said}"),
+        }
+    });
+    let said: Vec<String> = said.collect();
     (!said.is_empty()).then(|| said.join("\n\n"))
+}
+
+/// Most lines of a diff above a comment: it stands at the last of them.
+const MAX_HUNK: usize = 12;
+
+fn end_of_hunk(hunk: &str) -> String {
+    let lines: Vec<&str> = hunk.lines().collect();
+    lines.get(lines.len().saturating_sub(MAX_HUNK)..).unwrap_or_default().join("\n")
 }
