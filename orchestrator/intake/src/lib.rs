@@ -38,5 +38,5 @@ pub use rules::Rules;
 pub use sections::{Sections, sections};
 pub use signature::{SIGNATURE_HEADER, SignatureError, Verifier, verify};
 pub use trigger::{Trigger, Why, trigger};
-pub use trust::{Kept, LeftOut, Selection, TextKind, ThreadText, TrustRules, select};
+pub use trust::{Change, Kept, LeftOut, Selection, Standing, TextKind, ThreadText, TrustRules, select};
 pub use visible::{Removed, Visible, visible};

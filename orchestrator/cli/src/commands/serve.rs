@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_engine::{
-    Engines, Forges, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+    Engines, Forges, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
 };
-use cloud_code_forge::{Github, HookOwner};
+use cloud_code_forge::{ForgeError, Github, HookOwner};
 use cloud_code_model::{IntakeMode, RepositoryName, RuntimeKind};
 use cloud_code_server::{Limits, ServerSetup};
 use cloud_code_store::{HookTarget, SqliteStore};
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, SystemClock};
 use crate::args::ServeArgs;
+use crate::commands::init::manifest::webhook_url;
 use crate::{github, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
@@ -31,6 +32,8 @@ const DEFAULT_CONCURRENCY: u32 = 2;
 const HEAL_EVERY: Duration = Duration::from_secs(300);
 /// How often is looked where nobody brings anything. GitHub allows 5,000 requests an hour; a look takes three to ten.
 const POLL_EVERY: Duration = Duration::from_secs(60);
+/// How long a start waits to learn where the log of a webhook is. Without it the lists serve.
+const FIND_HOOK_WITHIN: Duration = Duration::from_secs(10);
 
 /// `cloud-code serve`.
 pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
@@ -63,7 +66,7 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let wakes = Arc::new(Wakes::default());
     let settings = ServiceSettings {
         concurrency: app.settings.server.concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize,
-        sweep: sweep(app, intake, &connected),
+        sweep: sweep(app, intake, &connected, &projects).await,
         ..ServiceSettings::default()
     };
     let projects = Projects::new(projects, clis, forges, store.clone());
@@ -143,22 +146,63 @@ async fn listen(
     Ok(Served { address, task })
 }
 
-fn sweep(app: &App, intake: IntakeMode, github: &Github) -> SweepMode {
+/// How what nobody brought is fetched.
+async fn sweep(app: &App, intake: IntakeMode, github: &Github, projects: &[ServedProject]) -> SweepMode {
     let every = |default| app.settings.github.poll_interval.map_or(default, |every| every.as_duration());
     let target =
         app.settings.github.app.as_ref().map(|app| HookTarget { kind: "integration".into(), id: app.id });
+    let of_app = |target, default| {
+        let log = HookLog { log: github.delivery_log(&HookOwner::App), target, of: None };
+        SweepMode::Log { logs: vec![log], every: every(default) }
+    };
     match (intake, target) {
-        (IntakeMode::Polling, _) => SweepMode::Poll { every: every(POLL_EVERY) },
-        // A token has no log of its own that it may read without administering the repository.
-        (IntakeMode::Webhook, None) => SweepMode::Poll { every: every(HEAL_EVERY) },
-        (IntakeMode::Deliveries, None) => SweepMode::Poll { every: every(POLL_EVERY) },
-        (IntakeMode::Webhook, Some(target)) => {
-            SweepMode::Log { log: github.delivery_log(&HookOwner::App), target, every: every(HEAL_EVERY) }
+        (IntakeMode::Polling, _) | (IntakeMode::Deliveries, None) => {
+            SweepMode::Poll { every: every(POLL_EVERY) }
         }
-        (IntakeMode::Deliveries, Some(target)) => {
-            SweepMode::Log { log: github.delivery_log(&HookOwner::App), target, every: every(POLL_EVERY) }
+        (IntakeMode::Webhook, None) => {
+            let mut logs = Vec::new();
+            for project in projects {
+                logs.extend(repository_log(app, github, project).await);
+            }
+            match logs.is_empty() {
+                true => SweepMode::Poll { every: every(HEAL_EVERY) },
+                false => SweepMode::Log { logs, every: every(HEAL_EVERY) },
+            }
         }
+        (IntakeMode::Webhook, Some(target)) => of_app(target, HEAL_EVERY),
+        (IntakeMode::Deliveries, Some(target)) => of_app(target, POLL_EVERY),
     }
+}
+
+/// The log of a repository's own webhook, which a token may read when its owner administers the repository. Without it the
+/// lists heal what was missed, and they do not show everything: a label that was put on and taken off again, for one.
+async fn repository_log(app: &App, github: &Github, project: &ServedProject) -> Option<HookLog> {
+    let url = webhook_url(app.settings.server.public_url.as_deref());
+    let name = &project.repository;
+    let asked = tokio::time::timeout(FIND_HOOK_WITHIN, async {
+        let Some(hook_id) = github.repository_hook_number(name, &url).await? else { return Ok(None) };
+        Ok(Some((hook_id, github.repository(name).await?.number())))
+    });
+    let why = match asked.await {
+        Ok(Ok(Some((hook_id, number)))) => {
+            let owner = HookOwner::Repository { name: name.clone(), hook_id };
+            let target = HookTarget { kind: "repository".into(), id: number };
+            let log = github.delivery_log(&owner);
+            return Some(HookLog { log, target, of: Some(project.name.clone()) });
+        }
+        Ok(Ok(None)) => format!("it has no webhook to {url}"),
+        Ok(Err(error)) => {
+            let error: ForgeError = error;
+            error.to_string()
+        }
+        Err(_elapsed) => "GitHub does not answer".to_owned(),
+    };
+    let why = ui::one_line(&why);
+    ui::err(format!(
+        "{name}: the log of its webhook cannot be read ({why}); what gets lost is found by listing\n  hint: a token with \
+         `repository_hooks: read`, of somebody who administers the repository"
+    ));
+    None
 }
 
 /// Every key that a CLI gets must stand in nothing that we write.

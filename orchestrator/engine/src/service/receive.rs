@@ -1,17 +1,17 @@
 //! From a stored delivery to a stored request. What cannot be read is noted and left; what a forge cannot be asked about
 //! now waits; nothing is acted on here.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use cloud_code_forge::Forge;
+use cloud_code_forge::{Forge, ForgeError};
 use cloud_code_intake::{Happening, Notice, SaidAt, Trigger, authorise, trigger, visible};
 use cloud_code_model::{Ask, Command, Intent, Place, Subject, TaskState};
-use cloud_code_store::{Deliveries, Delivery, DeliveryKey, DeliveryState, ForgeStore, Store};
+use cloud_code_store::{Deliveries, Delivery, DeliveryState, ForgeStore, Store};
 use futures_util::{StreamExt, stream};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::projects::ServedProject;
+use super::requests::can_pass;
 use super::{Inner, answers, facts};
 use crate::EngineError;
 
@@ -23,57 +23,61 @@ const BATCH: u32 = 256;
 /// a command that is older would surprise whoever gave it.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(72);
 
+/// How often is asked again after an answer that we do not understand. A proxy's page in place of an answer is gone the next
+/// time; what stays so is a defect, and asking for days mends none.
+const MAX_UNEXPECTED: u32 = 5;
+
 pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
     // What cannot be settled now comes again with the next look; nothing behind it waits for that.
-    let mut passed_over = HashSet::new();
-    let silent = Mutex::default();
+    let mut behind = 0;
     loop {
-        let limit = BATCH + u32::try_from(passed_over.len()).unwrap_or(u32::MAX - BATCH);
-        let mut waiting = inner.store.next(limit).await?;
-        waiting.retain(|stored| !passed_over.contains(&stored.delivery.key));
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let worked: Vec<Result<Option<DeliveryKey>, EngineError>> = stream::iter(waiting)
-            .map(|delivery| settle(&inner, delivery, &silent))
+        let waiting = inner.store.next_after(behind, BATCH).await?;
+        let Some(last) = waiting.last() else { return Ok(()) };
+        behind = last.seq;
+        let worked: Vec<Result<(), EngineError>> = stream::iter(waiting)
+            .map(|delivery| settle(&inner, delivery))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        for worked in worked {
-            passed_over.extend(worked?);
-        }
+        worked.into_iter().collect::<Result<(), EngineError>>()?;
     }
 }
 
-/// The repositories that their forge could not be asked about in this look. Their other deliveries are not tried, so
-/// that a thousand of them do not wait a thousand times for the same silence.
-type Silent = Mutex<HashSet<u64>>;
-
-/// Works on one delivery; its key when it has to wait.
-async fn settle(
-    inner: &Inner,
-    stored: Delivery,
-    silent: &Silent,
-) -> Result<Option<DeliveryKey>, EngineError> {
+/// Works on one delivery. One of a repository that could not be asked about just now waits without being tried, so that a
+/// thousand of them do not wait a thousand times for the same silence.
+async fn settle(inner: &Inner, stored: Delivery) -> Result<(), EngineError> {
     let delivery = &stored.delivery;
     let now = inner.clock.now();
     let (state, note) = match cloud_code_intake::read(&delivery.event, &delivery.body) {
         Err(error) => (DeliveryState::Failed, Some(error.to_string())),
         Ok(notice) => {
             let repository = notice.repository.as_ref().map(|repository| repository.id);
-            let is_silent = |id| silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
-            if repository.is_some_and(is_silent) {
-                return Ok(Some(delivery.key.clone()));
+            if repository.is_some_and(|id| inner.pauses.rests(&id)) {
+                return Ok(());
+            }
+            if gives_access(&notice.happening) {
+                inner.pauses.forget();
+                inner.wakes.received.notify_one();
             }
             match work_on(inner, &notice).await {
-                Ok(Worked::Done(note)) => (DeliveryState::Done, Some(note)),
-                Ok(Worked::Nothing(why)) => (DeliveryState::Ignored, Some(why)),
-                Err(error) => {
-                    if matches!(&error, EngineError::Forge(error) if error.can_pass()) {
-                        silent.lock().unwrap_or_else(PoisonError::into_inner).extend(repository);
+                Ok(worked) => {
+                    if let Some(id) = repository {
+                        inner.pauses.passed(&id);
                     }
+                    match worked {
+                        Worked::Done(note) => (DeliveryState::Done, Some(note)),
+                        Worked::Nothing(why) => (DeliveryState::Ignored, Some(why)),
+                    }
+                }
+                Err(error) => {
                     let age = now.duration_since(delivery.received_at);
-                    let state = if age > PATIENCE { DeliveryState::Failed } else { DeliveryState::Waiting };
+                    let state = match lasts(&error, stored.attempts) || age > PATIENCE {
+                        true => DeliveryState::Failed,
+                        false => DeliveryState::Waiting,
+                    };
+                    if let (Some(id), false) = (repository, state.is_settled()) {
+                        inner.pauses.failed(id, not_before(&error));
+                    }
                     let note = error.chain();
                     // Once in the log for each reason; an outage of hours would fill it.
                     if state.is_settled() || stored.note.as_ref() != Some(&note) {
@@ -87,8 +91,28 @@ async fn settle(
             }
         }
     };
-    inner.store.settle(&delivery.key, state, note.as_deref(), now).await?;
-    Ok((!state.is_settled()).then(|| delivery.key.clone()))
+    Ok(inner.store.settle(&delivery.key, state, note.as_deref(), now).await?)
+}
+
+/// Whether the same thing fails however often it is tried: nobody may then, and nothing begins.
+pub(super) fn lasts(error: &EngineError, tries: u32) -> bool {
+    match error {
+        EngineError::Forge(ForgeError::Unexpected { .. }) => tries + 1 >= MAX_UNEXPECTED,
+        error => !can_pass(error),
+    }
+}
+
+/// When the forge said that it may be asked again.
+pub(super) fn not_before(error: &EngineError) -> Option<Timestamp> {
+    match error {
+        EngineError::Forge(ForgeError::Limited { until }) => Some(*until),
+        _ => None,
+    }
+}
+
+/// Whether what could not be asked about may be asked about now.
+fn gives_access(happening: &Happening) -> bool {
+    matches!(happening, Happening::Installation { .. } | Happening::InstallationRepositories { .. })
 }
 
 /// What became of a notice.
