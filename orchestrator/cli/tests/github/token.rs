@@ -57,3 +57,19 @@ fn a_person_without_write_access_gets_nothing_from_their_own_token() {
     assert_eq!(stage.tasks(), []);
     stage.holds();
 }
+
+#[test]
+fn assigning_the_tokens_account_asks_for_work_and_taking_an_issue_does_not() {
+    let stage = with_token();
+    stage.github.set_role(SHOP, "bob", cloud_code_fake_github::Role::Write);
+    let (alice, bob) = (stage.user("alice"), stage.user("bob"));
+    let taken = alice.opens_issue(SHOP, "Count twice", "Counting is broken.");
+    alice.assigns(SHOP, taken, "alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    bob.assigns(SHOP, issue, "alice");
+    stage.becomes(issue, "in-review");
+    alice.comments_on(SHOP, taken, "/cloud-code status");
+    stage.says(taken, "nothing was asked for here yet");
+    assert_eq!(stage.prompts().len(), 1);
+    stage.holds();
+}

@@ -120,6 +120,8 @@ pub(crate) struct Inner {
     pub(crate) talk: talk::Talk,
     /// Repositories, by the forge's number, that could not be asked about.
     pub(crate) pauses: pauses::Pauses<u64>,
+    /// Held while a request is looked for and stored.
+    pub(crate) hearing: tokio::sync::Mutex<()>,
     /// Projects whose repository could not be fetched.
     pub(crate) base_pauses: pauses::Pauses<cloud_code_model::ProjectName>,
 }
@@ -149,6 +151,7 @@ impl Service {
                 settings,
                 wakes,
                 talk: talk::Talk::new(),
+                hearing: tokio::sync::Mutex::default(),
                 pauses: pauses::Pauses::new(clock.clone()),
                 base_pauses: pauses::Pauses::new(clock.clone()),
                 clock,

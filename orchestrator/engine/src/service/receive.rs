@@ -3,8 +3,11 @@
 
 use std::sync::Arc;
 
-use cloud_code_forge::{Forge, ForgeError};
-use cloud_code_intake::{Happening, Notice, SaidAt, Trigger, authorise, trigger, visible};
+use cloud_code_forge::{Forge, ForgeError, PullState, ReviewState};
+use cloud_code_intake::{
+    Happening, Notice, Rules, SaidAt, Trigger, authorise, is_part_of_review, other_keys, takes_its_lines,
+    trigger, visible,
+};
 use cloud_code_model::{Ask, Command, Intent, Place, Subject, TaskState};
 use cloud_code_store::{Deliveries, Delivery, DeliveryState, ForgeStore, Store};
 use futures_util::{StreamExt, stream};
@@ -147,8 +150,8 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
         Trigger::Nothing(why) => (None, why.to_string()),
     };
     let Some(mut intent) = intent else { return Ok(Worked::Nothing(why)) };
-    if inner.store.intent(&project.name, &intent.key).await?.is_some() {
-        return Ok(Worked::Done(format!("{} is known", intent.key)));
+    if let Some(key) = known_as(inner, &project, &intent).await? {
+        return Ok(Worked::Done(format!("{key} is known")));
     }
     if !facts::concerns_us(inner, &project, &intent).await? {
         return Ok(Worked::Nothing("it is about a branch that is not ours".into()));
@@ -160,14 +163,87 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
         );
         return Ok(Worked::Nothing(denial));
     }
+    if let Some(review) = review_of(forge.as_ref(), &rules, notice, &intent).await? {
+        return Ok(Worked::Nothing(format!("it is part of the review {review}, which asks for changes")));
+    }
+    if matches!(intent.ask, Ask::Changes { .. } | Ask::Line { .. })
+        && let Some(answer) = after_its_end(forge.as_ref(), intent.number, &rules.prefix).await?
+    {
+        intent.ask = answer;
+    }
     if intent.subject == Subject::PullRequest && inner.thread(&project.name, intent.number).await?.is_none() {
         intent.head_sha = Some(forge.pull(intent.number).await?.head_sha);
     }
     let key = intent.key.clone();
-    inner.store.put_intent(&project.name, &intent, inner.clock.now()).await?;
+    {
+        // Two ways of learning the same thing may be here at once.
+        let _one_at_a_time = inner.hearing.lock().await;
+        if let Some(key) = known_as(inner, &project, &intent).await? {
+            return Ok(Worked::Done(format!("{key} is known")));
+        }
+        inner.store.put_intent(&project.name, &intent, inner.clock.now()).await?;
+    }
     inner.wakes.reactions.notify_one();
     inner.wakes.requests.notify_one();
     Ok(Worked::Done(key))
+}
+
+/// The key that this request has been heard under before, by whatever way.
+async fn known_as(
+    inner: &Inner,
+    project: &ServedProject,
+    intent: &Intent,
+) -> Result<Option<String>, EngineError> {
+    if inner.store.intent(&project.name, &intent.key).await?.is_some() {
+        return Ok(Some(intent.key.clone()));
+    }
+    for key in other_keys(&intent.key) {
+        let known = inner.store.intent(&project.name, &key).await?;
+        if known.is_some_and(|known| known.intent.actor.id == intent.actor.id) {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+/// The review whose task holds this comment on a line already.
+async fn review_of(
+    forge: &dyn Forge,
+    rules: &Rules,
+    notice: &Notice,
+    intent: &Intent,
+) -> Result<Option<u64>, EngineError> {
+    let Happening::Said(said) = &notice.happening else { return Ok(None) };
+    let Some(id) = is_part_of_review(said, &intent.ask).filter(|_| rules.on_changes_requested) else {
+        return Ok(None);
+    };
+    let review = match forge.review(intent.number, id).await {
+        Err(ForgeError::NotFound { .. } | ForgeError::Gone { .. }) => return Ok(None),
+        review => review?,
+    };
+    let is_whole = review.state == ReviewState::ChangesRequested
+        && review.author.as_ref().map(|author| author.id) == Some(intent.actor.id)
+        && takes_its_lines(&review.body, rules);
+    Ok(is_whole.then_some(id))
+}
+
+/// What is said to a review of a pull request that is over: there is nothing to change any more, and new work is for a
+/// person to begin.
+async fn after_its_end(forge: &dyn Forge, number: u64, prefix: &str) -> Result<Option<Ask>, EngineError> {
+    let (message, hint) = match forge.pull(number).await?.state {
+        PullState::Open => return Ok(None),
+        PullState::Merged => (
+            "this pull request is merged, so a review of it changes nothing any more".to_owned(),
+            format!("say in its issue what comes next, as in `{prefix} run Refuse empty passwords`"),
+        ),
+        PullState::Closed => (
+            "this pull request is closed, so a review of it starts nothing".to_owned(),
+            format!(
+                "reopen it and review it again, or say in its issue what comes next with `{prefix} run …`"
+            ),
+        ),
+    };
+    Ok(Some(Ask::Mistake { message, hint: Some(hint) }))
 }
 
 /// Whether the person who asks may, by the one rule that every path goes through. Checks fail by nobody's hand: our own
@@ -198,6 +274,10 @@ async fn answer_to_a_question(
 ) -> Result<Option<Intent>, EngineError> {
     let Happening::Said(said) = &notice.happening else { return Ok(None) };
     let (SaidAt::Comment { id }, Some(author)) = (&said.at, &said.author) else { return Ok(None) };
+    // Found in a list after it was changed: these may be anybody's words.
+    if said.changed_at.is_some() {
+        return Ok(None);
+    }
     if cloud_code_forge::Marker::any_in(&said.text) || notice.via_app.is_some() {
         return Ok(None);
     }
