@@ -23,7 +23,7 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub enum Step {
     /// Its turn has come.
     Take,
-    /// It was taken back before an agent had it.
+    /// It was taken back before an agent had it, or before its work was published.
     Withdraw,
     /// Make the worktree and its folders.
     PrepareWorkspace,
@@ -107,6 +107,8 @@ pub fn decide(facts: &Facts) -> Step {
             Step::Finished => Step::AwaitApproval,
             tidy => tidy,
         },
+        // The work is kept. What was pushed already stays as well; the next task goes on from there.
+        TaskState::Publishing { .. } if cancelled => Step::Withdraw,
         TaskState::Publishing { .. } => Step::Publish,
         TaskState::Done { .. } | TaskState::NeedsInput { .. } => ended(facts),
         TaskState::Failed { .. } | TaskState::Cancelled { .. } => ended(facts),

@@ -83,8 +83,7 @@ impl Engine {
             observer.notice(Notice::PullRequest { url: &pull.url });
         }
         if let Some(mut thread) = thread {
-            self.store.put_published(&thread.project, thread.number, &published).await?;
-            thread.published = published;
+            thread.published = self.note_published(&thread, published).await?;
             if let Standing::Conflict(conflict) = &found {
                 self.hand_over_conflict(&thread, &facts.issue, &facts.record, head, conflict).await?;
             }
@@ -98,6 +97,24 @@ impl Engine {
         }
         self.note_base(facts, head, &found).await?;
         self.advance(facts, TaskEvent::Published, observer).await
+    }
+
+    /// Notes what was published. Where the pull request is may have been learnt meanwhile: it was merged while we wrote.
+    async fn note_published(&self, thread: &Thread, mut found: Published) -> Result<Published, EngineError> {
+        let before = thread.published.pull.clone();
+        let mut note = |published: &mut Published| {
+            if let (Some(ours), Some(now)) = (&mut found.pull, &published.pull)
+                && ours.number == now.number
+                && before
+                    .as_ref()
+                    .is_some_and(|before| before.number == now.number && before.state != now.state)
+            {
+                ours.state = now.state;
+            }
+            *published = found.clone();
+        };
+        let changed = self.store.change_published(&thread.project, thread.number, &mut note).await?;
+        Ok(changed.map(|thread| thread.published).unwrap_or_default())
     }
 
     /// Says where the status comment finds it that the commits are not the ones that were verified. Said before the task
@@ -115,10 +132,12 @@ impl Engine {
             tip.get(..12).unwrap_or(tip)
         );
         if let Some(thread) = thread {
-            let mut published = thread.published.of_issue(issue);
-            published.remarks.retain(|old| !old.starts_with(REBASED));
-            published.remarks.push(remark.clone());
-            self.store.put_published(&thread.project, thread.number, &published).await?;
+            let mut note = |published: &mut Published| {
+                *published = published.of_issue(issue);
+                published.remarks.retain(|old| !old.starts_with(REBASED));
+                published.remarks.push(remark.clone());
+            };
+            self.store.change_published(&thread.project, thread.number, &mut note).await?;
         }
         observer.notice(Notice::Warning(remark));
         Ok(())

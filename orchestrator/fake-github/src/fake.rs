@@ -1,6 +1,6 @@
 //! The handle of a test: start it, seed it, break it, look at it, drop it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,11 @@ use crate::openapi::{Description, Missing};
 use crate::person::Person;
 use crate::shared::Shared;
 use crate::state::World;
+use crate::tls::Authority;
 use crate::webhooks::{self, Delivery, Fate, Mail, Mode};
+
+/// A free port on the loopback.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A GitHub that listens on the loopback. It has a runtime of its own, so a test that blocks does not block it, and
 /// it is gone when dropped, its repositories too.
@@ -26,8 +30,10 @@ use crate::webhooks::{self, Delivery, Fate, Mail, Mode};
 #[derive(Debug)]
 pub struct FakeGithub {
     pub(crate) shared: Arc<Shared>,
-    address: SocketAddr,
+    /// `http://HOST:PORT`, or with TLS `https://`.
+    origin: String,
     folder: TempDir,
+    authority: Option<Authority>,
     /// Ended without waiting in `drop`, for a test may drop it inside a runtime.
     runtime: Option<Runtime>,
 }
@@ -38,6 +44,12 @@ pub enum StartError {
     /// GitHub's description of its API is not there.
     #[error(transparent)]
     ThirdParty(#[from] Missing),
+    /// No certificate could be made.
+    #[error("the fake GitHub has no certificate")]
+    Certificate(#[from] rcgen::Error),
+    /// rustls does not take it.
+    #[error("the fake GitHub's certificate does not fit")]
+    Tls(#[from] rustls::Error),
     /// No socket, no folder or no threads.
     #[error("the fake GitHub cannot start")]
     System(#[from] std::io::Error),
@@ -57,7 +69,19 @@ impl FakeGithub {
     /// # Panics
     /// When it cannot start; the message says what to do.
     pub fn start_blocking() -> Self {
-        match Self::try_start(SocketAddr::from(([127, 0, 0, 1], 0)), true) {
+        match Self::try_start(LOOPBACK, true) {
+            Ok(fake) => fake,
+            Err(error) => broken(&error.to_string()),
+        }
+    }
+
+    /// As `start_blocking`, behind TLS with a certificate of an authority that no machine knows: `ca_pem` is its own.
+    ///
+    /// # Panics
+    /// When it cannot start; the message says what to do.
+    pub fn start_tls_blocking() -> Self {
+        let started = Authority::new().and_then(|authority| Self::begin(LOOPBACK, true, Some(authority)));
+        match started {
             Ok(fake) => fake,
             Err(error) => broken(&error.to_string()),
         }
@@ -65,6 +89,10 @@ impl FakeGithub {
 
     /// Starts one on an address. Unchecked it needs no third-party files; that is for trying things by hand.
     pub fn try_start(listen: SocketAddr, checked: bool) -> Result<Self, StartError> {
+        Self::begin(listen, checked, None)
+    }
+
+    fn begin(listen: SocketAddr, checked: bool, authority: Option<Authority>) -> Result<Self, StartError> {
         let description = if checked { Some(Description::load()?) } else { None };
         let folder = tempfile::Builder::new().prefix("fake-github").tempdir()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -76,25 +104,33 @@ impl FakeGithub {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let (outbox, inbox) = mpsc::unbounded_channel();
-        let world = World::new(folder.path().to_owned(), &format!("http://{address}"));
+        let scheme = if authority.is_some() { "https" } else { "http" };
+        let origin = format!("{scheme}://{address}");
+        let world = World::new(folder.path().to_owned(), &origin);
         let shared = Arc::new(Shared::new(world, Mail::new(outbox), description));
         {
             let _entered = runtime.enter();
             let listener = TcpListener::from_std(socket)?;
-            runtime.spawn(crate::server::serve(listener, Arc::clone(&shared)));
+            let tls = authority.as_ref().map(Authority::acceptor);
+            runtime.spawn(crate::server::serve(listener, tls, Arc::clone(&shared)));
             runtime.spawn(webhooks::run(Arc::clone(&shared), inbox));
         }
-        Ok(Self { shared, address, folder, runtime: Some(runtime) })
+        Ok(Self { shared, origin, folder, authority, runtime: Some(runtime) })
     }
 
     /// The API's base address, without a slash at the end. With `/api/v3` behind it, it works too.
     pub fn api_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.origin.clone()
     }
 
     /// The base of pages and of clone addresses (`web_url/O/R.git`).
     pub fn web_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.origin.clone()
+    }
+
+    /// The certificate of its authority, when it was started with TLS.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.authority.as_ref().map(Authority::pem)
     }
 
     /// The address that git clones.

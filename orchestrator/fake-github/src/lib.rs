@@ -22,6 +22,7 @@ mod seed;
 mod server;
 mod shared;
 mod state;
+mod tls;
 mod transcript;
 mod view;
 mod webhooks;

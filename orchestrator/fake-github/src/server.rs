@@ -17,7 +17,9 @@ use hyper_util::rt::TokioIo;
 use jiff::{SignedDuration, Timestamp};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::answer::{Answer, Content, Outcome, refused};
 use crate::auth::{self, Caller};
@@ -41,19 +43,31 @@ const FLUSHED: Duration = Duration::from_millis(50);
 struct Cut;
 
 /// Serves until the runtime is dropped.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         // Small answers must not wait for the next packet.
         let _ = stream.set_nodelay(true);
-        let shared = Arc::clone(&shared);
+        let (shared, tls) = (Arc::clone(&shared), tls.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| handle(Arc::clone(&shared), request));
-            let connection = hyper::server::conn::http1::Builder::new();
-            // It ends in an error when a fault cuts it or the client goes; both are wanted.
-            let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+            match tls {
+                None => talk(stream, shared).await,
+                // Who does not trust the certificate hangs up.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        talk(stream, shared).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+    let service = service_fn(move |request| handle(Arc::clone(&shared), request));
+    let connection = hyper::server::conn::http1::Builder::new();
+    // It ends in an error when a fault cuts it or the client goes; both are wanted.
+    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// One request after its body was read.

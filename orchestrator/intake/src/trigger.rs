@@ -196,9 +196,11 @@ pub fn is_part_of_review(said: &Said, ask: &Ask) -> Option<u64> {
     let asks_for_work = match ask {
         Ask::Line { .. } => true,
         Ask::Command { command } => only_says_to_work(command),
-        Ask::Mistake { .. } | Ask::Changes { .. } | Ask::ChecksFailed { .. } | Ask::BaseConflict { .. } => {
-            false
-        }
+        Ask::Answer { .. }
+        | Ask::Mistake { .. }
+        | Ask::Changes { .. }
+        | Ask::ChecksFailed { .. }
+        | Ask::BaseConflict { .. } => false,
     };
     review.filter(|_| asks_for_work)
 }

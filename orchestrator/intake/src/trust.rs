@@ -281,7 +281,7 @@ mod tests {
             text: text.to_owned(),
             created_at: second(written),
             change: match changed > written {
-                true => Change::Last { at: second(changed), by: author },
+                true => Change::Last { at: second(changed), by: author.clone() },
                 false => Change::Never,
             },
             author,

@@ -90,6 +90,11 @@ pub enum Ask {
         /// The command.
         command: Command,
     },
+    /// A plain comment of whoever asked, while the agent waits for an answer.
+    Answer {
+        /// What it says.
+        text: String,
+    },
     /// Text that begins as a command and is none. Answered once, with what to write instead.
     Mistake {
         /// What is wrong, for people.

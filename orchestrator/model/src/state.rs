@@ -228,7 +228,7 @@ pub enum TaskEvent {
         /// Why.
         failure: Failure,
     },
-    /// A person took it back before an agent had it.
+    /// A person took it back before an agent had it, or before its work was published.
     Withdrawn,
 }
 
@@ -319,7 +319,8 @@ impl TaskState {
             (Self::AwaitingApproval { head, outcome }, TaskEvent::Approved) => {
                 Ok(Self::Publishing { head: head.clone(), outcome: outcome.clone() })
             }
-            (Self::AwaitingApproval { head, .. }, TaskEvent::Declined | TaskEvent::Withdrawn) => {
+            (Self::AwaitingApproval { head, .. } | Self::Publishing { head, .. }, TaskEvent::Withdrawn)
+            | (Self::AwaitingApproval { head, .. }, TaskEvent::Declined) => {
                 Ok(Self::Cancelled { head: Some(head.clone()) })
             }
             (Self::Failed { failure, head: Some(head) }, TaskEvent::Retried)
@@ -488,7 +489,7 @@ mod tests {
         publishing        rebased      publishing
         publishing        published    done
         publishing        host_failed  failed
-        publishing        withdrawn    -
+        publishing        withdrawn    cancelled
         done              taken        -
         done              started      -
         done              ended        -

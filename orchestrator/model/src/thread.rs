@@ -42,9 +42,6 @@ pub struct ThreadFacts {
     /// What `config` set for later tasks.
     #[serde(default)]
     pub config: BTreeMap<ConfigKey, String>,
-    /// Tasks that failing checks started since a person last asked for something.
-    #[serde(default)]
-    pub check_rounds: u32,
     /// Closed, deleted or moved away: nothing starts by itself any more.
     #[serde(default)]
     pub is_closed: bool,

@@ -2,12 +2,15 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, TaskRecord, Thread, ThreadFacts,
+    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, TaskEvent, TaskRecord, Thread, ThreadFacts,
     ThreadWritten,
 };
 use jiff::Timestamp;
 
 use crate::StoreError;
+
+/// What is to be changed in a value that others change too. It may be called more than once.
+pub type Change<'a, T> = &'a mut (dyn FnMut(&mut T) + Send);
 
 /// Requests, threads and notes. Each call is one transaction.
 #[async_trait]
@@ -31,6 +34,16 @@ pub trait ForgeStore: Send + Sync {
         outcome: &str,
         at: Timestamp,
     ) -> Result<(), StoreError>;
+    /// Moves a task because a request says so, and notes what came of the request: both or neither, so that a request seen
+    /// again after a crash does not find its own doing and take it for another's.
+    async fn decide(
+        &self,
+        record: &TaskRecord,
+        event: TaskEvent,
+        key: &str,
+        outcome: &str,
+        at: Timestamp,
+    ) -> Result<TaskRecord, StoreError>;
     /// Requests without a reaction, oldest first.
     async fn unreacted_intents(&self) -> Result<Vec<IntentRecord>, StoreError>;
     /// Notes that a request has its reaction, or needs none.
@@ -54,21 +67,29 @@ pub trait ForgeStore: Send + Sync {
     async fn thread_of_pull(&self, project: &ProjectName, pull: u64) -> Result<Option<Thread>, StoreError>;
     /// Every thread.
     async fn threads(&self) -> Result<Vec<Thread>, StoreError>;
-    /// Makes a thread, or replaces what is known of it. What was written there stays.
-    async fn put_thread(
+    /// Makes a thread; false when it is there already.
+    async fn make_thread(
         &self,
         project: &ProjectName,
         number: u64,
         facts: &ThreadFacts,
-    ) -> Result<(), StoreError>;
-    /// Replaces what is known of the work's pull request.
-    async fn put_published(
+    ) -> Result<bool, StoreError>;
+    /// Changes what is known of a thread, as it stands at that moment: what others learnt meanwhile stays. The thread as it
+    /// is then; none when there is no such thread.
+    async fn change_thread(
         &self,
         project: &ProjectName,
         number: u64,
-        published: &Published,
-    ) -> Result<(), StoreError>;
-    /// Replaces what was written in a thread.
+        change: Change<'_, ThreadFacts>,
+    ) -> Result<Option<Thread>, StoreError>;
+    /// Changes what is known of the work's pull request, in the same way.
+    async fn change_published(
+        &self,
+        project: &ProjectName,
+        number: u64,
+        change: Change<'_, Published>,
+    ) -> Result<Option<Thread>, StoreError>;
+    /// Replaces what was written in a thread, which only the one who writes there does.
     async fn put_written(
         &self,
         project: &ProjectName,

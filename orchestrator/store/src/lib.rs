@@ -18,7 +18,7 @@ pub use deliveries::{
     NewDelivery, Put,
 };
 pub use error::StoreError;
-pub use forge::ForgeStore;
+pub use forge::{Change, ForgeStore};
 pub use sqlite::SqliteStore;
 
 /// What the rest of the orchestrator asks of the store. Each call is one transaction.

@@ -15,7 +15,7 @@ use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Executor, Sqlite, SqlitePool, Transaction};
 
 use crate::{Store, StoreError, row};
 
@@ -68,6 +68,29 @@ impl SqliteStore {
         // IMMEDIATE takes the write lock at once: a deferred transaction can fail in its middle instead.
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
+}
+
+/// Moves a task that is still where it was read.
+async fn move_task(
+    on: impl Executor<'_, Database = Sqlite>,
+    record: &TaskRecord,
+    event: TaskEvent,
+    at: Timestamp,
+) -> Result<TaskRecord, StoreError> {
+    let id = record.task.id.as_str();
+    let next = record.state.apply(event)?;
+    let moved = sqlx::query(MOVE_TASK)
+        .bind(next.status().as_str())
+        .bind(json("task", id, &next)?)
+        .bind(at.to_string())
+        .bind(id)
+        .bind(record.version)
+        .execute(on)
+        .await?;
+    if moved.rows_affected() == 0 {
+        return Err(StoreError::Stale { id: id.to_owned() });
+    }
+    Ok(TaskRecord { state: next, version: record.version + 1, updated_at: at, ..record.clone() })
 }
 
 /// Waits until no other process is opening the database. The turn ends when the file is dropped.
@@ -307,20 +330,7 @@ impl Store for SqliteStore {
         event: TaskEvent,
         at: Timestamp,
     ) -> Result<TaskRecord, StoreError> {
-        let id = record.task.id.as_str();
-        let next = record.state.apply(event)?;
-        let moved = sqlx::query(MOVE_TASK)
-            .bind(next.status().as_str())
-            .bind(json("task", id, &next)?)
-            .bind(at.to_string())
-            .bind(id)
-            .bind(record.version)
-            .execute(&self.pool)
-            .await?;
-        if moved.rows_affected() == 0 {
-            return Err(StoreError::Stale { id: id.to_owned() });
-        }
-        Ok(TaskRecord { state: next, version: record.version + 1, updated_at: at, ..record.clone() })
+        move_task(&self.pool, record, event, at).await
     }
 
     async fn request_cancel(&self, id: &TaskId, at: Timestamp) -> Result<(), StoreError> {

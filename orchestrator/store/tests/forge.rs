@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use cloud_code_model::{
     Actor, Ask, Brief, Command, ConfigKey, DEFAULT_CLI, Intent, Issue, NewTask, Note, Place, Project,
-    ProjectSettings, Published, Pull, PullState, Subject, ThreadFacts, ThreadWritten,
+    ProjectName, ProjectSettings, Published, Pull, PullState, Subject, TaskEvent, TaskState, ThreadFacts,
+    ThreadWritten,
 };
 use cloud_code_store::{ForgeStore, SqliteStore, Store, StoreError};
 use cloud_code_task_schema::Mode;
@@ -30,6 +31,60 @@ fn intent(key: &str) -> Intent {
 
 async fn opened(dir: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(&dir.path().join("cloud-code.db")).await.unwrap()
+}
+
+fn issue(key: &str) -> Issue {
+    Issue {
+        project: "shop".parse().unwrap(),
+        key: key.parse().unwrap(),
+        title: "Fix".into(),
+        branch: format!("cloud-code/issue-{key}").parse().unwrap(),
+        base: "main".parse().unwrap(),
+        base_sha: "4e18bcb7".into(),
+        start_sha: None,
+        settings_sha: None,
+        created_at: at(2),
+        cleaned_at: None,
+    }
+}
+
+fn task(id: &str, key: &str) -> NewTask {
+    NewTask {
+        id: id.parse().unwrap(),
+        project: "shop".parse().unwrap(),
+        issue: key.parse().unwrap(),
+        title: "Fix".into(),
+        description: "Fix".into(),
+        brief: Brief { acceptance_criteria: vec!["It works".into()], ..Brief::default() },
+        mode: Mode::Edit,
+        continues: None,
+        handoff: None,
+        plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
+        requested_by: Some("alice".into()),
+        intent: Some("comment-123".into()),
+        created_at: at(3),
+    }
+}
+
+fn thread_facts() -> ThreadFacts {
+    ThreadFacts {
+        subject: Subject::Issue,
+        title: "Fix".into(),
+        url: "https://github.com/acme/shop/issues/42".into(),
+        issue: None,
+        requester: None,
+        config: BTreeMap::new(),
+        declined: None,
+        is_closed: false,
+        left_out: Vec::new(),
+    }
+}
+
+async fn with_project(store: &SqliteStore) -> ProjectName {
+    let name: ProjectName = "shop".parse().unwrap();
+    let known = Project { name: name.clone(), repo: "/srv/git/shop".into(), created_at: at(1) };
+    store.put_project(&known).await.unwrap();
+    name
 }
 
 #[tokio::test]
@@ -59,37 +114,7 @@ async fn one_request_is_stored_once_and_settled_once() {
 async fn one_request_makes_one_task() {
     let dir = tempfile::tempdir().unwrap();
     let store = opened(&dir).await;
-    let project: cloud_code_model::ProjectName = "shop".parse().unwrap();
-    let known = Project { name: project.clone(), repo: "/srv/git/shop".into(), created_at: at(1) };
-    store.put_project(&known).await.unwrap();
-    let issue = |key: &str| Issue {
-        project: project.clone(),
-        key: key.parse().unwrap(),
-        title: "Fix".into(),
-        branch: format!("cloud-code/issue-{key}").parse().unwrap(),
-        base: "main".parse().unwrap(),
-        base_sha: "4e18bcb7".into(),
-        start_sha: None,
-        settings_sha: None,
-        created_at: at(2),
-        cleaned_at: None,
-    };
-    let brief = Brief { acceptance_criteria: vec!["It works".into()], ..Brief::default() };
-    let task = |id: &str, key: &str| NewTask {
-        id: id.parse().unwrap(),
-        project: project.clone(),
-        issue: key.parse().unwrap(),
-        title: "Fix".into(),
-        description: "Fix".into(),
-        brief: brief.clone(),
-        mode: Mode::Edit,
-        continues: None,
-        handoff: None,
-        plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
-        requested_by: Some("alice".into()),
-        intent: Some("comment-123".into()),
-        created_at: at(3),
-    };
+    let project = with_project(&store).await;
     store.open_issue(&issue("42"), &task("T1", "42")).await.unwrap();
     let again = store.open_issue(&issue("42-2"), &task("T2", "42-2")).await;
     assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
@@ -110,20 +135,23 @@ async fn a_thread_keeps_apart_what_its_three_writers_say() {
         issue: None,
         requester: Some(Actor { id: 7, login: "alice".into() }),
         config: BTreeMap::from([(ConfigKey::Model, "opus".into())]),
-        check_rounds: 1,
         declined: None,
         is_closed: false,
         left_out: vec!["1 comment".into()],
     };
-    store.put_thread(&shop, 42, &facts).await.unwrap();
+    assert!(store.make_thread(&shop, 42, &facts).await.unwrap());
+    let other = ThreadFacts { is_closed: true, ..facts.clone() };
+    assert!(!store.make_thread(&shop, 42, &other).await.unwrap(), "the first one stands");
     let url = "https://github.com/acme/shop/pull/43".to_owned();
     let pull = Pull { number: 43, url, state: PullState::Open, head_sha: "abc".into() };
     let published = Published { pull: Some(pull), remarks: vec!["rebased".into()], of: None };
-    store.put_published(&shop, 42, &published).await.unwrap();
+    let changed = store.change_published(&shop, 42, &mut |it| *it = published.clone()).await.unwrap();
+    assert_eq!(changed.map(|thread| thread.published).as_ref(), Some(&published));
     let written = ThreadWritten { comment: Some(9), ..ThreadWritten::default() };
     store.put_written(&shop, 42, &written).await.unwrap();
     facts.issue = "42".parse().ok();
-    store.put_thread(&shop, 42, &facts).await.unwrap();
+    store.change_thread(&shop, 42, &mut |it| it.issue = facts.issue.clone()).await.unwrap();
+    assert_eq!(store.change_thread(&shop, 43, &mut |it| it.is_closed = true).await.unwrap(), None);
 
     let thread = store.thread(&shop, 42).await.unwrap().unwrap();
     assert_eq!((&thread.facts, &thread.published, &thread.written), (&facts, &published, &written));
@@ -158,4 +186,45 @@ async fn a_note_waits_until_it_is_written_or_given_up() {
     assert_eq!(store.waiting_notes().await.unwrap(), []);
     assert_eq!(store.written_note(&shop, "comment-1").await.unwrap(), Some(99));
     assert_eq!(store.written_note(&shop, "comment-2").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn two_who_change_a_thread_at_once_both_have_their_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    let shop = "shop".parse().unwrap();
+    let facts = thread_facts();
+    store.make_thread(&shop, 42, &facts).await.unwrap();
+    let said = |n: usize| {
+        let (store, shop) = (store.clone(), shop.clone());
+        async move {
+            store.change_thread(&shop, 42, &mut |facts| facts.left_out.push(n.to_string())).await.unwrap();
+        }
+    };
+    futures_util::future::join_all((0..50).map(said)).await;
+    let mut left_out = store.thread(&shop, 42).await.unwrap().unwrap().facts.left_out;
+    left_out.sort_by_key(|n| n.parse::<usize>().unwrap());
+    assert_eq!(left_out, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_task_moves_and_its_request_is_settled_together_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_project(&store).await;
+    let first = task("T1", "42");
+    store.open_issue(&issue("42"), &first).await.unwrap();
+    let record = store.task(&first.id).await.unwrap().unwrap();
+    store.put_intent(&first.project, &intent("comment-5"), at(4)).await.unwrap();
+
+    let moved = store.decide(&record, TaskEvent::Withdrawn, "comment-5", "withdrawn", at(5)).await.unwrap();
+    assert_eq!(moved.state, TaskState::Cancelled { head: None });
+    let settled = store.intent(&first.project, "comment-5").await.unwrap().unwrap();
+    assert_eq!(settled.outcome.as_deref(), Some("withdrawn"));
+
+    store.put_intent(&first.project, &intent("comment-6"), at(4)).await.unwrap();
+    let stale = store.decide(&record, TaskEvent::Taken, "comment-6", "taken", at(6)).await;
+    assert!(matches!(stale, Err(StoreError::Stale { .. })), "{stale:?}");
+    let waits = store.intent(&first.project, "comment-6").await.unwrap().unwrap();
+    assert_eq!(waits.outcome, None);
 }

@@ -198,6 +198,12 @@ impl Git {
                     command.env_remove(name);
                 }
                 command.env("GIT_ALLOW_PROTOCOL", PROTOCOLS);
+                // Who names authorities in OpenSSL's way means all of this program; git's own HTTP library may not look.
+                if let (Some(file), None) =
+                    (std::env::var_os("SSL_CERT_FILE"), std::env::var_os("GIT_SSL_CAINFO"))
+                {
+                    command.env("GIT_SSL_CAINFO", file);
+                }
                 // Nobody sits at a terminal: a question must fail at once, not wait for the deadline.
                 if std::env::var_os("SSH_ASKPASS").is_none() {
                     command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use super::doctor::Check;
 use super::init::place::Place;
 use super::init::token;
+use super::token_triggers;
 use crate::ui;
 
 /// A clock that is further off makes statements of the App that GitHub takes for expired, or for not yet valid.
@@ -117,6 +118,11 @@ fn asked<T>(what: &'static str, answer: Result<T, ForgeError>) -> Result<T, Chec
         let found = format!("not checked: {}", ui::one_line(&error.to_string()));
         let fix = match error {
             ForgeError::Limited { .. } => "wait, then run doctor again",
+            // As rustls words it; the certificates of the system are those of SSL_CERT_FILE, where it is set.
+            ForgeError::Unreachable { message, .. } if message.contains("invalid peer certificate") => {
+                "its certificate is of an authority that this machine does not know: add the authority to the system's, or name \
+                 its PEM file in SSL_CERT_FILE, then run doctor again"
+            }
             _ => "check the network and `github.api_url`, then run doctor again",
         };
         Check::warning(what, found, fix)
@@ -166,6 +172,10 @@ async fn as_token(scene: &Scene<'_>, place: &Place, github: &Github, checks: &mu
         if let Ok(forge) = github.repository(&project.repository).await {
             project::check(scene, forge.as_ref(), project, checks).await;
         }
+        let triggers = project.settings.triggers.resolved();
+        let login = ui::one_line(&facts.owner.login);
+        let otherwise = token_triggers::otherwise(&project.name, &triggers, &login);
+        checks.extend(otherwise.into_iter().map(|one| Check::warning("triggers", one.told, one.instead)));
         app::repository_hook(scene, place, github, project, checks).await;
     }
 }

@@ -11,7 +11,7 @@ use cloud_code_engine::{
     Engines, Forges, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
 };
 use cloud_code_forge::{ForgeError, Github, HookOwner};
-use cloud_code_model::{IntakeMode, RepositoryName, RuntimeKind};
+use cloud_code_model::{IntakeMode, ProjectName, RepositoryName, RuntimeKind, Triggers};
 use cloud_code_server::{Limits, ServerSetup};
 use cloud_code_store::{HookTarget, SqliteStore};
 use cloud_code_task_schema::CliName;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, SystemClock};
 use crate::args::ServeArgs;
 use crate::commands::init::manifest::webhook_url;
+use crate::commands::token_triggers::{self, Otherwise};
 use crate::{github, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
@@ -32,8 +33,8 @@ const DEFAULT_CONCURRENCY: u32 = 2;
 const HEAL_EVERY: Duration = Duration::from_secs(300);
 /// How often is looked where nobody brings anything. GitHub allows 5,000 requests an hour; a look takes three to ten.
 const POLL_EVERY: Duration = Duration::from_secs(60);
-/// How long a start waits to learn where the log of a webhook is. Without it the lists serve.
-const FIND_HOOK_WITHIN: Duration = Duration::from_secs(10);
+/// How long a start waits for an answer that it can do without.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// `cloud-code serve`.
 pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
@@ -69,6 +70,8 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         sweep: sweep(app, intake, &connected, &projects).await,
         ..ServiceSettings::default()
     };
+    let triggers: Vec<(ProjectName, Triggers)> =
+        projects.iter().map(|project| (project.name.clone(), project.triggers.clone())).collect();
     let projects = Projects::new(projects, clis, forges, store.clone());
     let service =
         Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
@@ -80,6 +83,9 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         ui::err(format!("listening on http://{address}"));
     }
     let working = tokio::spawn(service.run(stop.clone()));
+    if app.settings.github.app.is_none() {
+        tell_of_token(&connected, &triggers).await;
+    }
     let mut interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let mut terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut serving = served.task;
@@ -97,6 +103,18 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     working.await.context("the service broke")?;
     ended.context("the server broke")?.context("the server ended")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is otherwise with a token. A GitHub that cannot be asked now is no reason not to serve.
+async fn tell_of_token(github: &Github, projects: &[(ProjectName, Triggers)]) {
+    let asked = tokio::time::timeout(ANSWER_WITHIN, github.token()).await;
+    let Ok(Ok(token)) = asked else { return };
+    let login = ui::one_line(&token.owner.login);
+    for (project, triggers) in projects {
+        for Otherwise { told, instead } in token_triggers::otherwise(project, triggers, &login) {
+            ui::err(format!("{told}\n  hint: {instead}"));
+        }
+    }
 }
 
 /// The numbers that the projects' repositories had when they were served before.
@@ -177,9 +195,9 @@ async fn sweep(app: &App, intake: IntakeMode, github: &Github, projects: &[Serve
 /// The log of a repository's own webhook, which a token may read when its owner administers the repository. Without it the
 /// lists heal what was missed, and they do not show everything: a label that was put on and taken off again, for one.
 async fn repository_log(app: &App, github: &Github, project: &ServedProject) -> Option<HookLog> {
-    let url = webhook_url(app.settings.server.public_url.as_deref());
+    let url = webhook_url(Some(app.settings.server.public_url.as_deref()?));
     let name = &project.repository;
-    let asked = tokio::time::timeout(FIND_HOOK_WITHIN, async {
+    let asked = tokio::time::timeout(ANSWER_WITHIN, async {
         let Some(hook_id) = github.repository_hook_number(name, &url).await? else { return Ok(None) };
         Ok(Some((hook_id, github.repository(name).await?.number())))
     });

@@ -75,6 +75,8 @@ pub(crate) struct Setup {
     pub(crate) project: &'static str,
     /// As a person's token and not as an App.
     pub(crate) token: bool,
+    /// As an Enterprise Server, with a certificate of the company's own authority.
+    pub(crate) enterprise: bool,
 }
 
 impl Stage {
@@ -91,7 +93,10 @@ impl Stage {
 
     /// All of it, with nobody serving yet.
     pub(crate) fn set(setup: Setup) -> Self {
-        let github = FakeGithub::start_blocking();
+        let github = match setup.enterprise {
+            true => FakeGithub::start_tls_blocking(),
+            false => FakeGithub::start_blocking(),
+        };
         github.repo(
             RepoSeed::new(SHOP)
                 .first_number(42)
@@ -117,6 +122,10 @@ impl Stage {
             format!("app: {{id: {id}, slug: cloud-code, private_key_file: secrets/app.pem}}")
         };
         stage.secret("webhook", WEBHOOK_SECRET);
+        let api = if setup.enterprise { "/api/v3" } else { "" };
+        if let Some(pem) = stage.github.ca_pem() {
+            fs::write(stage.ca_file(), pem).unwrap();
+        }
         fs::write(stage.dir.path().join("cli.sh"), SCRIPT).unwrap();
         let agent = top().join("target/release/cloud-code-agent");
         assert!(agent.is_file(), "{} is missing: run `make build`", agent.display());
@@ -124,7 +133,7 @@ impl Stage {
         stage.write(
             "cloud-code.yaml",
             &format!(
-                "agent_binary: {}\ngithub:\n  api_url: {}\n  {identity}\n  webhook_secret_files: [secrets/webhook]\n  \
+                "agent_binary: {}\ngithub:\n  api_url: {}{api}\n  {identity}\n  webhook_secret_files: [secrets/webhook]\n  \
                  write_interval_ms: 0\n{github}\nserver: {{listen: '127.0.0.1:0'}}\n",
                 agent.display(),
                 stage.github.api_url(),
@@ -149,6 +158,11 @@ impl Stage {
         self.dir.path().join("home")
     }
 
+    /// The company's authority, if it has one.
+    fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
     fn notes(&self) -> PathBuf {
         self.dir.path().join("notes")
     }
@@ -169,6 +183,9 @@ impl Stage {
         command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_clear().env("CLOUD_CODE_HOME", self.home()).env("SHOP_KEY", CLI_KEY);
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.dir.path());
+        if self.ca_file().exists() {
+            command.env("SSL_CERT_FILE", self.ca_file());
+        }
         command
     }
 

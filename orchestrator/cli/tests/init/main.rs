@@ -1,11 +1,12 @@
 //! `cloud-code init` and the GitHub part of `doctor`, the built program against a small GitHub over HTTP.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod app;
 mod doctor;
 mod door;
 mod examples;
 mod token;
+mod wizard;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

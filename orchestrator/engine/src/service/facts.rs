@@ -4,7 +4,7 @@
 use cloud_code_forge::{Forge, ForgeError, OpenState, Permission};
 use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact, Sender, SenderKind, Thing};
 use cloud_code_model::{
-    Ask, Intent, IntentRecord, ProjectName, PullState, RequiredAccess, Subject, TaskState, Thread,
+    Ask, Intent, IntentRecord, ProjectName, Published, PullState, RequiredAccess, Subject, TaskState, Thread,
     ThreadFacts,
 };
 use cloud_code_store::{ForgeStore, Store};
@@ -45,12 +45,15 @@ impl Inner {
             issue: None,
             requester: None,
             config: Default::default(),
-            check_rounds: 0,
             declined: None,
             is_closed: issue.state == OpenState::Closed,
             left_out: Vec::new(),
         };
-        self.store.put_thread(&project.name, number, &facts).await?;
+        if !self.store.make_thread(&project.name, number, &facts).await?
+            && let Some(thread) = self.store.thread(&project.name, number).await?
+        {
+            return Ok(thread);
+        }
         Ok(Thread {
             project: project.name.clone(),
             number,
@@ -71,7 +74,7 @@ pub(super) async fn concerns_us(
         Ask::Changes { .. } | Ask::Line { .. } | Ask::ChecksFailed { .. } | Ask::BaseConflict { .. } => {
             Ok(inner.store.thread_of_pull(&project.name, intent.number).await?.is_some())
         }
-        Ask::Command { .. } | Ask::Mistake { .. } => Ok(true),
+        Ask::Command { .. } | Ask::Answer { .. } | Ask::Mistake { .. } => Ok(true),
     }
 }
 
@@ -187,9 +190,8 @@ async fn issue(
     };
     match (is_closed, known) {
         (true, _) => close(inner, name, number, "the issue was closed").await,
-        (false, Some(mut thread)) if thread.facts.is_closed => {
-            thread.facts.is_closed = false;
-            inner.store.put_thread(name, thread.number, &thread.facts).await?;
+        (false, Some(thread)) if thread.facts.is_closed => {
+            inner.store.change_thread(name, thread.number, &mut |facts| facts.is_closed = false).await?;
             inner.touch(name, thread.number);
             Ok(Worked::Done(format!("#{number} is open again")))
         }
@@ -205,9 +207,8 @@ async fn close(inner: &Inner, name: &ProjectName, number: u64, why: &str) -> Res
             inner.store.settle_intent(name, &waiting.intent.key, why, now).await?;
         }
     }
-    let Some(mut thread) = inner.store.thread(name, number).await? else { return Ok(nothing()) };
-    thread.facts.is_closed = true;
-    inner.store.put_thread(name, number, &thread.facts).await?;
+    let closed = inner.store.change_thread(name, number, &mut |facts| facts.is_closed = true).await?;
+    let Some(thread) = closed else { return Ok(nothing()) };
     stop_tasks(inner, &thread).await?;
     inner.touch(name, number);
     Ok(Worked::Done(format!("#{number}: {why}")))
@@ -231,17 +232,20 @@ async fn pull(
     forge: &dyn Forge,
     number: u64,
 ) -> Result<Worked, EngineError> {
-    let Some(mut thread) = inner.store.thread_of_pull(&project.name, number).await? else {
+    let Some(thread) = inner.store.thread_of_pull(&project.name, number).await? else {
         return Ok(nothing());
     };
-    let Some(pull) = &mut thread.published.pull else { return Ok(nothing()) };
     let state = match forge.pull(number).await?.state {
         cloud_code_forge::PullState::Open => PullState::Open,
         cloud_code_forge::PullState::Closed => PullState::Closed,
         cloud_code_forge::PullState::Merged => PullState::Merged,
     };
-    pull.state = state;
-    inner.store.put_published(&thread.project, thread.number, &thread.published).await?;
+    let mut note = |published: &mut Published| {
+        if let Some(pull) = published.pull.as_mut().filter(|pull| pull.number == number) {
+            pull.state = state;
+        }
+    };
+    inner.store.change_published(&thread.project, thread.number, &mut note).await?;
     match state {
         PullState::Open => {}
         PullState::Closed => stop_tasks(inner, &thread).await?,

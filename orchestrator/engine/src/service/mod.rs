@@ -164,13 +164,7 @@ impl Service {
         let tracker = TaskTracker::new();
         let service = &self.inner;
         tracker.spawn(repeat("receive", stop.clone(), service.clone(), |s| &s.wakes.received, receive::look));
-        tracker.spawn(repeat(
-            "requests",
-            stop.clone(),
-            service.clone(),
-            |s| &s.wakes.requests,
-            requests::look,
-        ));
+        tracker.spawn(requests::run(service.clone(), stop.clone()));
         tracker.spawn(repeat("react", stop.clone(), service.clone(), |s| &s.wakes.reactions, talk::react));
         tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
         tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));

@@ -8,7 +8,7 @@ use cloud_code_intake::{
     Happening, Notice, Rules, SaidAt, Trigger, authorise, is_part_of_review, other_keys, takes_its_lines,
     trigger, visible,
 };
-use cloud_code_model::{Ask, Command, Intent, Place, Subject, TaskState};
+use cloud_code_model::{Ask, Intent, Place, Subject, TaskState};
 use cloud_code_store::{Deliveries, Delivery, DeliveryState, ForgeStore, Store};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -293,7 +293,6 @@ async fn answer_to_a_question(
     let question = inner.store.written_note(&project.name, &answers::question_key(&asking.task.id)).await?;
     let waits = question.is_some_and(|question| question < *id);
     let text = visible(&said.text).text;
-    let command = Command::Run { cli: None, model: None, base: None, budget: None, text };
     Ok(waits.then(|| Intent {
         key: format!("comment-{id}"),
         number: said.number,
@@ -301,7 +300,7 @@ async fn answer_to_a_question(
         actor: author.actor.clone(),
         at: said.created_at,
         place: Place::Comment { id: *id },
-        ask: Ask::Command { command },
+        ask: Ask::Answer { text },
         head_sha: None,
     }))
 }

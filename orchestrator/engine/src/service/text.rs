@@ -136,22 +136,25 @@ pub(super) async fn of_follow_up(
     words: &Words,
 ) -> Result<Told, EngineError> {
     let Since { inner, thread, tasks } = source;
-    let since = tasks.last().map(|task| task.task.created_at);
+    // What an earlier request was made in is in its task already. What came after it is not, also when the task was made
+    // later, because its request had to wait.
+    let mut asked = BTreeSet::new();
+    let mut since = None;
+    for task in *tasks {
+        let record = match &task.task.intent {
+            Some(key) => inner.store.intent(&thread.project, key).await?,
+            None => None,
+        };
+        if let Some(Place::Comment { id }) = record.as_ref().map(|record| &record.intent.place) {
+            asked.insert(*id);
+        }
+        since = Some(record.map_or(task.task.created_at, |record| record.intent.at));
+    }
     let mut texts = comments(forge, thread.number, since).await?;
     if let Some(pull) = &thread.published.pull {
         texts.extend(comments(forge, pull.number, since).await?);
     }
-    // What an earlier request was made in is in its task already.
-    let mut asked = BTreeSet::new();
-    for task in *tasks {
-        if let Some(key) = &task.task.intent
-            && let Some(record) = inner.store.intent(&thread.project, key).await?
-            && let Place::Comment { id } = record.intent.place
-        {
-            asked.insert(id);
-        }
-    }
-    texts.retain(|text| !asked.contains(&text.id) && since.is_none_or(|since| text.created_at > since));
+    texts.retain(|text| !asked.contains(&text.id) && since.is_none_or(|since| text.created_at >= since));
     texts.retain_mut(|text| is_talk(text, rules));
     let picked = pick(project, forge, &texts, None, intent).await?;
     let brief = Brief { notes: discussion(&picked.kept), ..Brief::default() };

@@ -290,3 +290,24 @@ impl Deliveries for SqliteStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table is mostly rows whose bodies are gone; a clean-up must not look at each.
+    #[tokio::test]
+    async fn a_clean_up_of_bodies_finds_them_by_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("db")).await.unwrap();
+        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {FORGET_BODIES}")))
+            .bind([].as_slice())
+            .bind("2026-01-01T00:00:00.000Z")
+            .bind(FORGET_AT_ONCE)
+            .fetch_all(&store.pool)
+            .await
+            .unwrap();
+        let steps: Vec<String> = plan.iter().map(|row| row.try_get("detail").unwrap()).collect();
+        assert!(steps.iter().any(|step| step.contains("deliveries_with_body (done_at<?)")), "{steps:?}");
+    }
+}

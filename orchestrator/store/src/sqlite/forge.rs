@@ -2,15 +2,15 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, TaskRecord, Thread, ThreadFacts,
+    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, TaskEvent, TaskRecord, Thread, ThreadFacts,
     ThreadWritten,
 };
 use jiff::Timestamp;
 use sqlx::Sqlite;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 
-use super::{SqliteStore, json};
-use crate::forge::ForgeStore;
+use super::{SqliteStore, json, move_task};
+use crate::forge::{Change, ForgeStore};
 use crate::{StoreError, row};
 
 /// Numbers of a forge are far below this; a larger one is refused rather than cut.
@@ -34,6 +34,49 @@ impl SqliteStore {
         query.execute(&self.pool).await?;
         Ok(())
     }
+
+    /// Reads a thread, changes it and writes it back, with nobody in between.
+    async fn change_both(
+        &self,
+        project: &ProjectName,
+        id: u64,
+        change: Change<'_, Thread>,
+    ) -> Result<Option<Thread>, StoreError> {
+        let mut tx = self.begin().await?;
+        let found = sqlx::query("SELECT * FROM threads WHERE project = $1 AND number = $2")
+            .bind(project.as_str())
+            .bind(number("thread", id)?)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(mut thread) = found.as_ref().map(row::thread).transpose()? else { return Ok(None) };
+        change(&mut thread);
+        let pull =
+            thread.published.pull.as_ref().map(|pull| number("pull request", pull.number)).transpose()?;
+        let what = id.to_string();
+        sqlx::query(
+            "UPDATE threads SET issue = $1, facts = $2, published = $3, pull = $4 WHERE project = $5 AND number = $6",
+        )
+        .bind(thread.facts.issue.as_ref().map(IssueKey::as_str))
+        .bind(json("thread", &what, &thread.facts)?)
+        .bind(json("thread", &what, &thread.published)?)
+        .bind(pull)
+        .bind(project.as_str())
+        .bind(number("thread", id)?)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(Some(thread))
+    }
+}
+
+fn settling(project: &ProjectName, key: &str, outcome: &str, at: Timestamp) -> Query {
+    sqlx::query(
+        "UPDATE intents SET outcome = $1, settled_at = $2 WHERE project = $3 AND key = $4 AND outcome IS NULL",
+    )
+    .bind(outcome.to_owned())
+    .bind(at.to_string())
+    .bind(project.to_string())
+    .bind(key.to_owned())
 }
 
 #[async_trait]
@@ -76,14 +119,22 @@ impl ForgeStore for SqliteStore {
         outcome: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "UPDATE intents SET outcome = $1, settled_at = $2 WHERE project = $3 AND key = $4 AND outcome IS NULL",
-        )
-        .bind(outcome)
-        .bind(at.to_string())
-        .bind(project.as_str())
-        .bind(key);
-        self.change(query).await
+        self.change(settling(project, key, outcome, at)).await
+    }
+
+    async fn decide(
+        &self,
+        record: &TaskRecord,
+        event: TaskEvent,
+        key: &str,
+        outcome: &str,
+        at: Timestamp,
+    ) -> Result<TaskRecord, StoreError> {
+        let mut tx = self.begin().await?;
+        let moved = move_task(&mut *tx, record, event, at).await?;
+        settling(&record.task.project, key, outcome, at).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(moved)
     }
 
     async fn unreacted_intents(&self) -> Result<Vec<IntentRecord>, StoreError> {
@@ -142,37 +193,41 @@ impl ForgeStore for SqliteStore {
         self.all(query, row::thread).await
     }
 
-    async fn put_thread(
+    async fn make_thread(
         &self,
         project: &ProjectName,
         id: u64,
         facts: &ThreadFacts,
-    ) -> Result<(), StoreError> {
-        let query = sqlx::query(
+    ) -> Result<bool, StoreError> {
+        let made = sqlx::query(
             "INSERT INTO threads (project, number, issue, facts) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (project, number) DO UPDATE SET issue = excluded.issue, facts = excluded.facts",
+             ON CONFLICT (project, number) DO NOTHING",
         )
         .bind(project.as_str())
         .bind(number("thread", id)?)
         .bind(facts.issue.as_ref().map(IssueKey::as_str))
-        .bind(json("thread", &id.to_string(), facts)?);
-        self.change(query).await
+        .bind(json("thread", &id.to_string(), facts)?)
+        .execute(&self.pool)
+        .await?;
+        Ok(made.rows_affected() > 0)
     }
 
-    async fn put_published(
+    async fn change_thread(
         &self,
         project: &ProjectName,
         id: u64,
-        published: &Published,
-    ) -> Result<(), StoreError> {
-        let pull = published.pull.as_ref().map(|pull| number("pull request", pull.number)).transpose()?;
-        let query =
-            sqlx::query("UPDATE threads SET published = $1, pull = $2 WHERE project = $3 AND number = $4")
-                .bind(json("thread", &id.to_string(), published)?)
-                .bind(pull)
-                .bind(project.as_str())
-                .bind(number("thread", id)?);
-        self.change(query).await
+        change: Change<'_, ThreadFacts>,
+    ) -> Result<Option<Thread>, StoreError> {
+        self.change_both(project, id, &mut |thread| change(&mut thread.facts)).await
+    }
+
+    async fn change_published(
+        &self,
+        project: &ProjectName,
+        id: u64,
+        change: Change<'_, Published>,
+    ) -> Result<Option<Thread>, StoreError> {
+        self.change_both(project, id, &mut |thread| change(&mut thread.published)).await
     }
 
     async fn put_written(

@@ -169,7 +169,7 @@ fn identity(
             "a GitHub App: its own name, least permissions (recommended)",
             "a fine-grained personal access token",
         ];
-        let chosen = Select::new().with_prompt("Who acts on GitHub?").items(items).default(0).interact()?;
+        let chosen = Select::new().with_prompt("Who acts on GitHub").items(items).default(0).interact()?;
         if chosen == 1 {
             let text = Password::new().with_prompt("The token").interact()?;
             return Ok(Identity::Token(token::check_form(&text)?));
@@ -251,7 +251,7 @@ fn intake(
 fn ask_place(scrubber: &Scrubber) -> Result<Place> {
     let items = ["GitHub.com", "GitHub Enterprise Server"];
     let chosen =
-        Select::new().with_prompt("Where are your repositories?").items(items).default(0).interact()?;
+        Select::new().with_prompt("Where your repositories are").items(items).default(0).interact()?;
     if chosen == 0 {
         return current_place(&GlobalSettings::default(), scrubber);
     }
@@ -260,7 +260,7 @@ fn ask_place(scrubber: &Scrubber) -> Result<Place> {
 }
 
 fn ask_public_url(current: Option<&str>) -> Result<Option<String>> {
-    let prompt = "Address by which GitHub reaches this machine (empty: none, GitHub's log is read instead)";
+    let prompt = "Address by which GitHub reaches this machine (empty: none, events are fetched instead)";
     let mut input = Input::<String>::new().with_prompt(prompt).allow_empty(true);
     if let Some(current) = current {
         input = input.default(current.to_owned());
@@ -278,8 +278,11 @@ fn ask_repos() -> Result<Vec<RepositoryName>> {
 
 fn ask_cli(clis: &[String]) -> Result<Option<CliName>> {
     let default = clis.iter().position(|cli| cli == cloud_code_model::DEFAULT_CLI).unwrap_or(0);
-    let chosen =
-        Select::new().with_prompt("Which coding CLI works there?").items(clis).default(default).interact()?;
+    let chosen = Select::new()
+        .with_prompt("The coding CLI that works there")
+        .items(clis)
+        .default(default)
+        .interact()?;
     let name = clis.get(chosen).context("no CLI was chosen")?;
     Ok(Some(name.parse()?))
 }

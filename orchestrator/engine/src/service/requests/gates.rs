@@ -1,0 +1,212 @@
+//! A person's decisions about work: yes, no, again, not any more.
+
+use cloud_code_model::{Intent, IntentRecord, TaskEvent, TaskRecord, TaskState, Thread, ThreadFacts};
+use cloud_code_store::{ForgeStore, Store};
+use cloud_code_task_schema::{FailureKind, Mode};
+
+use super::super::text::Words;
+use super::desk::Desk;
+use super::work::Wish;
+use super::{Acted, needs_worktree};
+use crate::EngineError;
+
+impl Desk<'_> {
+    pub(super) async fn retry(
+        &self,
+        thread: Thread,
+        record: &IntentRecord,
+        tasks: &[TaskRecord],
+    ) -> Result<Acted, EngineError> {
+        let intent = &record.intent;
+        let Some(last) = tasks.last() else {
+            let text = format!("nothing was tried here yet. `{} run` begins.", self.prefix());
+            return self.answer(intent, text, "nothing to retry").await;
+        };
+        let why = match &last.state {
+            TaskState::Failed { failure, head: Some(_) } if failure.kind == FailureKind::PublishRefused => {
+                // The work is done; only its publication is tried again.
+                return self.decide(record, last, TaskEvent::Retried, "published again").await;
+            }
+            TaskState::Failed { failure, .. } => format!("It failed: {}.", failure.message),
+            TaskState::Cancelled { .. } => "It was stopped.".to_owned(),
+            state if state.status().is_terminal() => {
+                let text = format!(
+                    "the last task {}, so there is nothing to retry. Say what comes next.",
+                    crate::words::how_it_ended(state)
+                );
+                return self.answer(intent, text, "nothing to retry").await;
+            }
+            _ => return Ok(Acted::Waits),
+        };
+        let words = Words::said(&format!("Try this again. {why}\n\n{}", last.task.description));
+        // Under the limits of the one that failed: who gave it two dollars did not give four.
+        let budget = last.task.plan.limits.max_cost_usd;
+        let wish = Wish { mode: last.task.mode, budget, ..Wish::edit(words) };
+        self.work(thread, record, tasks, wish).await
+    }
+
+    pub(super) async fn approve(
+        &self,
+        thread: Thread,
+        record: &IntentRecord,
+        tasks: &[TaskRecord],
+    ) -> Result<Acted, EngineError> {
+        let intent = &record.intent;
+        let waited = has_waited(record, decided(tasks));
+        match decided(tasks) {
+            Some(last) if matches!(last.state, TaskState::AwaitingApproval { .. }) && waited => {
+                let outcome = format!("approved by {}", intent.actor.login);
+                self.decide(record, last, TaskEvent::Approved, &outcome).await
+            }
+            // Our own task of before a kill.
+            Some(last) if last.task.intent.as_deref() == Some(&intent.key) => Ok(self.begun(last)),
+            Some(last) if is_plan(last) && waited => {
+                let words = Words::said("The plan is approved. Carry it out.");
+                let budget = last.task.plan.limits.max_cost_usd;
+                let wish = Wish { is_approved: true, budget, ..Wish::edit(words) };
+                self.work(thread, record, tasks, wish).await
+            }
+            Some(_) | None => {
+                self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to approve").await
+            }
+        }
+    }
+
+    pub(super) async fn reject(
+        &self,
+        thread: Thread,
+        record: &IntentRecord,
+        tasks: &[TaskRecord],
+        reason: &str,
+    ) -> Result<Acted, EngineError> {
+        let intent = &record.intent;
+        let last = decided(tasks);
+        let waited = has_waited(record, last);
+        let Some(last) = last else {
+            return self
+                .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
+                .await;
+        };
+        let mode = match &last.state {
+            TaskState::AwaitingApproval { .. } if waited => {
+                if reason.is_empty() {
+                    let outcome = format!("rejected by {}", intent.actor.login);
+                    return self.decide(record, last, TaskEvent::Declined, &outcome).await;
+                }
+                self.inner.store.transition(last, TaskEvent::Declined, self.inner.clock.now()).await?;
+                Mode::Edit
+            }
+            // Declined before a kill, and the next task is still to be made.
+            TaskState::Cancelled { head: Some(_) }
+                if !reason.is_empty() && last.task.plan.publish.approval =>
+            {
+                Mode::Edit
+            }
+            TaskState::Done { .. } if is_plan(last) && waited => {
+                if reason.is_empty() {
+                    let mut note = |facts: &mut ThreadFacts| facts.declined = Some(last.task.id.clone());
+                    self.inner.store.change_thread(&thread.project, thread.number, &mut note).await?;
+                    return Ok(Acted::Settled(format!("the plan was rejected by {}", intent.actor.login)));
+                }
+                Mode::Plan
+            }
+            _ if last.task.intent.as_deref() != Some(&intent.key) => {
+                return self
+                    .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
+                    .await;
+            }
+            _ => return Ok(self.begun(last)),
+        };
+        let tasks = self.tasks(&thread).await?;
+        let words = Words::said(&format!("This was not accepted: {reason}"));
+        self.work(thread, record, &tasks, Wish { mode, ..Wish::edit(words) }).await
+    }
+
+    pub(super) async fn cancel(
+        &self,
+        thread: &Thread,
+        record: &IntentRecord,
+        tasks: &[TaskRecord],
+    ) -> Result<Acted, EngineError> {
+        let (intent, now) = (&record.intent, self.inner.clock.now());
+        let mut dropped = 0;
+        for waiting in self.inner.store.waiting_intents().await? {
+            let is_here = waiting.project == thread.project
+                && (waiting.intent.number == thread.number || waiting.intent.number == intent.number);
+            // What was said after the `cancel` is a new wish.
+            if is_here && needs_worktree(&waiting.intent.ask) && waiting.intent.at <= intent.at {
+                let why = format!("cancelled by {}", intent.actor.login);
+                self.inner.store.settle_intent(&thread.project, &waiting.intent.key, &why, now).await?;
+                dropped += 1;
+            }
+        }
+        // A task that was being made a moment ago may stand there now.
+        let tasks = match dropped {
+            0 => tasks.to_vec(),
+            _ => self.tasks(thread).await?,
+        };
+        let last = match tasks.last() {
+            Some(last) if !self.is_after(last, intent).await? => Some(last),
+            Some(_) | None => None,
+        };
+        match last {
+            Some(last) if !last.state.status().is_terminal() => {
+                self.inner.store.request_cancel(&last.task.id, now).await?;
+                self.inner.wakes.tasks.notify_one();
+                // Whether it came in time shows when the task has ended.
+                match last.state {
+                    TaskState::Importing { .. } | TaskState::Publishing { .. } => Ok(Acted::Waits),
+                    _ => Ok(Acted::Settled("cancelled".into())),
+                }
+            }
+            Some(last) if last.cancel_requested_at.is_some_and(|at| at >= record.received_at) => {
+                match &last.state {
+                    TaskState::Done { .. } => {
+                        let text = "that came too late: the work was being published already.".to_owned();
+                        self.answer(intent, text, "too late").await
+                    }
+                    _ => Ok(Acted::Settled("cancelled".into())),
+                }
+            }
+            Some(_) | None if dropped > 0 => Ok(Acted::Settled("waiting requests were dropped".into())),
+            Some(_) | None => self.answer(intent, "nothing runs here.".to_owned(), "nothing to cancel").await,
+        }
+    }
+
+    /// Whether a task was asked for after a request.
+    async fn is_after(&self, task: &TaskRecord, intent: &Intent) -> Result<bool, EngineError> {
+        let asked = match &task.task.intent {
+            Some(key) => self.inner.store.intent(&self.project.name, key).await?,
+            None => None,
+        };
+        Ok(asked.map_or(task.task.created_at, |asked| asked.intent.at) > intent.at)
+    }
+
+    /// Moves a task because a request says so; the request is settled with it.
+    async fn decide(
+        &self,
+        record: &IntentRecord,
+        task: &TaskRecord,
+        event: TaskEvent,
+        outcome: &str,
+    ) -> Result<Acted, EngineError> {
+        let now = self.inner.clock.now();
+        self.inner.store.decide(task, event, &record.intent.key, outcome, now).await?;
+        self.inner.wakes.tasks.notify_one();
+        Ok(Acted::Settled(outcome.to_owned()))
+    }
+}
+
+/// Whether a yes or no was given to what waits now: one that came before says nothing about work that nobody had seen.
+fn has_waited(record: &IntentRecord, task: Option<&TaskRecord>) -> bool {
+    task.is_some_and(|task| record.received_at >= task.updated_at)
+}
+
+/// The task that a yes or no is about: questions that were asked in between decide nothing.
+fn decided(tasks: &[TaskRecord]) -> Option<&TaskRecord> {
+    tasks.iter().rev().find(|task| task.task.mode != Mode::Ask)
+}
+
+fn is_plan(task: &TaskRecord) -> bool {
+    task.task.mode == Mode::Plan && matches!(task.state, TaskState::Done { .. })
+}
