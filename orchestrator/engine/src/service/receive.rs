@@ -63,15 +63,8 @@ async fn settle(inner: &Inner, stored: Delivery) -> Result<(), EngineError> {
                 inner.wakes.received.notify_one();
             }
             match work_on(inner, &notice).await {
-                Ok(worked) => {
-                    if let Some(id) = repository {
-                        inner.pauses.passed(&id);
-                    }
-                    match worked {
-                        Worked::Done(note) => (DeliveryState::Done, Some(note)),
-                        Worked::Nothing(why) => (DeliveryState::Ignored, Some(why)),
-                    }
-                }
+                Ok(Worked::Done(note)) => (DeliveryState::Done, Some(note)),
+                Ok(Worked::Nothing(why)) => (DeliveryState::Ignored, Some(why)),
                 Err(error) => {
                     let age = now.duration_since(delivery.received_at);
                     let state = match lasts(&error, stored.attempts) || age > PATIENCE {
@@ -163,6 +156,7 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
         );
         return Ok(Worked::Nothing(denial));
     }
+    inner.pauses.passed(&repository.id);
     if let Some(review) = review_of(forge.as_ref(), &rules, notice, &intent).await? {
         return Ok(Worked::Nothing(format!("it is part of the review {review}, which asks for changes")));
     }

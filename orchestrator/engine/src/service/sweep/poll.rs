@@ -85,17 +85,24 @@ pub(super) async fn poll(inner: &Inner, project: &ServedProject, failures: u32) 
     }
     let unmerged: Vec<&Ours> = ours.values().filter(|ours| ours.pull.state != Known::Merged).collect();
     if !unmerged.is_empty() {
-        let changed = forge.recent_pulls(since).await?;
+        let changed = match forge.recent_pulls(since).await.map_err(EngineError::from) {
+            // Without the right to read them nothing is known of any.
+            Err(error) if lasts(&error, failures) => {
+                tracing::warn!(project = %project.name, error = %error.chain(), "pull requests cannot be listed");
+                Listing { items: Vec::new(), more: false }
+            }
+            changed => changed?,
+        };
         for Ours { pull, .. } in &unmerged {
-            let facts = match changed.items.iter().find(|facts| facts.number == pull.number) {
-                Some(facts) => Some(facts.clone()),
-                None if changed.more => Some(forge.pull(pull.number).await?),
-                None => None,
-            };
-            let found = of_pull(inner, project, forge, pull, facts, repository.id, since).await;
+            let found = of_pull(inner, project, forge, pull, &changed, repository.id, since).await;
             happened.extend(past(found, pull.number, failures)?);
         }
-        bases_moved(inner, project, forge, &unmerged).await?;
+        match bases_moved(inner, project, forge, &unmerged).await {
+            Err(error) if lasts(&error, failures) => {
+                tracing::warn!(project = %project.name, error = %error.chain(), "branches cannot be looked at");
+            }
+            looked => looked?,
+        }
     }
     for (sender, via_app, happening) in happened {
         let repository = Some(repository.clone());
@@ -273,18 +280,24 @@ fn of_comment(comment: RecentComment, head: Option<Head>, since: Timestamp) -> O
     }
 }
 
-/// What no list of issues and comments shows of a pull request of ours: how it ended, reviews, checks. `facts` are there when
-/// anything about it changed; checks change nothing about it.
+/// What no list of issues and comments shows of a pull request of ours: how it ended, reviews, checks. It is in
+/// the list when anything about it changed; checks change nothing about it.
 async fn of_pull(
     inner: &Inner,
     project: &ServedProject,
     forge: &dyn Forge,
     ours: &Pull,
-    facts: Option<PullFacts>,
+    changed: &Listing<PullFacts>,
     repository: u64,
     since: Timestamp,
 ) -> Result<Vec<Happened>, EngineError> {
     let mut happened = Vec::new();
+    let facts = match changed.items.iter().find(|facts| facts.number == ours.number) {
+        Some(facts) => Some(facts.clone()),
+        // The list was cut, so it may have changed all the same.
+        None if changed.more => Some(forge.pull(ours.number).await?),
+        None => None,
+    };
     let is_open = match facts.as_ref().map(|facts| facts.state) {
         Some(state) => state == PullState::Open,
         None => ours.state == Known::Open,
