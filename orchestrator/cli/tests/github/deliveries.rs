@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cloud_code_fake_github::{Delivery, Fate, Fault};
+use cloud_code_model::{Ask, Command};
+use cloud_code_store::ForgeStore as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -296,6 +298,18 @@ fn a_review_with_commands_in_it_and_on_its_lines_is_one_task() {
     alice.comments_on(SHOP, issue, "/cloud-code cost");
     stage.says(issue, "this was used here");
     assert_eq!((stage.prompts().len(), stage.tasks().len()), (2, 2));
+    let said = stage.github.review_comments(SHOP, pull);
+    let lines: Vec<u64> = said.iter().filter(|said| said.author == "alice").map(|said| said.id).collect();
+    let requests = stage.stored(|store| async move {
+        let mut requests = Vec::new();
+        for line in lines {
+            let key = format!("line-{line}");
+            requests.extend(store.intent(&"shop".parse().unwrap(), &key).await.unwrap());
+        }
+        requests
+    });
+    let asked: Vec<_> = requests.into_iter().map(|request| request.intent.ask).collect();
+    assert_eq!(asked, [Ask::Command { command: Command::Status }]);
     stage.holds();
 }
 
