@@ -5,6 +5,7 @@ mod args;
 mod catalog;
 mod commands;
 mod github;
+mod http;
 mod plan;
 mod progress;
 mod provider;

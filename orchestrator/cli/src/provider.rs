@@ -6,6 +6,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
+use crate::http::http_agent;
+
 /// Longest wait for the answer. Higher keeps a person waiting for a firewall that drops; lower fails on slow proxies.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 /// The version of Anthropic's API that the list of models is asked in; required by it.
@@ -66,16 +68,7 @@ pub(crate) fn ask(variable: &str, key: &SecretString, base_url: Option<&str>) ->
         Api::Anthropic | Api::AnthropicBearer | Api::Openai => "/v1/models",
         Api::Gemini => "/v1beta/models",
     };
-    let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(TIME_LIMIT))
-        .http_status_as_error(false)
-        // A redirect would carry the key to wherever it points.
-        .max_redirects(0)
-        .tls_config(
-            ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build(),
-        )
-        .build()
-        .new_agent();
+    let agent = http_agent(TIME_LIMIT);
     let request = agent.get(format!("{}{path}", base_url.trim_end_matches('/')));
     let key = key.expose_secret();
     let request = match api {

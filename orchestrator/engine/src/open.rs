@@ -135,6 +135,7 @@ impl Engine {
         check_tasking(&issue, &[TaskRecord::queued(task.clone())])?;
         let project = Project { name: request.project, repo: task.plan.repo.clone(), created_at: at };
         self.store.put_project(&project).await?;
+        cloud_code_fault_points::reach(cloud_code_fault_points::Point::MirrorFetched).await;
         self.store.open_issue(&issue, &task).await?;
         self.store
             .task(&task.id)

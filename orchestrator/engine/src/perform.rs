@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cloud_code_fault_points::{Point, reach};
 use cloud_code_model::{Attempt, Gate, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_store::Store;
@@ -30,7 +31,11 @@ impl Engine {
         match step {
             Step::Take => self.advance(facts, TaskEvent::Taken, observer).await,
             Step::Withdraw => self.advance(facts, TaskEvent::Withdrawn, observer).await,
-            Step::PrepareWorkspace => self.prepare_workspace(facts).await,
+            Step::PrepareWorkspace => {
+                self.prepare_workspace(facts).await?;
+                reach(Point::WorkspacePrepared).await;
+                Ok(())
+            }
             Step::WriteTasking => self.write_tasking(facts).await,
             Step::CreateContainer => self.create_container(facts).await,
             Step::StartContainer { id } => {
@@ -38,7 +43,11 @@ impl Engine {
                 match self.runtime.start(&id, &secrets).await {
                     // A driver that was killed had its hands on this container's stdin: a fresh one takes its place.
                     Err(RuntimeError::StdinSpent { .. }) => Ok(self.runtime.remove(&id).await?),
-                    started => Ok(started?),
+                    started => {
+                        started?;
+                        reach(Point::ContainerStarted).await;
+                        Ok(())
+                    }
                 }
             }
             Step::RecordStarted { id } => {
@@ -53,12 +62,17 @@ impl Engine {
             }
             Step::RecordEnded { outcome } => {
                 self.keep_report(facts).await?;
+                reach(Point::ReportKept).await;
                 let event = TaskEvent::Ended { outcome: outcome.clone() };
                 self.advance(facts, event, observer).await
             }
             Step::Import => self.import(facts, observer).await,
             Step::Publish => self.publish(facts, observer).await,
-            Step::RemoveContainer { id } => Ok(self.runtime.remove(&ContainerId::new(id)).await?),
+            Step::RemoveContainer { id } => {
+                self.runtime.remove(&ContainerId::new(id)).await?;
+                reach(Point::ContainerRemoved).await;
+                Ok(())
+            }
             Step::Wait | Step::AwaitApproval | Step::Finished => Ok(()),
         }
     }
@@ -69,7 +83,11 @@ impl Engine {
         event: TaskEvent,
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
+        let point = point_after(&event);
         let record = self.store.transition(&facts.record, event, self.clock.now()).await?;
+        if let Some(point) = point {
+            reach(point).await;
+        }
         observer.notice(Notice::State(&record));
         Ok(())
     }
@@ -97,25 +115,32 @@ impl Engine {
             _ => None,
         };
         let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
+        let (beside, known) = (control.clone(), issue.clone());
         blocking(move || {
             if let Some(folder) = prompts {
                 let own =
-                    folder.map(|folder| prompts::read(&folder, &repo, issue.trusted_sha())).transpose()?;
-                prompts::write(&control, &own.unwrap_or_default())?;
+                    folder.map(|folder| prompts::read(&folder, &repo, known.trusted_sha())).transpose()?;
+                prompts::write(&beside, &own.unwrap_or_default())?;
             }
+            // The manifest first: the agent reads it when it starts, and the tasking tells it to start working.
+            let manifest = to_yaml(&manifest).map_err(EngineError::Document)?;
+            put(beside.path().join(MANIFEST_FILE), manifest.as_bytes())
+        })
+        .await?;
+        reach(Point::ManifestWritten).await;
+        blocking(move || {
             let path = control.tasking();
             let standing = read_tasking(&path);
             // After a damaged file the count goes on from what the agent has seen.
             let heard = heard(&control);
-            // The manifest first: the agent reads it when it starts, and the tasking tells it to start working.
-            let manifest = to_yaml(&manifest).map_err(EngineError::Document)?;
-            put(control.path().join(MANIFEST_FILE), manifest.as_bytes())?;
             match next_tasking(&issue, &records, standing.as_ref(), heard.generation, &heard.ended(), now) {
                 Some(next) => put(path, to_yaml(&next).map_err(EngineError::Document)?.as_bytes()),
                 None => Ok(()),
             }
         })
-        .await
+        .await?;
+        reach(Point::TaskingWritten).await;
+        Ok(())
     }
 
     async fn create_container(&self, facts: &Facts) -> Result<(), EngineError> {
@@ -129,11 +154,15 @@ impl Engine {
             result: None,
         };
         self.store.begin_attempt(&attempt).await?;
+        reach(Point::AttemptBegun).await;
         let workspaces = self.workspaces(facts)?;
         let prepared = blocking(move || workspaces.prepare()).await?;
         let spec = container_spec(&self.settings, facts, &prepared)?;
         let id = self.runtime.create(&spec).await?;
-        Ok(self.store.attempt_container(task, facts.attempt, id.as_str()).await?)
+        reach(Point::ContainerCreated).await;
+        self.store.attempt_container(task, facts.attempt, id.as_str()).await?;
+        reach(Point::ContainerNoted).await;
+        Ok(())
     }
 
     /// Keeps the last figures and words of the agent, whatever comes after.
@@ -151,6 +180,7 @@ impl Engine {
         };
         let id = &facts.record.task.id;
         self.store.finish_attempt(id, facts.attempt, self.clock.now(), &result).await?;
+        reach(Point::AttemptFinished).await;
         let head = match &outcome.head {
             Some(head) => {
                 let (workspaces, head) = (self.workspaces(facts)?, head.clone());
@@ -170,6 +200,7 @@ impl Engine {
             }
             Err(error) => return Err(error),
         };
+        reach(Point::WorkTaken).await;
         let gate = match facts.record.task.plan.publish.approval {
             true => Gate::Approval,
             false => Gate::Open,
@@ -206,6 +237,19 @@ impl Engine {
             observer.notice(Notice::Delivered { repository });
         }
         self.advance(facts, TaskEvent::Published, observer).await
+    }
+}
+
+/// The moment after an event was stored.
+const fn point_after(event: &TaskEvent) -> Option<Point> {
+    match event {
+        TaskEvent::Taken => Some(Point::TaskTaken),
+        TaskEvent::Started { .. } => Some(Point::TaskStarted),
+        TaskEvent::Ended { .. } => Some(Point::TaskEnded),
+        TaskEvent::Imported { .. } => Some(Point::TaskImported),
+        TaskEvent::Published => Some(Point::TaskPublished),
+        TaskEvent::Approved | TaskEvent::Declined | TaskEvent::Retried | TaskEvent::Rebased { .. } => None,
+        TaskEvent::HostFailed { .. } | TaskEvent::Withdrawn => None,
     }
 }
 

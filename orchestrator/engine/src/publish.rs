@@ -1,6 +1,7 @@
 //! Hands work over to a forge: branch, then pull request. Every step looks before it writes, so it can be done again
 //! after any interruption and ends with one branch and one pull request.
 
+use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{Forge, ForgeError, PullNote, PullSpec, PullUpdate, RepositoryFacts};
 use cloud_code_model::{
     IssueKey, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState, Thread,
@@ -64,7 +65,9 @@ impl Engine {
             let branch = facts.issue.branch.clone();
             let at_forge = blocking(move || repo.tip(&branch)).await?;
             let expected = delivered.filter(|_| at_forge.is_some());
+            reach(Point::BaseCaughtUp).await;
             self.push_to_forge(facts, forge.as_ref(), source, head, expected.as_deref()).await?;
+            reach(Point::Pushed).await;
             observer.notice(Notice::Pushed { url: &known.web_url, branch: &facts.issue.branch });
             if seen == Seen::Pushed {
                 published.remarks.retain(|remark| !remark.starts_with(REBASED));
@@ -79,6 +82,7 @@ impl Engine {
                 Err(error) => return Err(error),
             };
         }
+        reach(Point::PullWritten).await;
         if let Some(pull) = &published.pull {
             observer.notice(Notice::PullRequest { url: &pull.url });
         }
@@ -96,6 +100,7 @@ impl Engine {
             )));
         }
         self.note_base(facts, head, &found).await?;
+        reach(Point::PullNoted).await;
         self.advance(facts, TaskEvent::Published, observer).await
     }
 

@@ -8,6 +8,7 @@ mod conversation;
 mod crashes;
 mod deliveries;
 mod enterprise;
+mod fault_points;
 mod faults;
 mod house;
 mod moving_base;

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cloud_code_fake_github::{AppSeed, FakeGithub, Person, RepoSeed, Role};
+use cloud_code_fault_points::Point;
 use cloud_code_model::TaskRecord;
 use cloud_code_store::{SqliteStore, Store as _};
 
@@ -53,6 +54,8 @@ pub(crate) struct Stage {
     dir: tempfile::TempDir,
     pub(crate) github: FakeGithub,
     serve: Option<Serve>,
+    /// The moment that the next `serve` holds at.
+    armed: Option<String>,
 }
 
 struct Serve {
@@ -107,7 +110,7 @@ impl Stage {
         github.user("mallory");
         let dir = tempfile::Builder::new().prefix("cloud-code-github-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let stage = Self { dir, github, serve: None };
+        let stage = Self { dir, github, serve: None, armed: None };
         let secrets = stage.home().join("secrets");
         fs::create_dir_all(stage.home().join("projects")).unwrap();
         fs::create_dir_all(&secrets).unwrap();
@@ -194,7 +197,11 @@ impl Stage {
         let log = self.dir.path().join("serve.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
         let before = fs::read_to_string(&log).unwrap().len();
-        let mut child = self.command(&["serve"]).stderr(file).stdout(Stdio::null()).spawn().unwrap();
+        let mut command = self.command(&["serve"]);
+        if let Some(armed) = self.armed.take() {
+            command.env(cloud_code_fault_points::VARIABLE, armed);
+        }
+        let mut child = command.stderr(file).stdout(Stdio::null()).spawn().unwrap();
         let address = self.wait_for("the address of `serve`", || {
             let text = fs::read_to_string(&log).unwrap();
             assert!(child.try_wait().unwrap().is_none(), "serve ended:\n{text}");
@@ -227,6 +234,25 @@ impl Stage {
     /// kill -9.
     pub(crate) fn is_killed(&mut self) {
         drop(self.serve.take().unwrap());
+    }
+
+    /// The next `serve` holds when it comes to this moment.
+    pub(crate) fn arms(&mut self, point: Point) {
+        let folder = self.dir.path().join("fault");
+        fs::create_dir_all(&folder).unwrap();
+        self.armed = Some(format!("{point}:{}", folder.display()));
+    }
+
+    /// Waits until `serve` holds there.
+    #[track_caller]
+    pub(crate) fn is_held(&self) {
+        let held = self.dir.path().join("fault").join(cloud_code_fault_points::HELD);
+        self.wait_for("the fault point", || held.exists().then_some(()));
+    }
+
+    /// Lets it go on.
+    pub(crate) fn goes_on(&self) {
+        fs::write(self.dir.path().join("fault").join(cloud_code_fault_points::GO), "").unwrap();
     }
 
     /// What `serve` wrote on standard error.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{Forge, ForgeError, PullState, ReviewState};
 use cloud_code_intake::{
     Happening, Notice, Rules, SaidAt, Trigger, authorise, is_part_of_review, other_keys, takes_its_lines,
@@ -169,6 +170,7 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
         intent.head_sha = Some(forge.pull(intent.number).await?.head_sha);
     }
     let key = intent.key.clone();
+    reach(Point::DeliveryRead).await;
     {
         // Two ways of learning the same thing may be here at once.
         let _one_at_a_time = inner.hearing.lock().await;
@@ -177,6 +179,7 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
         }
         inner.store.put_intent(&project.name, &intent, inner.clock.now()).await?;
     }
+    reach(Point::IntentStored).await;
     inner.wakes.reactions.notify_one();
     inner.wakes.requests.notify_one();
     Ok(Worked::Done(key))

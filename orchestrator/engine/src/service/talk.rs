@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
 use cloud_code_model::{
     IssueKey, Note, Place, ProjectName, PullState, TaskRecord, TaskState, Thread, ThreadWritten, fnv1a,
@@ -114,6 +115,7 @@ pub(super) async fn react(inner: Arc<Inner>) -> Result<(), EngineError> {
                     }
                     // What cannot be reacted to (a deleted comment, a locked conversation) is passed over.
                     Ok(()) | Err(_) => {
+                        reach(Point::ReactionWritten).await;
                         let key = &record.intent.key;
                         if let Err(error) =
                             inner.store.mark_reacted(&record.project, key, inner.clock.now()).await
@@ -247,7 +249,10 @@ async fn write_note(inner: &Inner, note: &Note) -> Result<(), EngineError> {
         }
     };
     match written {
-        Ok(handle) => Ok(inner.store.note_written(&note.project, &note.key, handle.id).await?),
+        Ok(handle) => {
+            reach(Point::NoteWritten).await;
+            Ok(inner.store.note_written(&note.project, &note.key, handle.id).await?)
+        }
         Err(error) if error.can_pass() => Err(error.into()),
         Err(error) => {
             tracing::warn!(note.key = note.key, error = %error, "a comment is given up");
@@ -315,6 +320,7 @@ async fn write_view(
     if is_new && !(is_same_phase && !phase.is_settled() && said_lately(inner, thread)) {
         let marker = marker("status", inner.instance(), &format!("{}-{}", project.name, thread.number))?;
         let handle = forge.put_comment(thread.number, &marker, written.comment, &body, priority).await?;
+        reach(Point::StatusWritten).await;
         written.comment = Some(handle.id);
         written.comment_url = Some(handle.url);
         written.comment_digest = Some(digest);
@@ -327,6 +333,7 @@ async fn write_view(
     }
     if !is_same_phase {
         forge.set_labels(thread.number, &label_family(), Some(&label), priority).await?;
+        reach(Point::LabelWritten).await;
         written.label = Some(label);
         note_written(inner, thread, &written).await?;
     }
@@ -373,6 +380,7 @@ async fn write_check(
         }
         Err(error) => return Err(error.into()),
     };
+    reach(Point::CheckWritten).await;
     written.check = handle.and_then(|handle| serde_json::to_string(&handle).ok());
     written.check_digest = Some(digest);
     note_written(inner, thread, &written).await

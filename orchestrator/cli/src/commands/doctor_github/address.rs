@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Scene;
 use crate::commands::doctor::Check;
 use crate::commands::init::place::address;
+use crate::http::http_agent;
 use crate::ui;
 
 /// Longest wait for an answer. A slow proxy still gets through.
@@ -34,14 +35,6 @@ pub(super) async fn check(scene: &Scene<'_>, checks: &mut Vec<Check>) {
 
 /// Blocking.
 fn ask(url: &str) -> Result<u16, ureq::Error> {
-    let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(TIME_LIMIT))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .tls_config(
-            ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build(),
-        )
-        .build()
-        .new_agent();
+    let agent = http_agent(TIME_LIMIT);
     Ok(agent.get(format!("{url}/healthz")).call()?.status().as_u16())
 }

@@ -1,5 +1,6 @@
 //! From a request to the task that does it.
 
+use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{ForgeError, OpenState, PullFacts};
 use cloud_code_model::{
     Ask, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectPlan, Subject, TaskRecord, Thread,
@@ -80,6 +81,7 @@ impl Desk<'_> {
         };
         match made {
             Ok(task) => {
+                reach(Point::TaskMade).await;
                 self.note_issue(&thread, intent, &task).await?;
                 self.inner.wakes.tasks.notify_one();
                 Ok(self.begun(&task))
@@ -111,6 +113,7 @@ impl Desk<'_> {
             facts.left_out = left_out.to_vec();
         };
         self.inner.store.change_thread(&thread.project, thread.number, &mut note).await?;
+        reach(Point::ThreadNoted).await;
         Ok(())
     }
 
@@ -123,6 +126,7 @@ impl Desk<'_> {
     ) -> Result<(), EngineError> {
         let mut note = |facts: &mut ThreadFacts| facts.issue = Some(task.task.issue.clone());
         self.inner.store.change_thread(&thread.project, thread.number, &mut note).await?;
+        reach(Point::IssueNoted).await;
         if !self.is_waiting(intent).await? && !task.state.status().is_terminal() {
             self.inner.store.request_cancel(&task.task.id, self.inner.clock.now()).await?;
         }

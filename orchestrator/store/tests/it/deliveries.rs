@@ -1,14 +1,15 @@
-//! The story of deliveries, written once against the trait. A second adapter runs the same functions.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The story of deliveries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use cloud_code_store::{
     Deliveries, DeliveryKey, DeliverySource, DeliveryState, Forget, Forgotten, HookTarget, NewDelivery, Put,
-    SqliteStore, StoreError,
+    StoreError,
 };
 use jiff::{SignedDuration, Timestamp};
+
+use crate::opened;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_760_000_000 + second).unwrap()
@@ -31,10 +32,6 @@ fn delivery(guid: &str, second: i64) -> NewDelivery {
         source: DeliverySource::Webhook,
         state: DeliveryState::Waiting,
     }
-}
-
-async fn opened(dir: &tempfile::TempDir) -> SqliteStore {
-    SqliteStore::open(&dir.path().join("cloud-code.db")).await.unwrap()
 }
 
 async fn waiting(store: &impl Deliveries) -> Vec<String> {

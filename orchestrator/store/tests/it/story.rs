@@ -1,58 +1,12 @@
-//! The store's story, written once against the trait. A second adapter runs the same functions.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The store's story.
 
 use cloud_code_model::{
-    Attempt, Brief, DEFAULT_CLI, Gate, Issue, NewTask, Outcome, OutcomeStatus, Project, ProjectSettings,
-    StopReason, TaskEvent, TaskStatus,
+    Attempt, Gate, Issue, NewTask, Outcome, OutcomeStatus, StopReason, TaskEvent, TaskStatus,
 };
 use cloud_code_store::{SqliteStore, Store, StoreError};
-use cloud_code_task_schema::{Failure, FailureKind, Handoff, Mode, Usage};
-use jiff::Timestamp;
+use cloud_code_task_schema::{Failure, FailureKind, Handoff, Usage};
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
-fn project() -> Project {
-    Project { name: "shop".parse().unwrap(), repo: "/srv/git/shop".into(), created_at: at(1) }
-}
-
-fn issue(key: &str) -> Issue {
-    Issue {
-        project: "shop".parse().unwrap(),
-        key: key.parse().unwrap(),
-        title: "Fix the login".into(),
-        branch: format!("cloud-code/{key}").parse().unwrap(),
-        base: "main".parse().unwrap(),
-        base_sha: "4e18bcb7".into(),
-        start_sha: None,
-        settings_sha: None,
-        created_at: at(2),
-        cleaned_at: None,
-    }
-}
-
-fn task(id: &str, key: &str) -> NewTask {
-    NewTask {
-        id: id.parse().unwrap(),
-        project: "shop".parse().unwrap(),
-        issue: key.parse().unwrap(),
-        title: "Fix the login".into(),
-        description: "Do it; `'\"$(x)` stays text".into(),
-        brief: Brief::default(),
-        mode: Mode::Edit,
-        continues: None,
-        handoff: None,
-        plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
-        requested_by: None,
-        intent: None,
-        created_at: at(3),
-    }
-}
-
-async fn opened(dir: &tempfile::TempDir) -> SqliteStore {
-    SqliteStore::open(&dir.path().join("cloud-code.db")).await.unwrap()
-}
+use crate::{at, issue, opened, project, task};
 
 async fn with_task(store: &impl Store) {
     store.put_project(&project()).await.unwrap();

@@ -1,19 +1,19 @@
 //! What the store keeps of a forge, as a story.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
 use cloud_code_model::{
-    Actor, Ask, Brief, Command, ConfigKey, DEFAULT_CLI, Intent, Issue, NewTask, Note, Place, Project,
-    ProjectName, ProjectSettings, Published, Pull, PullState, Subject, TaskEvent, TaskState, ThreadFacts,
-    ThreadWritten,
+    Actor, Ask, Brief, Command, ConfigKey, Intent, NewTask, Note, Place, Published, Pull, PullState, Subject,
+    TaskEvent, TaskState, ThreadFacts, ThreadWritten,
 };
-use cloud_code_store::{ForgeStore, SqliteStore, Store, StoreError};
-use cloud_code_task_schema::Mode;
-use jiff::Timestamp;
+use cloud_code_store::{ForgeStore, Store, StoreError};
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
+use crate::{at, issue, opened, with_project};
+
+/// A task that a request made.
+fn task(id: &str, key: &str) -> NewTask {
+    let brief = Brief { acceptance_criteria: vec!["It works".into()], ..Brief::default() };
+    NewTask { brief, intent: Some("comment-123".into()), ..crate::task(id, key) }
 }
 
 fn intent(key: &str) -> Intent {
@@ -29,43 +29,6 @@ fn intent(key: &str) -> Intent {
     }
 }
 
-async fn opened(dir: &tempfile::TempDir) -> SqliteStore {
-    SqliteStore::open(&dir.path().join("cloud-code.db")).await.unwrap()
-}
-
-fn issue(key: &str) -> Issue {
-    Issue {
-        project: "shop".parse().unwrap(),
-        key: key.parse().unwrap(),
-        title: "Fix".into(),
-        branch: format!("cloud-code/issue-{key}").parse().unwrap(),
-        base: "main".parse().unwrap(),
-        base_sha: "4e18bcb7".into(),
-        start_sha: None,
-        settings_sha: None,
-        created_at: at(2),
-        cleaned_at: None,
-    }
-}
-
-fn task(id: &str, key: &str) -> NewTask {
-    NewTask {
-        id: id.parse().unwrap(),
-        project: "shop".parse().unwrap(),
-        issue: key.parse().unwrap(),
-        title: "Fix".into(),
-        description: "Fix".into(),
-        brief: Brief { acceptance_criteria: vec!["It works".into()], ..Brief::default() },
-        mode: Mode::Edit,
-        continues: None,
-        handoff: None,
-        plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
-        requested_by: Some("alice".into()),
-        intent: Some("comment-123".into()),
-        created_at: at(3),
-    }
-}
-
 fn thread_facts() -> ThreadFacts {
     ThreadFacts {
         subject: Subject::Issue,
@@ -78,13 +41,6 @@ fn thread_facts() -> ThreadFacts {
         is_closed: false,
         left_out: Vec::new(),
     }
-}
-
-async fn with_project(store: &SqliteStore) -> ProjectName {
-    let name: ProjectName = "shop".parse().unwrap();
-    let known = Project { name: name.clone(), repo: "/srv/git/shop".into(), created_at: at(1) };
-    store.put_project(&known).await.unwrap();
-    name
 }
 
 #[tokio::test]
