@@ -14,6 +14,7 @@ mod forges;
 mod gather;
 mod git;
 mod installed;
+mod moved_base;
 mod observe;
 mod open;
 mod packet;
@@ -51,7 +52,7 @@ pub use observe::{Notice, Observer, Silent};
 pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
-pub use service::{Engines, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes};
+pub use service::{Engines, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes};
 pub use tasking::next_tasking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.

@@ -25,7 +25,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether it changes what people see. Minting a token and fetching do not.
+    /// Whether it changes what people see. Minting a token, fetching and asking GraphQL do not.
     pub fn is_mutation(&self) -> bool {
         is_mutation(&self.method, &self.path)
     }
@@ -35,6 +35,7 @@ pub(crate) fn is_mutation(method: &str, path: &str) -> bool {
     matches!(method, "POST" | "PUT" | "PATCH" | "DELETE")
         && !path.ends_with("/access_tokens")
         && !path.ends_with("/git-upload-pack")
+        && !path.ends_with("/graphql")
 }
 
 /// The list of requests.

@@ -9,6 +9,7 @@ mod call;
 mod fake;
 mod faults;
 mod git;
+mod graphql;
 mod hold;
 mod journal;
 mod openapi;

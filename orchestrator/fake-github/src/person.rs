@@ -223,6 +223,32 @@ impl Person {
         self.does(repo, |world, repo, me| world.add_review(repo, number, me, "CHANGES_REQUESTED", Some(body)))
     }
 
+    /// Submits a review that asks for changes together with its comments on lines (file, line, words); its id.
+    #[track_caller]
+    pub fn requests_changes_with(
+        &self,
+        repo: &str,
+        number: u64,
+        body: &str,
+        comments: &[(&str, u64, &str)],
+    ) -> u64 {
+        self.does(repo, |world, repo, me| {
+            world.add_whole_review(repo, number, me, "CHANGES_REQUESTED", body, comments)
+        })
+    }
+
+    /// Changes what a review says as a whole, perhaps somebody else's.
+    #[track_caller]
+    pub fn edits_review(&self, repo: &str, review: u64, body: &str) {
+        self.does(repo, |world, repo, me| world.edit_review(repo, review, me, body));
+    }
+
+    /// Changes a comment on a line, perhaps somebody else's.
+    #[track_caller]
+    pub fn edits_review_comment(&self, repo: &str, comment: u64, body: &str) {
+        self.does(repo, |world, repo, me| world.edit_review_comment(repo, comment, me, body));
+    }
+
     /// Approves; the review's id.
     #[track_caller]
     pub fn approves(&self, repo: &str, number: u64) -> u64 {

@@ -6,7 +6,7 @@ use crate::auth::{APP_KEY, sign_jwt};
 use crate::call::Actor;
 use crate::fake::{FakeGithub, broken};
 use crate::git::{Change, Git};
-use crate::state::{Label, Level, Permissions, Repo, Role, World};
+use crate::state::{Hook, Label, Level, Permissions, Repo, Role, World};
 
 /// A repository to be.
 #[derive(Debug, Clone)]
@@ -308,6 +308,25 @@ impl FakeGithub {
                 if on { known.protected.insert(branch.to_owned()) } else { known.protected.remove(branch) }
             });
         });
+    }
+
+    /// A webhook of the repository that tells these events to `url`, signed; its number. There is no ping.
+    pub fn hook(&self, repo: &str, url: &str, secret: &str, events: &[&str]) -> u64 {
+        self.shared.with(|world| {
+            let (id, now) = (world.id(), world.now());
+            let hook = Hook {
+                id,
+                url: url.to_owned(),
+                secret: Some(secret.to_owned()),
+                content_type: "json".to_owned(),
+                events: events.iter().map(|event| (*event).to_owned()).collect(),
+                active: true,
+                created_at: now,
+                updated_at: now,
+            };
+            with_repo(world, repo, |known| known.hooks.push(hook));
+            id
+        })
     }
 
     /// Makes it read-only, or not.

@@ -30,7 +30,7 @@ use crate::hold::{Held, Pass, When};
 use crate::journal::{self, is_mutation};
 use crate::shared::Shared;
 use crate::state::World;
-use crate::{rates, router};
+use crate::{graphql, rates, router};
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -251,6 +251,9 @@ fn api(shared: &Shared, arrived: Arrived) -> Answer {
     let method = arrived.method.as_str();
     let query = parse_query(Some(&arrived.query));
     let parsed = parse_body(&arrived.body);
+    if method == "POST" && graphql::is_at(&path) {
+        return graph(shared, &arrived, parsed);
+    }
     let Some((route, params)) = router::find(method, &path) else {
         let known = shared.description.as_ref().is_some_and(|description| description.knows(method, &path));
         let why = if known { "the fake does not play it" } else { "not an operation of GitHub's" };
@@ -301,6 +304,28 @@ fn api(shared: &Shared, arrived: Arrived) -> Answer {
     }
     answer.headers.push(("x-github-media-type", "github.v3; format=json".to_owned()));
     answer
+}
+
+/// GraphQL has an address of its own, and a limit of its own.
+fn graph(shared: &Shared, arrived: &Arrived, body: Result<Value, crate::answer::Refused>) -> Answer {
+    let (answer, wrong) = shared.with(|world| {
+        let caller = match identify(world, &arrived.headers) {
+            Ok(Caller::Nobody) => {
+                return (refused(401, "This endpoint requires you to be authenticated."), None);
+            }
+            Ok(caller) => caller,
+            Err(refusal) => return (refusal, None),
+        };
+        match body {
+            Ok(body) => {
+                let (answer, wrong) = graphql::answer(world, &caller, &body);
+                (Box::new(answer), wrong)
+            }
+            Err(refusal) => (refusal, None),
+        }
+    });
+    shared.violations().extend(wrong);
+    answer.with("x-ratelimit-resource", "graphql")
 }
 
 /// The path of a repository that was asked for by its id, as redirects do.

@@ -130,6 +130,42 @@ pub struct RepositoryFacts {
     pub grants: Grants,
 }
 
+/// The forge's name for one text, by which its changes are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TextId(String);
+
+impl TextId {
+    /// As the forge spells it.
+    pub const fn new(id: String) -> Self {
+        Self(id)
+    }
+
+    /// As the forge spells it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The last change of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// When.
+    pub at: Timestamp,
+    /// By whom; missing if the account is gone or has no number.
+    pub by: Option<Actor>,
+    /// Whether a program did it.
+    pub by_is_bot: bool,
+}
+
+/// What was changed about a text since it was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TextEdits {
+    /// The text itself.
+    pub text: Option<Edited>,
+    /// The title, of an issue or pull request.
+    pub title: Option<Edited>,
+}
+
 /// Whether an issue is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenState {
@@ -142,6 +178,8 @@ pub enum OpenState {
 /// An issue, or a pull request seen as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssueFacts {
+    /// By which the changes of its text and title are asked for.
+    pub text_id: TextId,
     /// Its number in the repository.
     pub number: u64,
     /// Its title.
@@ -173,6 +211,8 @@ pub struct IssueFacts {
 /// A comment of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommentFacts {
+    /// By which its changes are asked for.
+    pub text_id: TextId,
     /// The forge's id.
     pub id: u64,
     /// Who wrote it; missing if the account is gone.
@@ -338,6 +378,8 @@ pub struct PullFacts {
     pub base: String,
     /// Whether it can be merged.
     pub mergeable: Mergeable,
+    /// When anything about it changed last: commits, comments, reviews, its state. What checks say is not told so.
+    pub updated_at: Timestamp,
 }
 
 /// A pull request as it should be.
@@ -420,6 +462,8 @@ pub enum ReviewState {
 /// A review of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewFacts {
+    /// By which its changes are asked for.
+    pub text_id: TextId,
     /// The forge's id.
     pub id: u64,
     /// What it says as a whole; often empty.
@@ -443,6 +487,8 @@ pub struct ReviewFacts {
 /// A comment on a line of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineComment {
+    /// The forge's name for its text.
+    pub text_id: TextId,
     /// The forge's id.
     pub id: u64,
     /// The review it came with.

@@ -6,6 +6,7 @@ mod client;
 mod comments;
 mod connect;
 mod deliveries;
+mod edits;
 mod etag;
 mod hooks;
 mod manifest;
@@ -266,8 +267,8 @@ impl Github {
                 let found: InstallationAnswer =
                     self.root().read(&format!("/repos/{name}/installation")).await?;
                 if found.suspended_at.is_some() {
-                    let message = format!("the App's installation for `{name}` is suspended");
-                    return Err(ForgeError::Forbidden { message, permission: None });
+                    let what = format!("`{name}`: the App's installation is suspended");
+                    return Err(ForgeError::NoAccess { what });
                 }
                 let installation =
                     Installation { id: found.id, app_id: found.app_id, grants: found.grants() };

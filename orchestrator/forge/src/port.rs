@@ -3,6 +3,8 @@
 //! Every write can be repeated: after a crash the caller does the same again and ends with one comment, one pull
 //! request, one check. No implementation may answer by sending a write twice that it has not looked for in between.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use cloud_code_model::{Actor, Place};
 use jiff::Timestamp;
@@ -12,6 +14,7 @@ use crate::facts::{
     BotIdentity, BranchFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, DeliveryPage,
     DeliveryPayload, FailedCheck, GitCredential, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing,
     PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts, ReviewFacts,
+    TextEdits, TextId,
 };
 use crate::marker::Marker;
 
@@ -68,6 +71,14 @@ pub trait Forge: Send + Sync {
 
     /// The issues and pull requests changed at or after `since`, least recently changed first, open and closed.
     async fn recent_issues(&self, since: Timestamp) -> Result<Listing<IssueFacts>, ForgeError>;
+
+    /// The pull requests changed at or after `since`, most recently changed first, open and closed, without whether they can be
+    /// merged. An unchanged answer costs no limit.
+    async fn recent_pulls(&self, since: Timestamp) -> Result<Listing<PullFacts>, ForgeError>;
+
+    /// Who changed these texts last, and when. One that is missing in the answer is gone, or the forge does not tell: then
+    /// nobody knows whose words they are.
+    async fn edits(&self, texts: &[TextId]) -> Result<HashMap<TextId, TextEdits>, ForgeError>;
 
     /// What an account may do here. [`crate::Permission::None`] for whom the forge does not know, for bots it does not
     /// list, and for a login that by now belongs to another id. At most a minute old.

@@ -669,3 +669,98 @@ async fn the_clock_and_the_hook_can_be_looked_at() {
     assert_eq!(config.content_type.as_deref(), Some("json"));
     assert!(github.rate_limit(&SHOP.parse().unwrap()).await.unwrap().limit >= 5000);
 }
+
+#[tokio::test]
+async fn who_changed_a_text_last_is_told_by_graphql() {
+    let world = World::new().await;
+    let (alice, rita) = (world.fake.user("alice"), world.fake.user("rita"));
+    let other = alice.opens_issue(SHOP, "Untouched", "As it was.");
+    let said = alice.comments_on(SHOP, world.issue, "At first.");
+    alice.pushes(SHOP, BRANCH, "note.md", "x\n");
+    let pull = alice.opens_pull_request(SHOP, BRANCH, "main", "A note", "It is short.");
+    let review = alice.requests_changes(SHOP, pull, "No.");
+    rita.edits_issue(SHOP, world.issue, "Mend nothing.");
+    alice.retitles(SHOP, world.issue, "The product is wrong");
+    rita.edits_comment(SHOP, said, "Later.");
+    rita.edits_review(SHOP, review, "Yes.");
+    rita.retitles(SHOP, pull, "No note");
+    for forge in [world.forge().await, world.as_token_of("alice").await] {
+        let mut texts = vec![
+            forge.issue(world.issue).await.unwrap().text_id,
+            forge.comments(world.issue, None).await.unwrap()[0].text_id.clone(),
+            forge.reviews(pull).await.unwrap()[0].text_id.clone(),
+            forge.issue(pull).await.unwrap().text_id,
+            forge.issue(other).await.unwrap().text_id,
+        ];
+        texts.push(cloud_code_forge::TextId::new("gone".to_owned()));
+        let edits = forge.edits(&texts).await.unwrap();
+        let by = |edited: &Option<cloud_code_forge::Edited>| {
+            edited.as_ref().map(|edited| edited.by.as_ref().map(|by| by.id).unwrap())
+        };
+        let told: Vec<_> = texts
+            .iter()
+            .map(|text| edits.get(text).map(|edits| (by(&edits.text), by(&edits.title))))
+            .collect();
+        let (alice, rita) = (Some(alice.id()), Some(rita.id()));
+        assert_eq!(
+            told,
+            [
+                Some((rita, alice)),
+                Some((rita, None)),
+                Some((rita, None)),
+                Some((None, rita)),
+                Some((None, None)),
+                None,
+            ]
+        );
+        assert_eq!(forge.edits(&[]).await.unwrap().len(), 0);
+    }
+    assert_eq!(world.fake.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_question_to_graphql_is_asked_again_and_a_refusal_is_told() {
+    let world = World::new().await;
+    let forge = world.forge().await;
+    let text = forge.issue(world.issue).await.unwrap().text_id;
+    for fault in [Fault::Cut, Fault::Status(502)] {
+        world.fake.fault("POST", "/graphql", fault);
+    }
+    let edits = forge.edits(std::slice::from_ref(&text)).await.unwrap();
+    assert_eq!(edits.get(&text), Some(&cloud_code_forge::TextEdits::default()));
+    world.fake.fault("POST", "/graphql", Fault::Status(403));
+    assert!(matches!(forge.edits(&[text]).await, Err(ForgeError::Forbidden { .. })));
+}
+
+#[tokio::test]
+async fn pull_requests_that_changed_are_listed_newest_change_first() {
+    let world = World::new().await;
+    let alice = world.fake.user("alice");
+    let mut pulls = Vec::new();
+    for name in ["one", "two", "three"] {
+        alice.pushes(SHOP, name, &format!("{name}.md"), "x\n");
+        pulls.push(alice.opens_pull_request(SHOP, name, "main", name, ""));
+    }
+    world.fake.advance(Duration::from_secs(100));
+    let forge = world.forge().await;
+    let since = forge.issue(world.issue).await.unwrap().created_at + jiff::SignedDuration::from_secs(50);
+    alice.requests_changes(SHOP, pulls[1], "No.");
+    world.fake.advance(Duration::from_secs(1));
+    alice.closes(SHOP, pulls[0]);
+    let changed = forge.recent_pulls(since).await.unwrap();
+    let told: Vec<(u64, PullState)> = changed.items.iter().map(|pull| (pull.number, pull.state)).collect();
+    assert_eq!(
+        (told, changed.more),
+        (vec![(pulls[0], PullState::Closed), (pulls[1], PullState::Open)], false)
+    );
+    assert_eq!(world.fake.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_may_not_be_asked_about_has_no_permission() {
+    let world = World::new().await;
+    world.fake.fault("GET", "**/permission", Fault::Status(403));
+    let alice = Actor { id: world.fake.user("alice").id(), login: "alice".to_owned() };
+    let forge = world.forge().await;
+    assert_eq!(forge.permission(&alice).await.unwrap().permission, Permission::None);
+}

@@ -97,7 +97,7 @@ fn pull(draft: bool) -> Value {
     let side = |branch: &str| json!({"ref": branch, "sha": "1".repeat(40), "repo": {"id": 7, "full_name": "acme/shop"}});
     json!({
         "number": 3, "node_id": "PR_3", "html_url": "http://git.example/acme/shop/pull/3", "title": "t", "body": null,
-        "user": null, "state": "open", "draft": draft, "merged_at": null, "head": side("work"), "base": side("main"),
+        "user": null, "state": "open", "draft": draft, "merged_at": null, "updated_at": "2026-01-02T03:04:05Z", "head": side("work"), "base": side("main"),
         "mergeable": null,
     })
 }

@@ -10,6 +10,7 @@ fn rules() -> Rules {
         prefix: "/cloud-code".to_owned(),
         aliases: vec!["/cc".to_owned(), "@agent".to_owned(), "@claude".to_owned()],
         bot: None,
+        account: None,
         app_id: None,
         listed_bots: BTreeSet::new(),
         ready_labels: Vec::new(),

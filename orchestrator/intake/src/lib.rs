@@ -37,6 +37,6 @@ pub use notice::{
 pub use rules::Rules;
 pub use sections::{Sections, sections};
 pub use signature::{SIGNATURE_HEADER, SignatureError, Verifier, verify};
-pub use trigger::{Trigger, Why, trigger};
-pub use trust::{Kept, LeftOut, Selection, TextKind, ThreadText, TrustRules, select};
+pub use trigger::{Trigger, Why, is_part_of_review, other_keys, takes_its_lines, trigger};
+pub use trust::{Change, Kept, LeftOut, Selection, Standing, TextKind, ThreadText, TrustRules, select};
 pub use visible::{Removed, Visible, visible};

@@ -15,6 +15,9 @@ pub struct Rules {
     /// The account that we write with, if it is ours alone: an App's bot or a machine's account. With a person's own
     /// token this is `None`: that person's comments are commands, and only the marker tells them from ours.
     pub bot: Option<Actor>,
+    /// The person whose token we write with, where we are no App. Whoever assigns this person asks for work, unless it is
+    /// the person: who takes an issue for themselves means to do it themselves.
+    pub account: Option<Actor>,
     /// Our App.
     pub app_id: Option<u64>,
     /// Bots of others that are listened to, by id.

@@ -8,7 +8,7 @@
 use cloud_code_model::{Actor, Ask, Command, Intent, Place, Subject};
 use jiff::Timestamp;
 
-use crate::command::{Found, Spelling, parse};
+use crate::command::{Found, Spelling, parse, without_command};
 use crate::markdown::mentions;
 use crate::marker::carries_marker;
 use crate::notice::{Happening, Head, Notice, Said, SaidAt, Sender, SenderKind, Thing, Verdict};
@@ -138,7 +138,15 @@ fn ask(notice: &Notice, said: &Said, rules: &Rules) -> Option<Ask> {
         Err(error) => {
             return Some(Ask::Mistake { message: error.to_string(), hint: error.hint(&rules.prefix) });
         }
-        Ok(Some(found)) => return Some(asked(found, said, is_ours)),
+        Ok(Some(found)) => {
+            let is_review = matches!(said.at, SaidAt::Review { verdict: Verdict::ChangesRequested, .. });
+            // A review's lines belong to its task. A command beside them that only says to work says nothing more.
+            if is_review && is_ours && rules.on_changes_requested && only_says_to_work(&found.command) {
+                let text = without_command(&said.text, rules).unwrap_or_else(|| said.text.clone());
+                return Some(Ask::Changes { text: seen(&text) });
+            }
+            return Some(asked(found, said, is_ours));
+        }
         Ok(None) => {}
     }
     let is_spoken_to = rules.on_mention && rules.handle().is_some_and(|handle| mentions(&said.text, handle));
@@ -177,6 +185,54 @@ fn asked(found: Found, said: &Said, is_ours: bool) -> Ask {
     Ask::Command { command: found.command }
 }
 
+fn only_says_to_work(command: &Command) -> bool {
+    matches!(command, Command::Run { cli: None, model: None, base: None, budget: None, .. })
+}
+
+/// Whether a comment on a line asks for nothing but work, as the review that it came with does when that asks for changes.
+/// Then it is a part of that review, and one task does both.
+pub fn is_part_of_review(said: &Said, ask: &Ask) -> Option<u64> {
+    let SaidAt::Line { review, .. } = said.at else { return None };
+    let asks_for_work = match ask {
+        Ask::Line { .. } => true,
+        Ask::Command { command } => only_says_to_work(command),
+        Ask::Answer { .. }
+        | Ask::Mistake { .. }
+        | Ask::Changes { .. }
+        | Ask::ChecksFailed { .. }
+        | Ask::BaseConflict { .. } => false,
+    };
+    review.filter(|_| asks_for_work)
+}
+
+/// Whether a review that asks for changes, of this text, becomes a task with its lines in it.
+pub fn takes_its_lines(text: &str, rules: &Rules) -> bool {
+    rules.on_changes_requested
+        && !carries_marker(text)
+        && match parse(text, rules) {
+            Ok(None) => true,
+            Ok(Some(found)) => only_says_to_work(&found.command),
+            Err(_) => false,
+        }
+}
+
+/// Seconds by which the times of one thing differ: a webhook has that of the issue, a list that of the event. Higher and
+/// whoever takes a label off and puts it on again is not heard; lower and one label is two requests.
+const SAME_MOMENT: i64 = 5;
+
+/// The keys that the same request may have been stored under: labels and assignments have no number that a webhook
+/// tells, so their keys hold the time.
+pub fn other_keys(key: &str) -> Vec<String> {
+    let is_dated = key.starts_with(LABEL) || key.starts_with(ASSIGNED);
+    let Some((stem, second)) = key.rsplit_once('-').filter(|_| is_dated) else { return Vec::new() };
+    let Ok(second) = second.parse::<i64>() else { return Vec::new() };
+    let near = (second - SAME_MOMENT..=second + SAME_MOMENT).filter(|other| *other != second);
+    near.map(|other| format!("{stem}-{other}")).collect()
+}
+
+const LABEL: &str = "label-";
+const ASSIGNED: &str = "assigned-";
+
 fn line_ask(said: &Said, text: String) -> Option<Ask> {
     let SaidAt::Line { path, line, diff_hunk, .. } = &said.at else { return None };
     Some(Ask::Line { text, path: path.clone(), line: *line, diff_hunk: diff_hunk.clone() })
@@ -201,16 +257,19 @@ fn on_labeled(notice: &Notice, thing: &Thing, label: &str, rules: &Rules) -> Tri
     if !rules.ready_labels.iter().any(|ready| ready.to_lowercase() == label.to_lowercase()) {
         return Trigger::Nothing(Why::AsksNothing);
     }
-    let key = format!("label-{}-{}-{}", thing.number, slug(label), thing.updated_at.as_second());
+    let key = format!("{LABEL}{}-{}-{}", thing.number, slug(label), thing.updated_at.as_second());
     run_on(notice, thing, key, rules)
 }
 
 fn on_assigned(notice: &Notice, thing: &Thing, assignee: &Actor, rules: &Rules) -> Trigger {
     let is_us = rules.bot.as_ref().is_some_and(|bot| bot.id == assignee.id);
-    if !is_us || !rules.on_assignment {
+    let by = notice.sender.as_ref().map(|sender| sender.actor.id);
+    let is_for_us =
+        rules.account.as_ref().is_some_and(|account| account.id == assignee.id && by != Some(account.id));
+    if !(is_us || is_for_us) || !rules.on_assignment {
         return Trigger::Nothing(Why::AsksNothing);
     }
-    run_on(notice, thing, format!("assigned-{}-{}", thing.number, thing.updated_at.as_second()), rules)
+    run_on(notice, thing, format!("{ASSIGNED}{}-{}", thing.number, thing.updated_at.as_second()), rules)
 }
 
 fn run_on(notice: &Notice, thing: &Thing, key: String, rules: &Rules) -> Trigger {

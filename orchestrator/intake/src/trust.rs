@@ -25,6 +25,22 @@ pub enum TextKind {
     Line,
 }
 
+/// What became of a text after it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    Never,
+    /// It was changed. Of several changes the last one counts: whoever made it saw what stood there.
+    Last {
+        /// When.
+        at: Timestamp,
+        /// By whom. Absent for a deleted account.
+        by: Option<Sender>,
+    },
+    /// Nobody can tell. Then nobody knows whose words they are.
+    Unknown,
+}
+
 /// One text of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadText {
@@ -38,9 +54,9 @@ pub struct ThreadText {
     pub text: String,
     /// When it was written.
     pub created_at: Timestamp,
-    /// When it was last changed; `created_at` if never. For an opening this is GraphQL's `lastEditedAt`, never the
-    /// issue's `updated_at`, which moves with every comment.
-    pub changed_at: Timestamp,
+    /// What became of it. People who may sort issues and not push change what others wrote; and an issue's `updated_at`,
+    /// which moves with every comment, says nothing about its text.
+    pub change: Change,
 }
 
 /// What may be kept.
@@ -56,6 +72,39 @@ pub struct TrustRules<'a> {
     pub asked_in: Option<(TextKind, u64)>,
     /// Most bytes of all that is kept.
     pub max_bytes: usize,
+}
+
+/// What a text is worth after its changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// What somebody who may command wanted to be there when work was asked for.
+    AsItWas,
+    /// Changed at the moment of the command, or later.
+    ChangedLater,
+    /// Changed by somebody who may not command, or by nobody knows whom.
+    Meddled,
+}
+
+impl TrustRules<'_> {
+    /// Whether this account's words may be kept.
+    pub fn trusts(&self, sender: &Sender) -> bool {
+        match sender.kind {
+            SenderKind::User => self.trusted.contains(&sender.actor.id),
+            SenderKind::Bot => self.bots.contains(&sender.actor.id),
+            SenderKind::Other => false,
+        }
+    }
+
+    /// What a change leaves of the trust in whoever wrote the text.
+    pub fn judge(&self, change: &Change) -> Standing {
+        match change {
+            Change::Never => Standing::AsItWas,
+            Change::Last { by, .. } if !by.as_ref().is_some_and(|by| self.trusts(by)) => Standing::Meddled,
+            Change::Last { at, .. } if *at >= self.at => Standing::ChangedLater,
+            Change::Last { .. } => Standing::AsItWas,
+            Change::Unknown => Standing::Meddled,
+        }
+    }
 }
 
 /// A text that was kept.
@@ -84,6 +133,8 @@ pub struct LeftOut {
     pub later: usize,
     /// Changed after the command.
     pub changed: usize,
+    /// Changed by people without write access, or by nobody knows whom.
+    pub meddled: usize,
     /// Older than what fits.
     pub no_room: usize,
 }
@@ -102,7 +153,7 @@ pub struct Selection {
 impl LeftOut {
     /// How many.
     pub const fn total(self) -> usize {
-        self.untrusted + self.bots + self.later + self.changed + self.no_room
+        self.untrusted + self.bots + self.later + self.changed + self.meddled + self.no_room
     }
 }
 
@@ -114,6 +165,7 @@ impl fmt::Display for LeftOut {
             (self.bots, "of bots"),
             (self.later, "written after the command"),
             (self.changed, "changed after the command"),
+            (self.meddled, "changed by people without write access"),
             (self.no_room, "for want of room"),
         ];
         for (index, (count, reason)) in reasons.iter().filter(|(count, _)| *count > 0).enumerate() {
@@ -143,17 +195,13 @@ pub fn select(thread: &[ThreadText], rules: &TrustRules<'_>) -> Selection {
             left_out.untrusted += 1;
             continue;
         };
-        let is_trusted = match author.kind {
-            SenderKind::User => rules.trusted.contains(&author.actor.id),
-            SenderKind::Bot => rules.bots.contains(&author.actor.id),
-            SenderKind::Other => false,
-        };
-        let count = match author.kind {
-            _ if is_trusted && text.created_at >= rules.at => Some(&mut left_out.later),
-            _ if is_trusted && text.changed_at >= rules.at => Some(&mut left_out.changed),
-            _ if is_trusted => None,
-            SenderKind::Bot => Some(&mut left_out.bots),
-            SenderKind::User | SenderKind::Other => Some(&mut left_out.untrusted),
+        let count = match (author.kind, rules.trusts(author), rules.judge(&text.change)) {
+            (_, true, _) if text.created_at >= rules.at => Some(&mut left_out.later),
+            (_, true, Standing::AsItWas) => None,
+            (_, true, Standing::ChangedLater) => Some(&mut left_out.changed),
+            (_, true, Standing::Meddled) => Some(&mut left_out.meddled),
+            (SenderKind::Bot, false, _) => Some(&mut left_out.bots),
+            (SenderKind::User | SenderKind::Other, false, _) => Some(&mut left_out.untrusted),
         };
         if let Some(count) = count {
             *count += 1;
@@ -223,17 +271,33 @@ mod tests {
     }
 
     fn said(id: u64, author: Option<u64>, written: i64, changed: i64, text: &str) -> ThreadText {
-        let author = author.map(|id| Sender {
+        let author: Option<Sender> = author.map(|id| Sender {
             actor: Actor { id, login: format!("u{id}") },
             kind: if id >= LISTED_BOT { SenderKind::Bot } else { SenderKind::User },
         });
         ThreadText {
             kind: TextKind::Comment,
             id,
-            author,
             text: text.to_owned(),
             created_at: second(written),
-            changed_at: second(changed),
+            change: match changed > written {
+                true => Change::Last { at: second(changed), by: author.clone() },
+                false => Change::Never,
+            },
+            author,
+        }
+    }
+
+    /// The same, changed by somebody else.
+    fn meddled(text: ThreadText, change: Change) -> ThreadText {
+        ThreadText { change, ..text }
+    }
+
+    fn by(id: u64, at: i64) -> Change {
+        let kind = if id >= LISTED_BOT { SenderKind::Bot } else { SenderKind::User };
+        Change::Last {
+            at: second(at),
+            by: Some(Sender { actor: Actor { id, login: format!("u{id}") }, kind }),
         }
     }
 
@@ -269,13 +333,43 @@ mod tests {
         ];
         let selection = selected(&thread, 1000);
         assert_eq!(texts(&selection), ["kept", "changed in time", "tests failed", "seen"]);
-        assert_eq!(selection.left_out, LeftOut { untrusted: 2, bots: 1, later: 1, changed: 1, no_room: 0 });
+        assert_eq!(
+            selection.left_out,
+            LeftOut { untrusted: 2, bots: 1, later: 1, changed: 1, ..LeftOut::default() }
+        );
         assert_eq!(
             selection.left_out.to_string(),
             "2 texts of people without write access, 1 of bots, 1 written after the command, 1 changed after the command"
         );
         assert_eq!(selection.hidden, Removed { comments: 1, ..Removed::default() });
         assert_eq!(LeftOut::default().to_string(), "");
+    }
+
+    #[test]
+    fn who_changed_a_text_last_answers_for_it() {
+        let text = |id| said(id, Some(ALICE), 1, 1, "words");
+        let thread = [
+            meddled(text(10), by(MALLORY, 50)),
+            meddled(text(11), by(MALLORY, 150)),
+            meddled(text(12), by(ALICE, 50)),
+            meddled(text(13), by(ALICE, 150)),
+            meddled(text(14), by(BOT, 50)),
+            meddled(text(15), by(LISTED_BOT, 50)),
+            meddled(text(16), Change::Last { at: second(50), by: None }),
+            meddled(text(17), Change::Unknown),
+            meddled(said(18, Some(MALLORY), 1, 1, "words"), by(ALICE, 50)),
+        ];
+        let selection = selected(&thread, 1000);
+        let kept: Vec<u64> = selection.texts.iter().map(|text| text.id).collect();
+        assert_eq!(kept, [12, 15]);
+        assert_eq!(
+            selection.left_out,
+            LeftOut { untrusted: 1, changed: 1, meddled: 5, ..LeftOut::default() }
+        );
+        assert_eq!(
+            selection.left_out.to_string(),
+            "1 text of people without write access, 1 changed after the command, 5 changed by people without write access"
+        );
     }
 
     #[test]

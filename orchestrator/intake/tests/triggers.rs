@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use cloud_code_intake::{
     Conclusion, Happening, Head, Notice, RepositoryRef, Rules, Said, SaidAt, Sender, SenderKind, Thing,
-    Trigger, Verdict, Why, read, trigger,
+    Trigger, Verdict, Why, is_part_of_review, other_keys, read, takes_its_lines, trigger,
 };
 use cloud_code_model::{Actor, Ask, Command, Intent, Place, Subject};
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ fn rules() -> Rules {
         prefix: "/cloud-code".to_owned(),
         aliases: vec!["/cc".to_owned()],
         bot: Some(Actor { id: BOT, login: "cloud-code[bot]".to_owned() }),
+        account: None,
         app_id: Some(APP),
         listed_bots: BTreeSet::from([LISTED_BOT]),
         ready_labels: vec!["Ready for agent".to_owned()],
@@ -143,7 +144,7 @@ fn a_command_starts_where_it_is_written() {
     for (said, key, place) in [
         (said(SaidAt::Opening, "/cloud-code fix it"), "opening-42", Place::Issue),
         (review(Verdict::Commented, "/cloud-code fix it"), "review-3", Place::Review { id: 3 }),
-        (review(Verdict::ChangesRequested, "/cloud-code fix it"), "review-3", Place::Review { id: 3 }),
+        (review(Verdict::Commented, "/cloud-code fix it"), "review-3", Place::Review { id: 3 }),
     ] {
         let intent = started(&notice(Happening::Said(said)));
         assert_eq!(intent, Intent { key: key.to_owned(), place, ..expected.clone() });
@@ -326,6 +327,59 @@ fn labels_and_assignments_ask_for_a_run() {
     assert_eq!(nothing(&assigned(ALICE)), Why::AsksNothing);
     let deaf = Rules { on_assignment: false, ..rules() };
     assert_eq!(trigger(&assigned(BOT), &deaf), Trigger::Nothing(Why::AsksNothing));
+
+    // With a person's token: others assign that person, who takes an issue for themselves to do it themselves.
+    let of_a_person = |id| {
+        let account = Some(Actor { id, login: "person".to_owned() });
+        Rules { bot: None, app_id: None, account, ..rules() }
+    };
+    assert!(matches!(trigger(&assigned(8), &of_a_person(8)), Trigger::Intent(_)));
+    assert_eq!(trigger(&assigned(ALICE), &of_a_person(ALICE)), Trigger::Nothing(Why::AsksNothing));
+}
+
+#[test]
+fn a_label_is_one_request_however_its_time_is_told() {
+    let keys = other_keys("label-42-ready-for-agent-1000");
+    assert_eq!((keys.len(), keys.first().unwrap().as_str()), (10, "label-42-ready-for-agent-995"));
+    assert!(keys.contains(&"label-42-ready-for-agent-1005".to_owned()));
+    assert!(other_keys("assigned-42-1000").contains(&"assigned-42-999".to_owned()));
+    for unique in ["comment-1000", "review-3", "line-4", "opening-42", "checks-1000"] {
+        assert_eq!(other_keys(unique), [] as [String; 0]);
+    }
+}
+
+#[test]
+fn a_review_takes_a_command_to_work_and_its_lines_along() {
+    let asked = |text: &str| started(&notice(Happening::Said(review(Verdict::ChangesRequested, text)))).ask;
+    let changes = |text: &str| Ask::Changes { text: text.to_owned() };
+    assert_eq!(
+        asked("This is slow.\n\n/cloud-code make it quick"),
+        changes("This is slow.\n\nmake it quick")
+    );
+    assert_eq!(asked("/cloud-code run"), changes(""));
+    // What says more than to work is obeyed as it stands.
+    assert!(matches!(asked("/cloud-code run codex"), Ask::Command { .. }));
+    assert!(matches!(asked("/cloud-code ask Why?"), Ask::Command { command: Command::Ask { .. } }));
+    for (text, takes) in [
+        ("", true),
+        ("Slow.", true),
+        ("/cloud-code run", true),
+        ("/cloud-code run codex", false),
+        ("/cloud-code ask Why?", false),
+    ] {
+        assert_eq!(takes_its_lines(text, &rules()), takes, "{text}");
+    }
+    for (text, part) in [
+        ("@cloud-code quicker", Some(3)),
+        ("/cloud-code quicker", Some(3)),
+        ("/cloud-code run quicker", Some(3)),
+        ("/cloud-code run codex", None),
+        ("/cloud-code ask Why?", None),
+    ] {
+        let said = line(text);
+        let ask = started(&notice(Happening::Said(said.clone()))).ask;
+        assert_eq!(is_part_of_review(&said, &ask), part, "{text}");
+    }
 }
 
 #[test]

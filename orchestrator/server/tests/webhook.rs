@@ -219,8 +219,14 @@ impl<S: Deliveries> Deliveries for Slow<S> {
         self.answers.acquire().await.unwrap().forget();
         put
     }
-    async fn next(&self, limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        self.inner.next(limit).await
+    async fn next_after(&self, seq: u64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        self.inner.next_after(seq, limit).await
+    }
+    async fn cursors(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.inner.cursors(prefix).await
+    }
+    async fn drop_cursor(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        self.inner.drop_cursor(name, value).await
     }
     async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, StoreError> {
         self.inner.delivery(key).await

@@ -148,6 +148,8 @@ impl fmt::Debug for NewDelivery {
 /// A stored delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
+    /// Its place in the queue: later ones have a higher number.
+    pub seq: u64,
     /// What came. Its body is empty once it was dropped.
     pub delivery: NewDelivery,
     /// How often work on it was tried.
@@ -201,7 +203,11 @@ pub trait Deliveries: Send + Sync {
     /// Two equal keys in one call are one row; the second is a duplicate.
     async fn put(&self, deliveries: &[NewDelivery]) -> Result<Vec<Put>, StoreError>;
     /// Deliveries to be worked on, the oldest first, at most `limit`.
-    async fn next(&self, limit: u32) -> Result<Vec<Delivery>, StoreError>;
+    async fn next(&self, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        self.next_after(0, limit).await
+    }
+    /// As `next`, of those that are behind this place in the queue: what has to wait is not read again and again.
+    async fn next_after(&self, seq: u64, limit: u32) -> Result<Vec<Delivery>, StoreError>;
     /// A delivery by key.
     async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, StoreError>;
     /// Notes how work on a delivery went. [`DeliveryState::Waiting`] means that it is tried again. Each call counts as one
@@ -230,4 +236,8 @@ pub trait Deliveries: Send + Sync {
     async fn cursor(&self, name: &str) -> Result<Option<String>, StoreError>;
     /// Notes how far a list was read.
     async fn set_cursor(&self, name: &str, value: &str) -> Result<(), StoreError>;
+    /// Every cursor whose name begins so, in the order of their names.
+    async fn cursors(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError>;
+    /// Takes a cursor away, if it says this still. What somebody noted meanwhile stays.
+    async fn drop_cursor(&self, name: &str, value: &str) -> Result<(), StoreError>;
 }

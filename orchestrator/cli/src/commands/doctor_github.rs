@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use super::doctor::Check;
 use super::init::place::Place;
 use super::init::token;
+use super::token_triggers;
 use crate::ui;
 
 /// A clock that is further off makes statements of the App that GitHub takes for expired, or for not yet valid.
@@ -171,6 +172,10 @@ async fn as_token(scene: &Scene<'_>, place: &Place, github: &Github, checks: &mu
         if let Ok(forge) = github.repository(&project.repository).await {
             project::check(scene, forge.as_ref(), project, checks).await;
         }
+        let triggers = project.settings.triggers.resolved();
+        let login = ui::one_line(&facts.owner.login);
+        let otherwise = token_triggers::otherwise(&project.name, &triggers, &login);
+        checks.extend(otherwise.into_iter().map(|one| Check::warning("triggers", one.told, one.instead)));
         app::repository_hook(scene, place, github, project, checks).await;
     }
 }

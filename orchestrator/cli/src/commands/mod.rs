@@ -17,6 +17,7 @@ mod run;
 mod schema;
 mod serve;
 mod status;
+mod token_triggers;
 mod validate;
 
 use std::process::ExitCode;

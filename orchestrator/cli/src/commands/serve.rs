@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_engine::{
-    Engines, Forges, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+    Engines, Forges, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
 };
-use cloud_code_forge::{Github, HookOwner};
-use cloud_code_model::{IntakeMode, RepositoryName, RuntimeKind};
+use cloud_code_forge::{ForgeError, Github, HookOwner};
+use cloud_code_model::{IntakeMode, ProjectName, RepositoryName, RuntimeKind, Triggers};
 use cloud_code_server::{Limits, ServerSetup};
 use cloud_code_store::{HookTarget, SqliteStore};
 use cloud_code_task_schema::CliName;
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, SystemClock};
 use crate::args::ServeArgs;
+use crate::commands::init::manifest::webhook_url;
+use crate::commands::token_triggers::{self, Otherwise};
 use crate::{github, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
@@ -31,6 +33,8 @@ const DEFAULT_CONCURRENCY: u32 = 2;
 const HEAL_EVERY: Duration = Duration::from_secs(300);
 /// How often is looked where nobody brings anything. GitHub allows 5,000 requests an hour; a look takes three to ten.
 const POLL_EVERY: Duration = Duration::from_secs(60);
+/// How long a start waits for an answer that it can do without.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// `cloud-code serve`.
 pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
@@ -63,9 +67,11 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let wakes = Arc::new(Wakes::default());
     let settings = ServiceSettings {
         concurrency: app.settings.server.concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize,
-        sweep: sweep(app, intake, &connected),
+        sweep: sweep(app, intake, &connected, &projects).await,
         ..ServiceSettings::default()
     };
+    let triggers: Vec<(ProjectName, Triggers)> =
+        projects.iter().map(|project| (project.name.clone(), project.triggers.clone())).collect();
     let projects = Projects::new(projects, clis, forges, store.clone());
     let service =
         Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
@@ -77,6 +83,9 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         ui::err(format!("listening on http://{address}"));
     }
     let working = tokio::spawn(service.run(stop.clone()));
+    if app.settings.github.app.is_none() {
+        tell_of_token(&connected, &triggers).await;
+    }
     let mut interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let mut terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut serving = served.task;
@@ -94,6 +103,18 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     working.await.context("the service broke")?;
     ended.context("the server broke")?.context("the server ended")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is otherwise with a token. A GitHub that cannot be asked now is no reason not to serve.
+async fn tell_of_token(github: &Github, projects: &[(ProjectName, Triggers)]) {
+    let asked = tokio::time::timeout(ANSWER_WITHIN, github.token()).await;
+    let Ok(Ok(token)) = asked else { return };
+    let login = ui::one_line(&token.owner.login);
+    for (project, triggers) in projects {
+        for Otherwise { told, instead } in token_triggers::otherwise(project, triggers, &login) {
+            ui::err(format!("{told}\n  hint: {instead}"));
+        }
+    }
 }
 
 /// The numbers that the projects' repositories had when they were served before.
@@ -143,22 +164,63 @@ async fn listen(
     Ok(Served { address, task })
 }
 
-fn sweep(app: &App, intake: IntakeMode, github: &Github) -> SweepMode {
+/// How what nobody brought is fetched.
+async fn sweep(app: &App, intake: IntakeMode, github: &Github, projects: &[ServedProject]) -> SweepMode {
     let every = |default| app.settings.github.poll_interval.map_or(default, |every| every.as_duration());
     let target =
         app.settings.github.app.as_ref().map(|app| HookTarget { kind: "integration".into(), id: app.id });
+    let of_app = |target, default| {
+        let log = HookLog { log: github.delivery_log(&HookOwner::App), target, of: None };
+        SweepMode::Log { logs: vec![log], every: every(default) }
+    };
     match (intake, target) {
-        (IntakeMode::Polling, _) => SweepMode::Poll { every: every(POLL_EVERY) },
-        // A token has no log of its own that it may read without administering the repository.
-        (IntakeMode::Webhook, None) => SweepMode::Poll { every: every(HEAL_EVERY) },
-        (IntakeMode::Deliveries, None) => SweepMode::Poll { every: every(POLL_EVERY) },
-        (IntakeMode::Webhook, Some(target)) => {
-            SweepMode::Log { log: github.delivery_log(&HookOwner::App), target, every: every(HEAL_EVERY) }
+        (IntakeMode::Polling, _) | (IntakeMode::Deliveries, None) => {
+            SweepMode::Poll { every: every(POLL_EVERY) }
         }
-        (IntakeMode::Deliveries, Some(target)) => {
-            SweepMode::Log { log: github.delivery_log(&HookOwner::App), target, every: every(POLL_EVERY) }
+        (IntakeMode::Webhook, None) => {
+            let mut logs = Vec::new();
+            for project in projects {
+                logs.extend(repository_log(app, github, project).await);
+            }
+            match logs.is_empty() {
+                true => SweepMode::Poll { every: every(HEAL_EVERY) },
+                false => SweepMode::Log { logs, every: every(HEAL_EVERY) },
+            }
         }
+        (IntakeMode::Webhook, Some(target)) => of_app(target, HEAL_EVERY),
+        (IntakeMode::Deliveries, Some(target)) => of_app(target, POLL_EVERY),
     }
+}
+
+/// The log of a repository's own webhook, which a token may read when its owner administers the repository. Without it the
+/// lists heal what was missed, and they do not show everything: a label that was put on and taken off again, for one.
+async fn repository_log(app: &App, github: &Github, project: &ServedProject) -> Option<HookLog> {
+    let url = webhook_url(Some(app.settings.server.public_url.as_deref()?));
+    let name = &project.repository;
+    let asked = tokio::time::timeout(ANSWER_WITHIN, async {
+        let Some(hook_id) = github.repository_hook_number(name, &url).await? else { return Ok(None) };
+        Ok(Some((hook_id, github.repository(name).await?.number())))
+    });
+    let why = match asked.await {
+        Ok(Ok(Some((hook_id, number)))) => {
+            let owner = HookOwner::Repository { name: name.clone(), hook_id };
+            let target = HookTarget { kind: "repository".into(), id: number };
+            let log = github.delivery_log(&owner);
+            return Some(HookLog { log, target, of: Some(project.name.clone()) });
+        }
+        Ok(Ok(None)) => format!("it has no webhook to {url}"),
+        Ok(Err(error)) => {
+            let error: ForgeError = error;
+            error.to_string()
+        }
+        Err(_elapsed) => "GitHub does not answer".to_owned(),
+    };
+    let why = ui::one_line(&why);
+    ui::err(format!(
+        "{name}: the log of its webhook cannot be read ({why}); what gets lost is found by listing\n  hint: a token with \
+         `repository_hooks: read`, of somebody who administers the repository"
+    ));
+    None
 }
 
 /// Every key that a CLI gets must stand in nothing that we write.

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cloud_code_fake_github::{Delivery, Fate};
+use cloud_code_fake_github::{Delivery, Fate, Fault};
+use cloud_code_model::{Ask, Command};
+use cloud_code_store::ForgeStore as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -239,5 +241,141 @@ fn the_sign_that_somebody_was_heard_comes_within_a_second() {
     // 200 ms is the promise on a machine of its own; the tests share theirs.
     assert!(waits[12] <= Duration::from_secs(1), "{waits:?}");
     assert!(seen[12] <= Duration::from_secs(1), "{seen:?}");
+    stage.holds();
+}
+
+/// The webhook has the time of the issue and a list that of the event. They differ.
+#[test]
+fn a_label_that_is_told_twice_with_two_times_is_one_request() {
+    let stage = Stage::new();
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    stage.github.hold_deliveries();
+    alice.labels(SHOP, issue, "ready-for-agent");
+    let told = stage.github.held_deliveries().pop().unwrap();
+    stage.brings_what_was_held();
+    let mut again = told.payload.clone();
+    let at: Timestamp = again["issue"]["updated_at"].as_str().unwrap().parse().unwrap();
+    again["issue"]["updated_at"] = Value::String((at + jiff::SignedDuration::from_secs(2)).to_string());
+    let fate = stage.block_on("its answer", stage.github.send_sample("issues", again));
+    assert!(was_taken(&fate), "{fate:?}");
+    stage.wait_for("the work to be in review", || {
+        stage.github.labels(SHOP, issue).contains(&"cloud-code: in-review".to_owned()).then_some(())
+    });
+    alice.comments_on(SHOP, issue, "/cloud-code cost");
+    stage.says(issue, "this was used here");
+    assert_eq!((stage.prompts().len(), stage.tasks().len()), (1, 1));
+    stage.holds();
+}
+
+#[test]
+fn a_review_with_commands_in_it_and_on_its_lines_is_one_task() {
+    let stage = Stage::new();
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    let pull = stage.github.pull_requests(SHOP)[0].number;
+    stage.a_moment_later();
+    let lines = [
+        ("count.txt", 1, "/cloud-code this should be two"),
+        ("count.txt", 1, "@cloud-code and signed"),
+        ("count.txt", 1, "It is also late."),
+        ("count.txt", 1, "/cloud-code status"),
+    ];
+    alice.requests_changes_with(SHOP, pull, "Not yet.\n\n/cloud-code count better", &lines);
+    let prompt = stage.hears(2);
+    for part in ["Not yet.", "count better", "this should be two", "and signed", "It is also late."] {
+        assert!(prompt.contains(part), "{part:?} is missing in:\n{prompt}");
+    }
+    // A question among the lines is a thing of its own.
+    stage.wait_for("its answer", || {
+        let said = stage.github.review_comments(SHOP, pull);
+        said.iter().any(|said| said.in_reply_to.is_some()).then_some(())
+    });
+    stage.tells(issue, "Earlier tasks (1)");
+    stage.becomes(issue, "in-review");
+    alice.comments_on(SHOP, issue, "/cloud-code cost");
+    stage.says(issue, "this was used here");
+    assert_eq!((stage.prompts().len(), stage.tasks().len()), (2, 2));
+    let said = stage.github.review_comments(SHOP, pull);
+    let lines: Vec<u64> = said.iter().filter(|said| said.author == "alice").map(|said| said.id).collect();
+    let requests = stage.stored(|store| async move {
+        let mut requests = Vec::new();
+        for line in lines {
+            let key = format!("line-{line}");
+            requests.extend(store.intent(&"shop".parse().unwrap(), &key).await.unwrap());
+        }
+        requests
+    });
+    let asked: Vec<_> = requests.into_iter().map(|request| request.intent.ask).collect();
+    assert_eq!(asked, [Ask::Command { command: Command::Status }]);
+    stage.holds();
+}
+
+#[test]
+fn a_review_of_a_pull_request_that_is_over_starts_nothing_and_is_answered_once() {
+    for merge in [true, false] {
+        let stage = Stage::new();
+        let alice = stage.user("alice");
+        let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+        alice.comments_on(SHOP, issue, "/cloud-code run");
+        stage.becomes(issue, "in-review");
+        let pull = stage.github.pull_requests(SHOP)[0].number;
+        if merge {
+            alice.merges(SHOP, pull);
+        } else {
+            alice.closes(SHOP, pull);
+        }
+        stage.becomes(issue, "done");
+        alice.requests_changes(SHOP, pull, "Count twice.");
+        let word = if merge { "merged" } else { "closed" };
+        let answer = stage.says(pull, &format!("this pull request is {word}"));
+        assert!(answer.contains("/cloud-code run"), "{answer}");
+        let line = alice.review_comment(SHOP, pull, "count.txt", 1, "@cloud-code this should be two");
+        stage.wait_for("the answer on the line", || {
+            let said = stage.github.review_comments(SHOP, pull);
+            said.iter().any(|said| said.in_reply_to == Some(line) && said.body.contains(word)).then_some(())
+        });
+        alice.comments_on(SHOP, issue, "/cloud-code cost");
+        stage.says(issue, "this was used here");
+        let answers = stage.answers(pull).into_iter().filter(|said| said.contains(word)).count();
+        assert_eq!((answers, stage.prompts().len(), stage.tasks().len()), (1, 1, 1));
+        stage.holds();
+    }
+}
+
+/// Fetching takes as long as the repository is large; nobody's command waits for that.
+#[test]
+fn a_slow_look_at_a_base_holds_no_delivery_and_is_one_for_all_threads() {
+    let mut stage = Stage::set(Setup::default());
+    stage.replaces("cloud-code.yaml", "server: {", "server: {concurrency: 3, ");
+    stage.serves();
+    let alice = stage.user("alice");
+    let issues: Vec<u64> =
+        (0..3).map(|_| alice.opens_issue(SHOP, "Count once more", "Counting is broken.")).collect();
+    for issue in &issues {
+        alice.comments_on(SHOP, *issue, "/cloud-code run");
+    }
+    for issue in &issues {
+        stage.becomes(*issue, "in-review");
+    }
+    stage.is_quiet();
+    let from = stage.github.requests().len();
+    let slow = Duration::from_secs(15);
+    stage.github.fault("GET", "**/info/refs", Fault::Delay(slow));
+    let begun = std::time::Instant::now();
+    alice.pushes(SHOP, "main", "other.txt", "of the base\n");
+    let is_fetch = |request: &&cloud_code_fake_github::Request| request.path.ends_with("/info/refs");
+    stage.wait_for("the fetch", || stage.github.requests()[from..].iter().find(is_fetch).map(drop));
+    alice.comments_on(SHOP, issues[0], "/cloud-code cost");
+    stage.says(issues[0], "this was used here");
+    assert!(begun.elapsed() < slow, "the answer waited for the fetch");
+    stage.wait_for("the base to be looked at", || stage.log().contains("a base has moved").then_some(()));
+    let requests = stage.github.requests();
+    assert_eq!(requests[from..].iter().filter(is_fetch).count(), 1);
+    let minted = requests[from..].iter().filter(|request| request.path.ends_with("/access_tokens"));
+    assert_eq!(minted.count(), 1);
+    assert!(stage.log().contains("looked=3"), "{}", stage.log());
     stage.holds();
 }

@@ -9,10 +9,9 @@ use cloud_code_model::{
 };
 use cloud_code_store::{ForgeStore, Store};
 
-use super::Inner;
 use super::projects::ServedProject;
 use super::receive::Worked;
-use crate::catch_up::conflict_intent;
+use super::{Inner, bases};
 use crate::{EngineError, Repo};
 
 impl Inner {
@@ -148,7 +147,7 @@ pub(super) async fn note(
             pull(inner, project, forge, thing.number).await
         }
         Happening::Pushed { branch, after, deleted: false, .. } => {
-            pushed(inner, project, branch, after).await
+            bases::moved(inner, name, branch, after).await
         }
         Happening::CommentDeleted { id, .. } => withdraw(inner, project, &format!("comment-{id}")).await,
         Happening::LineDeleted { id, .. } => withdraw(inner, project, &format!("line-{id}")).await,
@@ -257,53 +256,6 @@ async fn pull(
     }
     inner.touch(&thread.project, thread.number);
     Ok(Worked::Done(format!("pull request #{number} is {state:?}").to_lowercase()))
-}
-
-/// A branch moved. Open pull requests of ours into it may conflict with it now.
-async fn pushed(
-    inner: &Inner,
-    project: &ServedProject,
-    branch: &str,
-    after: &str,
-) -> Result<Worked, EngineError> {
-    let mut looked = 0;
-    for thread in inner.store.threads().await? {
-        let is_open = thread.published.pull.as_ref().is_some_and(|pull| pull.state == PullState::Open);
-        let Some(key) = thread.facts.issue.as_ref().filter(|_| thread.project == project.name) else {
-            continue;
-        };
-        let Some(issue) = inner.store.issue(&thread.project, key).await? else { continue };
-        let tasks = inner.store.tasks_of(&thread.project, key).await?;
-        let Some(last) = tasks.last().filter(|_| issue.base.as_str() == branch && issue.cleaned_at.is_none())
-        else {
-            continue;
-        };
-        match (&last.state, &thread.published.pull, &thread.facts.requester) {
-            // It may have looked at the base just before.
-            (TaskState::Publishing { head, .. }, _, Some(requester)) => {
-                let at = inner.clock.now();
-                let intent = conflict_intent(&thread, &issue, requester.clone(), head, after, at);
-                inner.store.put_intent(&thread.project, &intent, at).await?;
-            }
-            (state, Some(pull), _) if is_open && state.status().is_terminal() => {
-                let engine = inner.engines.of(last.task.plan.runtime);
-                let found = engine.conflict(&project.repository, &issue, &pull.head_sha).await?;
-                if let Some(conflict) = found {
-                    engine.hand_over_conflict(&thread, &issue, last, &pull.head_sha, &conflict).await?;
-                }
-            }
-            // The running task looks at the base when it has ended.
-            _ => continue,
-        }
-        looked += 1;
-        inner.touch(&thread.project, thread.number);
-    }
-    if looked == 0 {
-        return Ok(nothing());
-    }
-    tracing::info!(project = %project.name, branch, looked, "a base has moved");
-    inner.wakes.requests.notify_one();
-    Ok(Worked::Done(format!("{looked} pull requests were held against the new base")))
 }
 
 /// Merged work needs no workspace any more. One whose task has not ended yet stays for `cloud-code clean`.

@@ -1,19 +1,22 @@
-//! The service: what `cloud-code serve` does between a forge and the tasks. Four loops, each level-triggered: it reads what
+//! The service: what `cloud-code serve` does between a forge and the tasks. Five loops, each level-triggered: it reads what
 //! is so, does what is next, and may be killed at any point.
 //!
 //! ```text
 //! deliveries ─► receive ─► requests ─► tasks ─► drivers
 //!                  │           │                   │
+//!                  ├─► bases ──┤                   │
 //!                  └───────────┴──── talk ◄────────┘
 //! ```
 //!
 //! `receive` turns deliveries into requests that somebody may make. `requests` turns them into tasks and answers.
-//! `drivers` drives tasks. `talk` makes the forge say what is so. What one loop leaves behind wakes the next; a timer wakes
+//! `bases` holds published work against branches that moved. `drivers` drives tasks. `talk` makes the forge say what is so. What one loop leaves behind wakes the next; a timer wakes
 //! all, so a lost wake-up costs seconds and no work.
 
 mod answers;
+mod bases;
 mod drivers;
 mod facts;
+mod pauses;
 mod projects;
 mod receive;
 mod requests;
@@ -33,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use projects::{Projects, ServedProject};
-pub use sweep::SweepMode;
+pub use sweep::{HookLog, SweepMode};
 
 use crate::{Engine, EngineError};
 
@@ -62,6 +65,8 @@ pub struct Wakes {
     pub(crate) tasks: Notify,
     /// Something is to be said.
     pub(crate) talk: Notify,
+    /// A branch moved.
+    pub(crate) bases: Notify,
 }
 
 /// How the service runs.
@@ -113,6 +118,12 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) talk: talk::Talk,
+    /// Repositories, by the forge's number, that could not be asked about.
+    pub(crate) pauses: pauses::Pauses<u64>,
+    /// Held while a request is looked for and stored.
+    pub(crate) hearing: tokio::sync::Mutex<()>,
+    /// Projects whose repository could not be fetched.
+    pub(crate) base_pauses: pauses::Pauses<cloud_code_model::ProjectName>,
 }
 
 impl Inner {
@@ -138,9 +149,12 @@ impl Service {
                 engines,
                 projects,
                 settings,
-                clock,
                 wakes,
                 talk: talk::Talk::new(),
+                hearing: tokio::sync::Mutex::default(),
+                pauses: pauses::Pauses::new(clock.clone()),
+                base_pauses: pauses::Pauses::new(clock.clone()),
+                clock,
             }),
         }
     }
@@ -152,6 +166,7 @@ impl Service {
         tracker.spawn(repeat("receive", stop.clone(), service.clone(), |s| &s.wakes.received, receive::look));
         tracker.spawn(requests::run(service.clone(), stop.clone()));
         tracker.spawn(repeat("react", stop.clone(), service.clone(), |s| &s.wakes.reactions, talk::react));
+        tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
         tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
         tracker.spawn(drivers::run(service.clone(), stop.clone()));
         tracker.spawn(sweep::run(service.clone(), stop.clone()));

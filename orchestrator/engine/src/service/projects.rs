@@ -125,7 +125,8 @@ impl Projects {
             prefix: triggers.prefix.clone(),
             aliases: triggers.aliases.clone(),
             // With a token we write as a person, whose own comments are commands.
-            bot: identity.app_id.is_some().then_some(identity.actor),
+            bot: identity.app_id.is_some().then(|| identity.actor.clone()),
+            account: identity.app_id.is_none().then_some(identity.actor),
             app_id: identity.app_id,
             listed_bots: project.access.bots.iter().copied().collect(),
             ready_labels: triggers.labels.clone(),

@@ -1,12 +1,12 @@
 //! What a CLI is told, from what people wrote on the forge. Only the words of people who may command, as they stood when the
 //! request was made, without what nobody can see. The rest is left out and counted.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use cloud_code_forge::{Forge, ForgeError, IssueFacts, LineComment};
+use cloud_code_forge::{Edited, Forge, ForgeError, IssueFacts, LineComment, TextEdits, TextId};
 use cloud_code_intake::{
-    Rules, Sender, SenderKind, TextKind, ThreadText, TrustRules, authorise, parse, sections, select, visible,
-    without_command,
+    Change, Rules, Sender, SenderKind, Standing, TextKind, ThreadText, TrustRules, authorise, parse,
+    sections, select, visible, without_command,
 };
 use cloud_code_model::{Actor, Ask, Brief, Intent, Place, TaskRecord, Thread};
 use cloud_code_store::ForgeStore;
@@ -62,13 +62,18 @@ pub(super) async fn of_issue(
     intent: &Intent,
     words: &Words,
 ) -> Result<Told, EngineError> {
-    let mut texts = vec![opening(issue, intent.at)];
+    let edits = edits(forge, std::slice::from_ref(&issue.text_id)).await?;
+    let edits = edits.get(&issue.text_id);
+    let mut texts = vec![opening(issue, edits, intent.at)];
     texts.extend(comments(forge, issue.number, None).await?);
     texts.retain_mut(|text| is_talk(text, rules));
-    let picked = pick(project, forge, &texts, intent).await?;
-    let is_trusted = picked.kept.iter().any(|text| text.kind == TextKind::Opening)
-        || (issue.body.trim().is_empty()
-            && picked.trusted.contains(&issue.author.as_ref().map_or(0, |a| a.id)));
+    // A title counts as its author's, unless somebody else gave the thing another one.
+    let title = Title {
+        author: issue.author.clone().map(|actor| sender(actor, issue.author_is_bot)),
+        change: edits.map_or(Change::Unknown, |edits| changed_by(edits.title.as_ref())),
+    };
+    let picked = pick(project, forge, &texts, Some(&title), intent).await?;
+    let is_trusted = picked.is_title_of_trusted;
     let opening = picked.kept.iter().find(|text| text.kind == TextKind::Opening);
     let parts = opening.map(|text| sections(&text.text)).unwrap_or_default();
     let mut left_out = picked.left_out;
@@ -83,8 +88,15 @@ pub(super) async fn of_issue(
         let names = parts.refused_files.iter().map(|name| crate::words::code(name, 100));
         left_out.push(format!("Not paths in the repository: {}.", names.collect::<Vec<_>>().join(", ")));
     }
-    let title =
-        is_trusted.then(|| visible(&issue.title).text.trim().to_owned()).filter(|title| !title.is_empty());
+    if is_trusted && !picked.stands_title {
+        left_out.push(
+            "The title was left out, because it was changed after the command, or by somebody without write access."
+                .to_owned(),
+        );
+    }
+    let title = (is_trusted && picked.stands_title)
+        .then(|| visible(&issue.title).text.trim().to_owned())
+        .filter(|title| !title.is_empty());
     // A command in the issue's own text is a part of that text, with the sections that may follow it.
     let asked_in_opening = opening.is_some() && intent.key == format!("opening-{}", issue.number);
     let said = [words.besides(asked_in_opening), parts.description.trim()];
@@ -157,7 +169,7 @@ pub(super) async fn of_follow_up(
         !asked.contains(&(text.kind, text.id)) && since.is_none_or(|since| text.created_at >= since)
     });
     texts.retain_mut(|text| is_talk(text, rules));
-    let picked = pick(project, forge, &texts, intent).await?;
+    let picked = pick(project, forge, &texts, None, intent).await?;
     let brief = Brief { notes: discussion(&picked.kept, &lines), ..Brief::default() };
     let text = match words.text.is_empty() {
         true => GO_ON.to_owned(),
@@ -291,9 +303,21 @@ async fn reviews(
     pull: u64,
     lines: &BTreeMap<u64, LineComment>,
 ) -> Result<Vec<ThreadText>, EngineError> {
+    let reviews = forge.reviews(pull).await?;
+    // No list says whether a review was changed.
+    let mut asked: Vec<TextId> = reviews
+        .iter()
+        .filter(|review| !review.body.trim().is_empty())
+        .map(|review| review.text_id.clone())
+        .collect();
+    let is_changed =
+        |line: &&LineComment| line.updated_at.as_second() > line.created_at.as_second() + SUBMIT_LAG;
+    asked.extend(lines.values().filter(is_changed).map(|line| line.text_id.clone()));
+    let edits = edits(forge, &asked).await?;
+    let change = |id: &TextId| edits.get(id).map_or(Change::Unknown, |edits| changed_by(edits.text.as_ref()));
     let mut texts = Vec::new();
     let mut submitted = BTreeMap::new();
-    for review in forge.reviews(pull).await? {
+    for review in reviews {
         let Some(at) = review.submitted_at else { continue };
         submitted.insert(review.id, at);
         texts.push(ThreadText {
@@ -302,41 +326,55 @@ async fn reviews(
             author: review.author.map(|actor| sender(actor, review.author_is_bot)),
             text: review.body,
             created_at: at,
-            // No list says when one was changed. As with an opening, who can do that may command as well.
-            changed_at: at,
+            change: change(&review.text_id),
         });
     }
     texts.extend(lines.values().map(|comment| {
         let at = comment.review_id.and_then(|review| submitted.get(&review)).copied();
         let at = at.unwrap_or(comment.created_at);
-        let is_unchanged = comment.updated_at.as_second() <= at.as_second() + SUBMIT_LAG;
         ThreadText {
             kind: TextKind::Line,
             id: comment.id,
             author: comment.author.clone().map(|actor| sender(actor, comment.author_is_bot)),
             text: comment.body.clone(),
             created_at: at,
-            changed_at: if is_unchanged { at } else { comment.updated_at },
+            change: if is_changed(&comment) { change(&comment.text_id) } else { Change::Never },
         }
     }));
     Ok(texts)
 }
 
+/// Whose title it is.
+struct Title {
+    author: Option<Sender>,
+    change: Change,
+}
+
 struct Picked {
     kept: Vec<cloud_code_intake::Kept>,
     left_out: Vec<String>,
-    trusted: BTreeSet<u64>,
+    /// Whether somebody opened the thing who may command.
+    is_title_of_trusted: bool,
+    /// Whether its title is still what such a person wanted.
+    stands_title: bool,
 }
 
 async fn pick(
     project: &ServedProject,
     forge: &dyn Forge,
     texts: &[ThreadText],
+    title: Option<&Title>,
     intent: &Intent,
 ) -> Result<Picked, EngineError> {
     let rules = access(project, forge).await?;
     let mut authors: BTreeMap<u64, &Sender> = BTreeMap::new();
-    for author in texts.iter().filter_map(|text| text.author.as_ref()) {
+    let of_title = title.map(|title| (title.author.as_ref(), &title.change));
+    let of_texts = texts.iter().map(|text| (text.author.as_ref(), &text.change));
+    let wrote = of_title.into_iter().chain(of_texts).flat_map(|(author, change)| match change {
+        Change::Last { by, .. } => [author, by.as_ref()],
+        Change::Never | Change::Unknown => [author, None],
+    });
+    for author in wrote.flatten() {
         if authors.len() < MAX_AUTHORS {
             authors.entry(author.actor.id).or_insert(author);
         }
@@ -349,10 +387,12 @@ async fn pick(
         }
     }
     let asked_in = text_of(&intent.place);
-    let selection = select(
-        texts,
-        &TrustRules { trusted: &trusted, bots: &rules.bots, at: intent.at, asked_in, max_bytes: MAX_TEXT },
-    );
+    let trust =
+        TrustRules { trusted: &trusted, bots: &rules.bots, at: intent.at, asked_in, max_bytes: MAX_TEXT };
+    let selection = select(texts, &trust);
+    let is_title_of_trusted =
+        title.and_then(|title| title.author.as_ref()).is_some_and(|author| trust.trusts(author));
+    let stands_title = title.is_some_and(|title| trust.judge(&title.change) == Standing::AsItWas);
     let mut left_out = Vec::new();
     if selection.left_out.total() > 0 {
         left_out.push(format!("Left out of what the agent was told: {}.", selection.left_out));
@@ -361,10 +401,10 @@ async fn pick(
         left_out
             .push(format!("Hidden parts that were taken out of the texts: {}.", selection.hidden.total()));
     }
-    Ok(Picked { kept: selection.texts, left_out, trusted })
+    Ok(Picked { kept: selection.texts, left_out, is_title_of_trusted, stands_title })
 }
 
-fn opening(issue: &IssueFacts, asked_at: Timestamp) -> ThreadText {
+fn opening(issue: &IssueFacts, edits: Option<&TextEdits>, asked_at: Timestamp) -> ThreadText {
     // Whatever is said in an issue comes after its opening, also within one second, which is as fine as a forge's times go.
     let opened_at = issue.created_at.min(asked_at - SignedDuration::from_secs(1));
     ThreadText {
@@ -373,9 +413,30 @@ fn opening(issue: &IssueFacts, asked_at: Timestamp) -> ThreadText {
         author: issue.author.clone().map(|actor| sender(actor, issue.author_is_bot)),
         text: issue.body.clone(),
         created_at: opened_at,
-        // An issue's own time of change moves with every comment. Who can change the text of somebody who may command
-        // may command as well, so nothing slips in here that could not be commanded.
-        changed_at: opened_at,
+        change: edits.map_or(Change::Unknown, |edits| changed_by(edits.text.as_ref())),
+    }
+}
+
+/// Who changed these texts. Where the forge refuses to tell, nobody knows, and what may be somebody else's is left out.
+async fn edits(forge: &dyn Forge, texts: &[TextId]) -> Result<HashMap<TextId, TextEdits>, EngineError> {
+    if texts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    match forge.edits(texts).await {
+        Err(error) if !error.can_pass() => {
+            tracing::warn!(error = %error, "who changed these texts cannot be known; they are left out");
+            Ok(HashMap::new())
+        }
+        edits => Ok(edits?),
+    }
+}
+
+fn changed_by(edited: Option<&Edited>) -> Change {
+    match edited {
+        None => Change::Never,
+        Some(Edited { at, by, by_is_bot }) => {
+            Change::Last { at: *at, by: by.clone().map(|actor| sender(actor, *by_is_bot)) }
+        }
     }
 }
 
@@ -385,13 +446,20 @@ async fn comments(
     since: Option<Timestamp>,
 ) -> Result<Vec<ThreadText>, EngineError> {
     let comments = forge.comments(number, since).await?;
+    let changed = comments.iter().filter(|comment| comment.updated_at > comment.created_at);
+    let changed: Vec<TextId> = changed.map(|comment| comment.text_id.clone()).collect();
+    let edits = edits(forge, &changed).await?;
     let texts = comments.into_iter().map(|comment| ThreadText {
         kind: TextKind::Comment,
         id: comment.id,
         author: comment.author.map(|actor| sender(actor, comment.author_is_bot)),
         text: comment.body,
         created_at: comment.created_at,
-        changed_at: comment.updated_at,
+        change: match edits.get(&comment.text_id) {
+            _ if comment.updated_at <= comment.created_at => Change::Never,
+            Some(edits) => changed_by(edits.text.as_ref()),
+            None => Change::Unknown,
+        },
     });
     Ok(texts.collect())
 }

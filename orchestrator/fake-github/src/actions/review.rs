@@ -16,15 +16,30 @@ impl World {
         body: Option<&str>,
     ) -> Option<u64> {
         let id = self.new_review(repo, number, actor, state, body)?;
+        self.post_review("submitted", repo, number, id, actor, json!({}))?;
+        Some(id)
+    }
+
+    fn post_review(
+        &mut self,
+        action: &str,
+        repo: u64,
+        number: u64,
+        id: u64,
+        actor: Actor,
+        mut more: serde_json::Value,
+    ) -> Option<()> {
         let known = self.repo(repo)?;
         let thread = known.thread(number)?;
         let pull = thread.pull.as_ref()?;
-        let mut review = self.review_json(known, known.reviews.iter().find(|review| review.id == id)?);
-        review["state"] = json!(state.to_lowercase());
-        review["body"] = json!(body);
-        let payload = json!({"review": review, "pull_request": self.simple_pull_json(known, thread, pull)});
-        self.post("pull_request_review", "submitted", repo, actor, payload);
-        Some(id)
+        let found = known.reviews.iter().find(|review| review.id == id)?;
+        let mut review = self.review_json(known, found);
+        review["state"] = json!(found.state.to_lowercase());
+        review["body"] = json!(found.body);
+        more["review"] = review;
+        more["pull_request"] = self.simple_pull_json(known, thread, pull);
+        self.post("pull_request_review", action, repo, actor, more);
+        Some(())
     }
 
     fn new_review(
@@ -46,6 +61,7 @@ impl World {
             state: state.to_owned(),
             commit_id,
             submitted_at: now,
+            edited: None,
         });
         Some(id)
     }
@@ -61,6 +77,51 @@ impl World {
         in_reply_to: Option<u64>,
     ) -> Option<u64> {
         let review = self.new_review(repo, number, actor, "COMMENTED", None)?;
+        let id = self.keep_review_comment(repo, number, actor, on, body, in_reply_to, review)?;
+        self.post_review_comment("created", repo, id, actor, json!({}));
+        Some(id)
+    }
+
+    /// A review and its comments on lines, submitted together; the review's id and theirs. GitHub tells the comments first.
+    pub(crate) fn add_whole_review(
+        &mut self,
+        repo: u64,
+        number: u64,
+        actor: Actor,
+        state: &str,
+        body: &str,
+        comments: &[(&str, u64, &str)],
+    ) -> Option<u64> {
+        let review = self.new_review(repo, number, actor, state, Some(body))?;
+        for (path, line, said) in comments {
+            let id = self.keep_review_comment(repo, number, actor, (path, *line), said, None, review)?;
+            self.post_review_comment("created", repo, id, actor, json!({}));
+        }
+        self.post_review("submitted", repo, number, review, actor, json!({}))?;
+        Some(review)
+    }
+
+    /// Changes what a review says as a whole.
+    pub(crate) fn edit_review(&mut self, repo: u64, id: u64, actor: Actor, body: &str) -> Option<()> {
+        let now = self.now();
+        let review = self.repo_mut(repo)?.reviews.iter_mut().find(|review| review.id == id)?;
+        let from = review.body.replace(body.to_owned()).unwrap_or_default();
+        review.edited = Some((now, actor.user));
+        let number = review.number;
+        self.post_review("edited", repo, number, id, actor, json!({"changes": {"body": {"from": from}}}))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a comment on a line is made of")]
+    fn keep_review_comment(
+        &mut self,
+        repo: u64,
+        number: u64,
+        actor: Actor,
+        on: (&str, u64),
+        body: &str,
+        in_reply_to: Option<u64>,
+        review: u64,
+    ) -> Option<u64> {
         let (id, now) = (self.id(), self.now());
         let commit_id = self.thread(repo, number)?.pull.as_ref()?.head_sha.clone();
         let (path, line) = on;
@@ -80,10 +141,10 @@ impl World {
             commit_id,
             in_reply_to,
             edits: 0,
+            edited: None,
             created_at: now,
             updated_at: now,
         });
-        self.post_review_comment("created", repo, id, actor, json!({}));
         Some(id)
     }
 
@@ -92,6 +153,7 @@ impl World {
         let comment = self.repo_mut(repo)?.review_comments.iter_mut().find(|comment| comment.id == id)?;
         let from = std::mem::replace(&mut comment.body, body.to_owned());
         comment.edits += 1;
+        comment.edited = Some((now, actor.user));
         comment.updated_at = now;
         self.post_review_comment("edited", repo, id, actor, json!({"changes": {"body": {"from": from}}}));
         Some(())

@@ -52,6 +52,8 @@ impl World {
             updated_at: now,
             closed_at: None,
             closed_by: None,
+            edited: None,
+            renamed: None,
             pull: None,
         });
         Some(number)
@@ -111,15 +113,18 @@ impl World {
         title: Option<&str>,
         body: Option<&str>,
     ) -> Option<()> {
+        let by = (self.now(), actor.user);
         let changes = self.change_thread(repo, number, |thread| {
             let mut changes = json!({});
             if let Some(title) = title.filter(|title| *title != thread.title) {
                 changes["title"] = json!({"from": thread.title});
                 title.clone_into(&mut thread.title);
+                thread.renamed = Some(by);
             }
             if let Some(body) = body.filter(|body| Some(*body) != thread.body.as_deref()) {
                 changes["body"] = json!({"from": thread.body.clone().unwrap_or_default()});
                 thread.body = Some(body.to_owned());
+                thread.edited = Some(by);
             }
             if changes != json!({}) {
                 thread.edits += 1;
@@ -171,6 +176,7 @@ impl World {
             app: actor.app,
             body: body.to_owned(),
             edits: 0,
+            edited: None,
             created_at: now,
             updated_at: now,
         });
@@ -183,6 +189,7 @@ impl World {
         let comment = self.repo_mut(repo)?.comments.iter_mut().find(|comment| comment.id == id)?;
         let from = std::mem::replace(&mut comment.body, body.to_owned());
         comment.edits += 1;
+        comment.edited = Some((now, actor.user));
         comment.updated_at = now;
         self.post_comment("edited", repo, id, actor, json!({"changes": {"body": {"from": from}}}));
         Some(())

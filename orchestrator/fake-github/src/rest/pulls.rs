@@ -37,7 +37,7 @@ fn list(world: &mut World, call: &Call) -> Outcome {
     let repo = call.repo(world)?;
     let state = call.query("state").unwrap_or("open");
     let head = call.query("head");
-    let mut list: Vec<Value> = repo
+    let mut found: Vec<(&Thread, &Pull)> = repo
         .threads
         .iter()
         .filter_map(|thread| thread.pull.as_ref().map(|pull| (thread, pull)))
@@ -49,11 +49,16 @@ fn list(world: &mut World, call: &Call) -> Outcome {
                 world.login(Some(pull.head_owner)).eq_ignore_ascii_case(owner) && pull.head_ref == branch
             })
         })
-        .map(|(thread, pull)| world.simple_pull_json(repo, thread, pull))
         .collect();
+    let updated = call.query("sort") == Some("updated");
+    found.sort_by_key(|(thread, _)| {
+        (if updated { thread.updated_at } else { thread.created_at }, thread.number)
+    });
     if call.query("direction") != Some("asc") {
-        list.reverse();
+        found.reverse();
     }
+    let list: Vec<Value> =
+        found.into_iter().map(|(thread, pull)| world.simple_pull_json(repo, thread, pull)).collect();
     Ok(call.page(world, list))
 }
 

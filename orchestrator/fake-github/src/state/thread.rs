@@ -20,6 +20,10 @@ pub(crate) struct Thread {
     pub(crate) updated_at: Timestamp,
     pub(crate) closed_at: Option<Timestamp>,
     pub(crate) closed_by: Option<u64>,
+    /// The last change of the text, and who made it.
+    pub(crate) edited: Option<(Timestamp, u64)>,
+    /// The last change of the title, and who made it.
+    pub(crate) renamed: Option<(Timestamp, u64)>,
     pub(crate) pull: Option<Pull>,
 }
 
@@ -54,6 +58,7 @@ pub(crate) struct Comment {
     pub(crate) app: Option<u64>,
     pub(crate) body: String,
     pub(crate) edits: u32,
+    pub(crate) edited: Option<(Timestamp, u64)>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
 }
@@ -69,6 +74,7 @@ pub(crate) struct Review {
     pub(crate) state: String,
     pub(crate) commit_id: String,
     pub(crate) submitted_at: Timestamp,
+    pub(crate) edited: Option<(Timestamp, u64)>,
 }
 
 /// A comment on a line.
@@ -85,6 +91,7 @@ pub(crate) struct ReviewComment {
     pub(crate) commit_id: String,
     pub(crate) in_reply_to: Option<u64>,
     pub(crate) edits: u32,
+    pub(crate) edited: Option<(Timestamp, u64)>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
 }

@@ -35,6 +35,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LIMIT_WAITS: u32 = 2;
 const MAX_REDIRECTS: u32 = 3;
 pub(super) const PER_PAGE: usize = 100;
+/// Beside REST's address, not below it.
+const GRAPHQL: &str = "/graphql";
 
 /// An answer that is no refusal.
 #[derive(Debug, Clone)]
@@ -219,23 +221,65 @@ impl Client {
         priority: Priority,
     ) -> Result<Value, ForgeError> {
         let body = serde_json::json!({"query": query, "variables": variables});
-        let answer = self.send_to(&self.graph, &Method::POST, "/graphql", Some(&body), priority).await?;
+        let answer = self.send_to(&self.graph, &Method::POST, GRAPHQL, Some(&body), priority).await?;
         let mut value: Value = answer.json()?;
-        let errors = value.get("errors").and_then(Value::as_array).filter(|errors| !errors.is_empty());
-        if let Some(errors) = errors {
-            let said: Vec<&str> = errors.iter().filter_map(|error| error.get("message")?.as_str()).collect();
-            let message = self.scrubber.scrub(&said.join("; ")).into_owned();
-            let is = |kind: &str| {
-                errors.iter().any(|error| error.get("type").and_then(Value::as_str) == Some(kind))
-            };
-            return Err(match () {
-                () if is("FORBIDDEN") => ForgeError::Forbidden { message, permission: None },
-                () if is("NOT_FOUND") => ForgeError::NotFound { what: message },
-                () if is("RATE_LIMITED") => ForgeError::Limited { until: self.limits.stop_by_rule() },
-                () => ForgeError::Invalid { message },
-            });
+        match self.graph_error(&value) {
+            Some(error) => Err(error),
+            None => Ok(value.get_mut("data").map(Value::take).unwrap_or_default()),
         }
-        Ok(value.get_mut("data").map(Value::take).unwrap_or_default())
+    }
+
+    /// Asks GraphQL for what REST does not tell. It has no effect, so it is paced and tried again like any other reading.
+    /// Of several things that were asked for, those that are gone are null.
+    pub(super) async fn query(&self, query: &str, variables: Value) -> Result<Value, ForgeError> {
+        let body = serde_json::json!({"query": query, "variables": variables});
+        let (mut tries, mut waits) = (1, 0);
+        loop {
+            self.limits.read().await?;
+            let got = self.exchange(&self.graph, &Method::POST, GRAPHQL, Some(&body)).await;
+            let judged = got.and_then(|answer| self.judge(answer, GRAPHQL, Effect::None));
+            let read = judged.and_then(|answer| {
+                let mut value: Value = answer.json()?;
+                let error = self.graph_error(&value);
+                let data = value.get_mut("data").map(Value::take).filter(|data| !data.is_null());
+                match (data, error) {
+                    (Some(data), None | Some(ForgeError::NotFound { .. } | ForgeError::Forbidden { .. })) => {
+                        Ok(data)
+                    }
+                    (_, Some(error)) => Err(error),
+                    (None, None) => {
+                        Err(ForgeError::Unexpected { message: "GraphQL answers nothing".to_owned() })
+                    }
+                }
+            });
+            match read {
+                Err(ForgeError::Limited { until })
+                    if waits < LIMIT_WAITS && self.limits.is_patient(until) =>
+                {
+                    waits += 1
+                }
+                Err(ForgeError::Unreachable { .. }) if tries < READ_TRIES => {
+                    tokio::time::sleep(self.pause(tries)).await;
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// What GraphQL says went wrong, in an answer that counts as a success.
+    fn graph_error(&self, value: &Value) -> Option<ForgeError> {
+        let errors = value.get("errors").and_then(Value::as_array).filter(|errors| !errors.is_empty())?;
+        let said: Vec<&str> = errors.iter().filter_map(|error| error.get("message")?.as_str()).collect();
+        let message = self.scrubber.scrub(&said.join("; ")).into_owned();
+        let has =
+            |kind: &str| errors.iter().any(|error| error.get("type").and_then(Value::as_str) == Some(kind));
+        Some(match () {
+            () if has("RATE_LIMITED") => ForgeError::Limited { until: self.limits.stop_by_rule() },
+            () if has("FORBIDDEN") => ForgeError::Forbidden { message, permission: None },
+            () if has("NOT_FOUND") => ForgeError::NotFound { what: message },
+            () => ForgeError::Invalid { message },
+        })
     }
 
     /// Doubling, with up to half of it by chance so that many clients do not come back together.
@@ -346,7 +390,11 @@ impl Client {
             let message = self.scrubber.scrub(&source.message).into_owned();
             return match source.status_code {
                 StatusCode::UNAUTHORIZED => ForgeError::Auth { message },
-                StatusCode::FORBIDDEN => ForgeError::Forbidden { message, permission: None },
+                // Its owner put the installation on hold, and can take that back.
+                StatusCode::FORBIDDEN => {
+                    self.is_gone.store(true, Ordering::Relaxed);
+                    ForgeError::NoAccess { what: format!("this account: {message}") }
+                }
                 // Nobody is told that an App was taken away but by this.
                 StatusCode::NOT_FOUND => {
                     self.is_gone.store(true, Ordering::Relaxed);

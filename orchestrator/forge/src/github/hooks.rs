@@ -33,6 +33,7 @@ fn is_there<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
 
 #[derive(Deserialize)]
 struct Hook {
+    id: u64,
     config: HookConfig,
 }
 
@@ -55,9 +56,22 @@ impl Github {
         name: &RepositoryName,
         url: &str,
     ) -> Result<Option<HookConfig>, ForgeError> {
+        Ok(self.hook_to(name, url).await?.map(|hook| hook.config))
+    }
+
+    /// The number of the webhook of a repository that goes to `url`, by which its log of deliveries is found. A token needs
+    /// `repository_hooks: read`, or the older `admin:repo_hook`, and its owner must administer the repository.
+    pub async fn repository_hook_number(
+        &self,
+        name: &RepositoryName,
+        url: &str,
+    ) -> Result<Option<u64>, ForgeError> {
+        Ok(self.hook_to(name, url).await?.map(|hook| hook.id))
+    }
+
+    async fn hook_to(&self, name: &RepositoryName, url: &str) -> Result<Option<Hook>, ForgeError> {
         let hooks = self.root().pages::<Hook>(&format!("/repos/{name}/hooks"), None, MAX_PAGES).await?;
-        let mut configs = hooks.items.into_iter().map(|hook| hook.config);
-        Ok(configs.find(|config| config.url.as_deref() == Some(url)))
+        Ok(hooks.items.into_iter().find(|hook| hook.config.url.as_deref() == Some(url)))
     }
 
     /// Makes the webhook of a repository. A token needs `repository_hooks: write`. A second one with the same address is

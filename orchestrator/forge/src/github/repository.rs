@@ -23,12 +23,13 @@ use crate::facts::{
     Access, BotIdentity, BranchFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, FailedCheck,
     GitCredential, Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Permission,
     PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts, ReviewFacts,
+    TextEdits, TextId,
 };
 use crate::marker::Marker;
 use crate::port::{Forge, Priority};
 
 use super::account::{Account, Installation};
-use super::client::{Answer, Client, Pages};
+use super::client::{Answer, Client, PER_PAGE, Pages};
 use super::path::{path, segment};
 use super::wire;
 
@@ -322,6 +323,26 @@ impl Forge for Repository {
         Ok(Listing { items: pages.items.into_iter().map(Into::into).collect(), more: pages.more })
     }
 
+    async fn recent_pulls(&self, since: Timestamp) -> Result<Listing<PullFacts>, ForgeError> {
+        let mut items: Vec<PullFacts> = Vec::new();
+        // This list knows no `since`, so it is read until it is older; its first page is mostly all of it.
+        for page in 1..=RECENT_PAGES {
+            let rest =
+                format!("/pulls?state=all&sort=updated&direction=desc&per_page={PER_PAGE}&page={page}");
+            let pulls: Vec<wire::Pull> = self.read(&rest).await?;
+            let is_last = pulls.len() < PER_PAGE || pulls.last().is_none_or(|pull| pull.updated_at < since);
+            items.extend(pulls.into_iter().filter(|pull| pull.updated_at >= since).map(Into::into));
+            if is_last {
+                return Ok(Listing { items, more: false });
+            }
+        }
+        Ok(Listing { items, more: true })
+    }
+
+    async fn edits(&self, texts: &[TextId]) -> Result<HashMap<TextId, TextEdits>, ForgeError> {
+        self.edits_of(texts).await
+    }
+
     async fn permission(&self, actor: &Actor) -> Result<PermissionFact, ForgeError> {
         let now = self.client.clock.now();
         let key = format!("{}/{}", actor.id, actor.login);
@@ -343,7 +364,19 @@ impl Forge for Repository {
         // A permission must not be older than a minute, so this answer never comes from a 304 of before: that is a
         // fresh answer as well.
         let rest = format!("/collaborators/{}/permission", segment(&actor.login));
-        let answer: Option<PermissionAnswer> = self.find(&rest).await?;
+        let answer: Option<PermissionAnswer> = match self.find(&rest).await {
+            // Who may not even be asked about may nothing. One report says that GitHub wants `contents: write` for this.
+            Err(ForgeError::Forbidden { message, permission }) => {
+                tracing::warn!(
+                    actor.id = actor.id,
+                    message,
+                    permission,
+                    "nobody may be asked about; so nobody may command"
+                );
+                None
+            }
+            answer => answer?,
+        };
         let nobody = PermissionFact { user_id: None, permission: Permission::None, role_name: None };
         let fact = answer.map_or(nobody, |answer| {
             let user_id = answer.user.map(|user| user.id);

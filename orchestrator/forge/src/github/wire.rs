@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::facts::{
     CommentFacts, CommentHandle, IssueEvent, IssueFacts, LineComment, Mergeable, OpenState, PullFacts,
-    PullState, ReviewFacts, ReviewState,
+    PullState, ReviewFacts, ReviewState, TextId,
 };
 
 #[derive(Debug, Clone, Deserialize)]
@@ -48,6 +48,7 @@ pub(super) struct Label {
 #[derive(Debug, Deserialize)]
 pub(super) struct Issue {
     number: u64,
+    node_id: String,
     title: String,
     body: Option<String>,
     user: Option<User>,
@@ -79,6 +80,7 @@ impl From<Issue> for IssueFacts {
             IssueLabel::Whole { name } => name,
         });
         Self {
+            text_id: TextId::new(issue.node_id),
             number: issue.number,
             title: issue.title,
             body: issue.body.unwrap_or_default(),
@@ -99,6 +101,7 @@ impl From<Issue> for IssueFacts {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Comment {
     pub(super) id: u64,
+    node_id: String,
     user: Option<User>,
     body: Option<String>,
     created_at: Timestamp,
@@ -122,6 +125,7 @@ impl Comment {
 impl From<Comment> for CommentFacts {
     fn from(comment: Comment) -> Self {
         Self {
+            text_id: TextId::new(comment.node_id),
             id: comment.id,
             author: actor(comment.user.as_ref()),
             author_is_bot: is_bot(comment.user.as_ref()),
@@ -150,6 +154,7 @@ impl From<Written> for CommentHandle {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ReviewComment {
     id: u64,
+    node_id: String,
     pull_request_review_id: Option<u64>,
     path: String,
     line: Option<u32>,
@@ -173,6 +178,7 @@ impl ReviewComment {
 impl From<ReviewComment> for LineComment {
     fn from(comment: ReviewComment) -> Self {
         Self {
+            text_id: TextId::new(comment.node_id),
             id: comment.id,
             review_id: comment.pull_request_review_id,
             path: comment.path,
@@ -246,6 +252,7 @@ pub(super) struct Pull {
     #[serde(default)]
     pub(super) draft: Option<bool>,
     merged_at: Option<Timestamp>,
+    pub(super) updated_at: Timestamp,
     head: Head,
     base: Head,
     #[serde(default)]
@@ -295,6 +302,7 @@ impl From<Pull> for PullFacts {
                 .and_then(|repository| repository.full_name.parse::<RepositoryName>().ok()),
             same_repository,
             base: pull.base.branch,
+            updated_at: pull.updated_at,
             mergeable: match pull.mergeable {
                 Some(true) => Mergeable::Clean,
                 Some(false) => Mergeable::Conflict,
@@ -307,6 +315,7 @@ impl From<Pull> for PullFacts {
 #[derive(Debug, Deserialize)]
 pub(super) struct Review {
     id: u64,
+    node_id: String,
     body: Option<String>,
     state: String,
     pub(super) user: Option<User>,
@@ -318,6 +327,7 @@ pub(super) struct Review {
 impl From<Review> for ReviewFacts {
     fn from(review: Review) -> Self {
         Self {
+            text_id: TextId::new(review.node_id),
             id: review.id,
             body: review.body.unwrap_or_default(),
             // Upper case here, lower case in webhooks.

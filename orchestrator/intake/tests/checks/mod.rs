@@ -12,6 +12,7 @@ pub(crate) fn rules() -> Rules {
         prefix: "/cloud-code".to_owned(),
         aliases: vec!["/cc".to_owned(), "@agent".to_owned()],
         bot: Some(Actor { id: 1, login: "cloud-code[bot]".to_owned() }),
+        account: None,
         app_id: Some(1),
         listed_bots: BTreeSet::new(),
         ready_labels: vec!["ready-for-agent".to_owned()],

@@ -139,6 +139,43 @@ async fn a_sweep_learns_what_is_known_and_where_it_was() {
 }
 
 #[tokio::test]
+async fn what_was_noted_goes_only_as_it_was_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    for (name, value) in [("moved shop main", "a"), ("moved shop next", "b"), ("moved", "c"), ("m%", "d")] {
+        store.set_cursor(name, value).await.unwrap();
+    }
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let noted = [pair("moved shop main", "a"), pair("moved shop next", "b")];
+    assert_eq!(store.cursors("moved ").await.unwrap(), noted);
+    assert_eq!(store.cursors("m%").await.unwrap(), [pair("m%", "d")]);
+    // It moved on while it was looked at.
+    store.set_cursor("moved shop main", "e").await.unwrap();
+    store.drop_cursor("moved shop main", "a").await.unwrap();
+    store.drop_cursor("moved shop next", "b").await.unwrap();
+    store.drop_cursor("moved shop last", "b").await.unwrap();
+    assert_eq!(store.cursors("moved ").await.unwrap(), [pair("moved shop main", "e")]);
+}
+
+#[tokio::test]
+async fn what_waits_is_read_once_in_a_look() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    let all: Vec<NewDelivery> = (0..5).map(|n| delivery(&format!("g{n}"), n)).collect();
+    store.put(&all).await.unwrap();
+    store.settle(&key("g1"), DeliveryState::Done, None, at(10)).await.unwrap();
+    let mut behind = 0;
+    let mut seen = Vec::new();
+    loop {
+        let some = store.next_after(behind, 2).await.unwrap();
+        let Some(last) = some.last() else { break };
+        behind = last.seq;
+        seen.extend(some.into_iter().map(|stored| stored.delivery.key.guid));
+    }
+    assert_eq!(seen, ["g0", "g2", "g3", "g4"]);
+}
+
+#[tokio::test]
 async fn bodies_go_after_a_day_keys_after_eight_and_what_waits_stays() {
     let dir = tempfile::tempdir().unwrap();
     let store = opened(&dir).await;
