@@ -79,12 +79,6 @@ impl Person {
         self.does(repo, |world, repo, me| world.edit_comment(repo, comment, me, body));
     }
 
-    /// Edits a comment on a line.
-    #[track_caller]
-    pub fn edits_review_comment(&self, repo: &str, comment: u64, body: &str) {
-        self.does(repo, |world, repo, me| world.edit_review_comment(repo, comment, me, body));
-    }
-
     /// Deletes a comment.
     #[track_caller]
     pub fn deletes_comment(&self, repo: &str, comment: u64) {

@@ -24,7 +24,6 @@ use std::sync::{Arc, Mutex, RwLock};
 use cloud_code_model::{Actor, Clock, RepositoryName};
 use http::header::DATE;
 use jiff::Timestamp;
-use octocrab::Octocrab;
 use octocrab::models::InstallationId;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -242,14 +241,11 @@ impl Github {
             return Ok(Arc::clone(client));
         }
         let root = self.root();
-        let speak = |crab: &Octocrab| {
-            let no_app = |_| ForgeError::Auth { message: "only an App has installations".to_owned() };
-            crab.installation(InstallationId(id)).map_err(no_app)
-        };
+        let no_app = |_| ForgeError::Auth { message: "only an App has installations".to_owned() };
         let config = &self.0.config;
         let client = Arc::new(Client::new(
-            speak(&root.rest)?,
-            speak(&root.graph)?,
+            root.rest.installation(InstallationId(id)).map_err(no_app)?,
+            root.graph.clone(),
             Limits::new(config.pace, Arc::clone(&config.clock)),
             config.scrubber.clone(),
             Arc::clone(&config.clock),

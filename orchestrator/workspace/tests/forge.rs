@@ -231,9 +231,13 @@ fn a_token_that_may_read_but_not_write_is_told_as_such() {
         scene.push(None).unwrap_err()
     };
     let words = "Permission to octo/shop.git denied to octo[bot].\n";
-    for part in ["service=git-receive-pack", "POST /octo/shop.git/git-receive-pack"] {
-        let error = answer(part, 403, words);
-        assert!(matches!(error, PushError::Denied { .. }), "{part}: {error:?}");
+    let (listing, sending) = ("service=git-receive-pack", "POST /octo/shop.git/git-receive-pack");
+    let error = answer(listing, 403, words);
+    assert!(matches!(error, PushError::Denied { .. }), "{error:?}");
+    // Who may list the branches of a push may push: this one is a limit, and passes.
+    let error = answer(sending, 403, words);
+    assert!(matches!(error, PushError::Unreachable { .. }), "{error:?}");
+    for part in [listing, sending] {
         let error = answer(part, 401, words);
         assert!(matches!(error, PushError::Auth { .. }), "{part}: {error:?}");
         let error = answer(part, 502, words);

@@ -13,6 +13,7 @@ use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, LINK, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use octocrab::Octocrab;
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -34,6 +35,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Times one call waits out a limit before the caller is told.
 const LIMIT_WAITS: u32 = 2;
 const MAX_REDIRECTS: u32 = 3;
+/// As octocrab itself wants of a token that it uses.
+const TOKEN_LASTS: chrono::Duration = chrono::Duration::seconds(30);
+/// No token lasts longer than an hour, so this asks for a new one.
+const LONGER_THAN_ANY_TOKEN: chrono::Duration = chrono::Duration::hours(2);
 pub(super) const PER_PAGE: usize = 100;
 /// Beside REST's address, not below it.
 const GRAPHQL: &str = "/graphql";
@@ -78,9 +83,17 @@ pub(super) struct Pages<T> {
     pub(super) more: bool,
 }
 
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Api {
+    Rest,
+    Graph,
+}
+
 pub(super) struct Client {
     pub(super) rest: Octocrab,
-    /// The same account at the address of GraphQL, which on Enterprise Server is no child of REST's.
+    /// A way to the address of GraphQL, which on Enterprise Server is no child of REST's. An installation's tokens are made
+    /// by `rest`: they are not made at that address.
     pub(super) graph: Octocrab,
     pub(super) limits: Limits,
     pub(super) scrubber: Scrubber,
@@ -117,7 +130,7 @@ impl Client {
         let (mut tries, mut waits, mut hops) = (1, 0, 0);
         loop {
             self.limits.read().await?;
-            let got = self.exchange(&self.rest, &Method::GET, &at, None).await;
+            let got = self.exchange(Api::Rest, &Method::GET, &at, None).await;
             match got.and_then(|answer| self.judge(answer, &at, Effect::None)) {
                 Ok(answer) if answer.status.is_redirection() => {
                     hops += 1;
@@ -185,12 +198,12 @@ impl Client {
         body: Option<&Value>,
         priority: Priority,
     ) -> Result<Answer, ForgeError> {
-        self.send_to(&self.rest, method, path, body, priority).await
+        self.send_to(Api::Rest, method, path, body, priority).await
     }
 
     async fn send_to(
         &self,
-        crab: &Octocrab,
+        api: Api,
         method: &Method,
         path: &str,
         body: Option<&Value>,
@@ -199,7 +212,7 @@ impl Client {
         let mut waits = 0;
         loop {
             let turn = self.limits.write(priority).await?;
-            let got = self.exchange(crab, method, path, body).await;
+            let got = self.exchange(api, method, path, body).await;
             let judged = got.and_then(|answer| self.judge(answer, path, Effect::Unknown));
             drop(turn);
             match judged {
@@ -221,7 +234,7 @@ impl Client {
         priority: Priority,
     ) -> Result<Value, ForgeError> {
         let body = serde_json::json!({"query": query, "variables": variables});
-        let answer = self.send_to(&self.graph, &Method::POST, GRAPHQL, Some(&body), priority).await?;
+        let answer = self.send_to(Api::Graph, &Method::POST, GRAPHQL, Some(&body), priority).await?;
         let mut value: Value = answer.json()?;
         match self.graph_error(&value) {
             Some(error) => Err(error),
@@ -236,7 +249,7 @@ impl Client {
         let (mut tries, mut waits) = (1, 0);
         loop {
             self.limits.read().await?;
-            let got = self.exchange(&self.graph, &Method::POST, GRAPHQL, Some(&body)).await;
+            let got = self.exchange(Api::Graph, &Method::POST, GRAPHQL, Some(&body)).await;
             let judged = got.and_then(|answer| self.judge(answer, GRAPHQL, Effect::None));
             let read = judged.and_then(|answer| {
                 let mut value: Value = answer.json()?;
@@ -319,13 +332,44 @@ impl Client {
 
     async fn exchange(
         &self,
-        crab: &Octocrab,
+        api: Api,
         method: &Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, ForgeError> {
         let effect = if method == Method::GET { Effect::None } else { Effect::Unknown };
-        self.ensure_token(crab).await?;
+        let crab = match (api, self.ensure_token(TOKEN_LASTS).await?) {
+            (Api::Graph, Some(token)) => self.graph_with(token)?,
+            (Api::Graph, None) => self.graph.clone(),
+            (Api::Rest, _) => self.rest.clone(),
+        };
+        let answer = self.exchange_by(&crab, method, path, body, effect).await?;
+        // `rest` does this by itself. It had no effect, so it is sent again, once, with a token that is new.
+        match (api, answer.status) {
+            (Api::Graph, StatusCode::UNAUTHORIZED) if self.is_installation => {
+                match self.ensure_token(LONGER_THAN_ANY_TOKEN).await? {
+                    Some(token) => {
+                        self.exchange_by(&self.graph_with(token)?, method, path, body, effect).await
+                    }
+                    None => Ok(answer),
+                }
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    fn graph_with(&self, token: SecretString) -> Result<Octocrab, ForgeError> {
+        self.graph.user_access_token(token).map_err(|error| self.failure(&error, Effect::None))
+    }
+
+    async fn exchange_by(
+        &self,
+        crab: &Octocrab,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        effect: Effect,
+    ) -> Result<Answer, ForgeError> {
         let known = if method == Method::GET { self.etags.get(path) } else { None };
         let mut builder = http::request::Builder::new().method(method.clone()).uri(path);
         builder = builder.header(ACCEPT, "application/vnd.github+json");
@@ -371,16 +415,19 @@ impl Client {
         Ok(Answer { status: parts.status, headers: parts.headers, body, redirected: false })
     }
 
-    async fn ensure_token(&self, crab: &Octocrab) -> Result<(), ForgeError> {
+    /// The installation's token, which is good for as long at least.
+    async fn ensure_token(&self, lasts: chrono::Duration) -> Result<Option<SecretString>, ForgeError> {
         if !self.is_installation {
-            return Ok(());
+            return Ok(None);
         }
         let _one_at_a_time = self.minting.lock().await;
-        let made = tokio::time::timeout(ANSWER_TIMEOUT, crab.installation_token()).await;
+        let made =
+            tokio::time::timeout(ANSWER_TIMEOUT, self.rest.installation_token_with_buffer(lasts)).await;
         let message = "no installation token in time".to_owned();
         let made = made.map_err(|_elapsed| ForgeError::Unreachable { message, effect: Effect::None })?;
-        self.scrubber.learn(made.map_err(|error| self.failure(&error, Effect::None))?);
-        Ok(())
+        let token = made.map_err(|error| self.failure(&error, Effect::None))?;
+        self.scrubber.learn(token.clone());
+        Ok(Some(token))
     }
 
     /// What a failure of octocrab means. Its own texts carry backtraces, so the causes are told instead.
