@@ -358,7 +358,9 @@ impl EngineError {
     fn is_limit_of_git(&self) -> bool {
         match self {
             Self::Mirror(MirrorError::Fetch { source: RemoteError::Denied { words, .. }, .. })
-            | Self::Push(PushError::Denied { words, .. }) => words.to_lowercase().contains("rate limit"),
+            | Self::Push(PushError::Remote(RemoteError::Denied { words, .. })) => {
+                words.to_lowercase().contains("rate limit")
+            }
             _ => false,
         }
     }
@@ -400,15 +402,16 @@ const fn push_hint(error: &PushError) -> Option<&'static str> {
             "give the App the permission `workflows` (a token the scope `workflow`), or have somebody else change those \
              files",
         ),
-        PushError::Archived { .. } => Some(UNARCHIVE),
-        PushError::NotFound { .. } | PushError::Denied { .. } => Some(GIVE_ACCESS),
-        PushError::Auth { .. }
-        | PushError::Redirected { .. }
-        | PushError::NotForTokens { .. }
-        | PushError::Refused { .. }
-        | PushError::Unreachable { .. }
-        | PushError::Mirror(_)
-        | PushError::Git { .. } => None,
+        PushError::Remote(RemoteError::Archived { .. }) => Some(UNARCHIVE),
+        PushError::Remote(RemoteError::NotFound { .. } | RemoteError::Denied { .. }) => Some(GIVE_ACCESS),
+        PushError::Remote(
+            RemoteError::Auth { .. }
+            | RemoteError::Redirected { .. }
+            | RemoteError::NotForTokens { .. }
+            | RemoteError::Unreachable { .. }
+            | RemoteError::Git { .. },
+        ) => None,
+        PushError::Refused { .. } | PushError::Mirror(_) => None,
     }
 }
 
@@ -416,18 +419,20 @@ const fn push_hint(error: &PushError) -> Option<&'static str> {
 const fn push_failure(error: &PushError) -> FailureKind {
     match error {
         PushError::Moved { .. }
-        | PushError::Denied { .. }
-        | PushError::NotFound { .. }
-        | PushError::Archived { .. }
-        | PushError::NotForTokens { .. }
         | PushError::ProtectedBranch { .. }
         | PushError::WorkflowRefused { .. }
         | PushError::Refused { .. } => FailureKind::PublishRefused,
-        PushError::Auth { .. } => FailureKind::Auth,
-        PushError::Redirected { .. }
-        | PushError::Unreachable { .. }
-        | PushError::Mirror(_)
-        | PushError::Git { .. } => FailureKind::Internal,
+        PushError::Remote(
+            RemoteError::Denied { .. }
+            | RemoteError::NotFound { .. }
+            | RemoteError::Archived { .. }
+            | RemoteError::NotForTokens { .. },
+        ) => FailureKind::PublishRefused,
+        PushError::Remote(RemoteError::Auth { .. }) => FailureKind::Auth,
+        PushError::Remote(
+            RemoteError::Redirected { .. } | RemoteError::Unreachable { .. } | RemoteError::Git { .. },
+        )
+        | PushError::Mirror(_) => FailureKind::Internal,
     }
 }
 

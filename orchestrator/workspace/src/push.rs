@@ -37,8 +37,8 @@ pub enum PushOutcome {
     AlreadyThere,
 }
 
-/// Why a branch was not pushed. Unless it is [`PushError::Unreachable`] or [`PushError::Mirror`], the remote's branch is as before. The words
-/// of a server are untrusted: cleaned of control characters and cut.
+/// Why a branch was not pushed. Unless the remote was unreachable or it is [`PushError::Mirror`], the remote's branch is as
+/// before. The words of a server are untrusted: cleaned of control characters and cut.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// Someone else made, moved or removed the branch.
@@ -51,46 +51,10 @@ pub enum PushError {
         /// Where it is, if it exists.
         actual: Option<CommitId>,
     },
-    /// The token was refused: it is wrong or expired.
-    #[error("{target} did not accept the token")]
-    Auth {
-        /// The remote.
-        target: String,
-        /// What it said.
-        words: String,
-    },
-    /// The token may not write there.
-    #[error("{target} does not permit a push{}", said(words))]
-    Denied {
-        /// The remote.
-        target: String,
-        /// What it said.
-        words: String,
-    },
-    /// It is gone, or is hidden from whoever owns the token.
-    #[error("there is no repository at {target}, or no access to it")]
-    NotFound {
-        /// The remote.
-        target: String,
-    },
-    /// It is archived, and so read-only.
-    #[error("{target} is archived and cannot be changed")]
-    Archived {
-        /// The remote.
-        target: String,
-    },
-    /// It answers from another address: renamed or transferred. A token is never sent after a redirect.
-    #[error("{target} has moved to another address")]
-    Redirected {
-        /// The remote.
-        target: String,
-    },
-    /// A token may go over https, or to this machine, and nowhere else.
-    #[error("a token cannot be sent to {target}; use an https URL")]
-    NotForTokens {
-        /// The remote.
-        target: String,
-    },
+    /// The remote could not be spoken to, or let us in. When it is [`RemoteError::Unreachable`], the push may have taken effect:
+    /// call again, which finds out.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A branch rule or ruleset of the repository forbids it.
     #[error("{target} protects the branch `{branch}`{}", said(words))]
     ProtectedBranch {
@@ -121,24 +85,6 @@ pub enum PushError {
         /// What the server said.
         words: String,
     },
-    /// No answer, or none that was whole. The push may have taken effect: call again, which finds out.
-    #[error("cannot reach {target}")]
-    Unreachable {
-        /// The remote.
-        target: String,
-        /// git's reason.
-        #[source]
-        source: GitError,
-    },
-    /// git failed for another reason.
-    #[error("cannot push to {target}")]
-    Git {
-        /// The remote.
-        target: String,
-        /// git's reason.
-        #[source]
-        source: GitError,
-    },
     /// The branch is there, and the mirror could not keep note of it. Call again.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
@@ -150,21 +96,6 @@ fn found(actual: Option<&CommitId>) -> &str {
 
 fn said(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(": {words}") }
-}
-
-impl From<RemoteError> for PushError {
-    fn from(error: RemoteError) -> Self {
-        match error {
-            RemoteError::Auth { target, words } => Self::Auth { target, words },
-            RemoteError::Denied { target, words } => Self::Denied { target, words },
-            RemoteError::NotFound { target } => Self::NotFound { target },
-            RemoteError::Archived { target } => Self::Archived { target },
-            RemoteError::Redirected { target } => Self::Redirected { target },
-            RemoteError::NotForTokens { target } => Self::NotForTokens { target },
-            RemoteError::Unreachable { target, source } => Self::Unreachable { target, source },
-            RemoteError::Git { target, source } => Self::Git { target, source },
-        }
-    }
 }
 
 /// Pushes the branch if it is where it is expected, and keeps note of where it stands then. Hooks of the server run; none of
@@ -234,7 +165,7 @@ impl PushRequest<'_> {
                 branch: self.branch.clone(),
                 words,
             }),
-            Rejection::Archived => Err(PushError::Archived { target: self.target.to_string() }),
+            Rejection::Archived => Err(RemoteError::Archived { target: self.target.to_string() }.into()),
             Rejection::Other => Err(self.refusal(words)),
         }
     }

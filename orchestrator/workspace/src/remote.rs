@@ -72,7 +72,7 @@ pub enum RemoteError {
         source: GitError,
     },
     /// git failed for another reason.
-    #[error("git failed with {target}")]
+    #[error("git cannot work with {target}")]
     Git {
         /// The remote.
         target: String,

@@ -147,7 +147,7 @@ fn a_push_whose_answer_was_lost_is_found_by_the_next_call() {
     let scene = Scene::new();
     scene.forge.instead(Some(Instead::CutAfterPush));
     let cut = scene.push(None).unwrap_err();
-    assert!(matches!(cut, PushError::Unreachable { .. }), "{cut:?}");
+    assert!(matches!(cut, PushError::Remote(RemoteError::Unreachable { .. })), "{cut:?}");
     scene.forge.instead(None);
     assert_eq!(scene.push(None).unwrap(), PushOutcome::AlreadyThere);
 }
@@ -188,7 +188,7 @@ fn each_refusal_of_a_server_is_its_own_error() {
         "{error:?}"
     );
     let error = refuse("This repository was archived so it is read-only.");
-    assert!(matches!(error, PushError::Archived { .. }), "{error:?}");
+    assert!(matches!(error, PushError::Remote(RemoteError::Archived { .. })), "{error:?}");
     let error = refuse(&format!("no\u{1b}[31m tabs\u{7} here, {TOKEN}"));
     let PushError::Refused { words, .. } = &error else { panic!("{error:?}") };
     assert_eq!(words, "[remote rejected] (pre-receive hook declined) no[31m tabs here, [hidden]");
@@ -208,17 +208,29 @@ fn each_http_status_is_its_own_error_and_never_repeats_the_token() {
         (pushed, fetched)
     };
     let echo = "You sent {authorization}, that is {pair}\n";
-    assert!(matches!(answer(401, echo), (PushError::Auth { .. }, RemoteError::Auth { .. })));
+    assert!(matches!(
+        answer(401, echo),
+        (PushError::Remote(RemoteError::Auth { .. }), RemoteError::Auth { .. })
+    ));
     let (pushed, fetched) = answer(403, echo);
-    assert!(matches!(&pushed, PushError::Denied { words, .. } if words.contains("[hidden]")), "{pushed:?}");
+    assert!(
+        matches!(&pushed, PushError::Remote(RemoteError::Denied { words, .. }) if words.contains("[hidden]")),
+        "{pushed:?}"
+    );
     assert!(matches!(fetched, RemoteError::Denied { .. }));
     let archived = "This repository was archived so it is read-only.\n";
-    assert!(matches!(answer(403, archived), (PushError::Archived { .. }, RemoteError::Archived { .. })));
-    assert!(matches!(answer(404, echo), (PushError::NotFound { .. }, RemoteError::NotFound { .. })));
+    assert!(matches!(
+        answer(403, archived),
+        (PushError::Remote(RemoteError::Archived { .. }), RemoteError::Archived { .. })
+    ));
+    assert!(matches!(
+        answer(404, echo),
+        (PushError::Remote(RemoteError::NotFound { .. }), RemoteError::NotFound { .. })
+    ));
     for status in [429, 500, 503] {
         assert!(matches!(
             answer(status, echo),
-            (PushError::Unreachable { .. }, RemoteError::Unreachable { .. })
+            (PushError::Remote(RemoteError::Unreachable { .. }), RemoteError::Unreachable { .. })
         ));
     }
 }
@@ -233,18 +245,18 @@ fn a_token_that_may_read_but_not_write_is_told_as_such() {
     let words = "Permission to octo/shop.git denied to octo[bot].\n";
     let (listing, sending) = ("service=git-receive-pack", "POST /octo/shop.git/git-receive-pack");
     let error = answer(listing, 403, words);
-    assert!(matches!(error, PushError::Denied { .. }), "{error:?}");
+    assert!(matches!(error, PushError::Remote(RemoteError::Denied { .. })), "{error:?}");
     // Who may list the branches of a push may push: this one is a limit, and passes.
     let error = answer(sending, 403, words);
-    assert!(matches!(error, PushError::Unreachable { .. }), "{error:?}");
+    assert!(matches!(error, PushError::Remote(RemoteError::Unreachable { .. })), "{error:?}");
     for part in [listing, sending] {
         let error = answer(part, 401, words);
-        assert!(matches!(error, PushError::Auth { .. }), "{part}: {error:?}");
+        assert!(matches!(error, PushError::Remote(RemoteError::Auth { .. })), "{part}: {error:?}");
         let error = answer(part, 502, words);
-        assert!(matches!(error, PushError::Unreachable { .. }), "{part}: {error:?}");
+        assert!(matches!(error, PushError::Remote(RemoteError::Unreachable { .. })), "{part}: {error:?}");
     }
     let error = answer("service=git-receive-pack", 403, "This repository was archived so it is read-only.\n");
-    assert!(matches!(error, PushError::Archived { .. }), "{error:?}");
+    assert!(matches!(error, PushError::Remote(RemoteError::Archived { .. })), "{error:?}");
     assert_eq!(scene.forge.branch(ISSUE), None);
 }
 
@@ -280,12 +292,12 @@ fn a_redirect_never_carries_the_token_away() {
     let fetched = scene.fetch(Some(&scene.token)).unwrap_err();
     assert!(matches!(fetched, RemoteError::Redirected { .. }), "{fetched:?}");
     let pushed = scene.push(None).unwrap_err();
-    assert!(matches!(pushed, PushError::Redirected { .. }), "{pushed:?}");
+    assert!(matches!(pushed, PushError::Remote(RemoteError::Redirected { .. })), "{pushed:?}");
     assert!(scene.forge.seen().iter().all(|seen| seen.authorization.is_some()));
     assert_eq!(elsewhere.seen().len(), 0);
     // Nor does a second server ask for it and get it.
     let error = scene.push_as(None, &scene.head, None).unwrap_err();
-    assert!(matches!(error, PushError::Auth { .. }), "{error:?}");
+    assert!(matches!(error, PushError::Remote(RemoteError::Auth { .. })), "{error:?}");
     let seen = elsewhere.seen();
     assert!(!seen.is_empty() && seen.iter().all(|seen| seen.authorization.is_none()));
 }

@@ -75,7 +75,7 @@ impl Desk<'_> {
             let engine = self.engine_of(&last.task.plan);
             let found = engine.conflict(&self.project.repository, &issue, &pull.head_sha).await?;
             let Some(conflict) = found else {
-                return Ok(Acted::Settled("nothing conflicts any more".into()));
+                return Ok(Acted::Settled("nothing is to be tried by itself".into()));
             };
             let words = Words::said(&conflict_words(&issue.base, &conflict));
             return self.work(thread, record, tasks, Wish::edit(words)).await;
