@@ -116,16 +116,22 @@ async fn as_identity(scene: &Scene<'_>, place: &Place, identity: Credentials, ch
 fn asked<T>(what: &'static str, answer: Result<T, ForgeError>) -> Result<T, Check> {
     answer.map_err(|error| {
         let found = format!("not checked: {}", ui::one_line(&error.to_string()));
-        let fix = match error {
-            ForgeError::Limited { .. } => "wait, then run doctor again",
-            // As rustls words it; the certificates of the system are those of SSL_CERT_FILE, where it is set.
-            ForgeError::Unreachable { message, .. } if message.contains("invalid peer certificate") => {
-                "its certificate is of an authority that this machine does not know: add the authority to the system's, or name \
-                 its PEM file in SSL_CERT_FILE, then run doctor again"
-            }
-            _ => "check the network and `github.api_url`, then run doctor again",
-        };
-        Check::warning(what, found, fix)
+        match error {
+            ForgeError::Limited { .. } => Check::warning(what, found, "wait, then run doctor again"),
+            // As rustls words it; the certificates of the system are those of SSL_CERT_FILE, where it is set. This one does not
+            // pass by itself.
+            ForgeError::Unreachable { message, .. } if message.contains("UnknownIssuer") => Check::missing(
+                what,
+                found,
+                "its certificate is of an authority that this machine does not know: add the authority to the system's, or \
+                 name its PEM file in SSL_CERT_FILE, then run doctor again",
+            ),
+            _ => Check::warning(
+                what,
+                found,
+                "check the network and `github.api_url`, then run doctor again",
+            ),
+        }
     })
 }
 
