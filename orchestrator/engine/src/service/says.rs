@@ -144,7 +144,8 @@ pub(super) fn costs(tasks: &[TaskRecord]) -> String {
     }
     let known: Vec<Usd> = tasks.iter().filter_map(|task| task.usage.cost_usd).collect();
     let unknown = tasks.len() - known.len();
-    let sum: f64 = known.into_iter().map(f64::from).sum();
+    // The sum of nothing is -0.0.
+    let sum = known.into_iter().map(f64::from).fold(0.0, |sum, cost| sum + cost);
     lines.push(match unknown {
         0 => format!("\nTogether ${sum:.2}."),
         n => format!("\nTogether ${sum:.2}, without {} that said nothing of money.", rounds_of(n, "task")),

@@ -314,7 +314,9 @@ async fn write_thread(
     write_view(inner, &project, forge.as_ref(), &view).await
 }
 
-/// Comment, label, check: each is written if it differs from what stands there, and noted at once.
+/// Comment, label, check: each is written if it differs from what stands there, and noted at once. Before it is written, what
+/// stood there is forgotten: a write that breaks off half-way leaves what nobody knows, so that it counts as new until it is
+/// whole, also when what is to be said has become again what it was.
 async fn write_view(
     inner: &Inner,
     project: &ServedProject,
@@ -333,6 +335,9 @@ async fn write_view(
     let is_new = written.comment_digest.as_deref() != Some(digest.as_str());
     if is_new && !(is_same_phase && !phase.is_settled() && said_lately(inner, thread, Said::Comment)) {
         let marker = marker("status", inner.instance(), &format!("{}-{}", project.name, thread.number))?;
+        if written.comment_digest.take().is_some() {
+            note_written(inner, thread, &written).await?;
+        }
         let handle = forge.put_comment(thread.number, &marker, written.comment, &body, priority).await?;
         reach(Point::StatusWritten).await;
         written.comment = Some(handle.id);
@@ -346,6 +351,9 @@ async fn write_view(
         return Ok(Written::Interrupted);
     }
     if !is_same_phase {
+        if written.label.take().is_some() {
+            note_written(inner, thread, &written).await?;
+        }
         forge.set_labels(thread.number, &label_family(), Some(&label), priority).await?;
         reach(Point::LabelWritten).await;
         written.label = Some(label);
@@ -389,6 +397,9 @@ async fn write_check(
     let is_new = written.check_digest.as_deref() != Some(digest.as_str());
     if !is_new || (is_progress && said_lately(inner, thread, Said::Check)) {
         return Ok(());
+    }
+    if written.check_digest.take().is_some() {
+        note_written(inner, thread, &written).await?;
     }
     let known: Option<CheckHandle> =
         written.check.as_deref().and_then(|text| serde_json::from_str(text).ok());
