@@ -160,6 +160,24 @@ impl Mirror {
             .map_err(|source| MirrorError::NotAMirror { path: self.path.clone(), source })
     }
 
+    /// Changes refs under the mirror's lock. A process that was killed in the middle of this leaves a lock file of its own,
+    /// which nobody would ever remove.
+    fn change_refs<T>(
+        &self,
+        change: impl Fn(&Repository) -> Result<T, git2::Error>,
+    ) -> Result<T, MirrorError> {
+        let _held = self.hold()?;
+        let repository = self.open()?;
+        let changed = match change(&repository) {
+            Err(error) if error.code() == ErrorCode::Locked => {
+                sweep(&self.path).map_err(|source| MirrorError::Io { path: self.path.clone(), source })?;
+                change(&repository)
+            }
+            changed => changed,
+        };
+        changed.map_err(self.refs_error())
+    }
+
     fn refs_error(&self) -> impl Fn(git2::Error) -> MirrorError {
         let path = self.path.clone();
         move |source| MirrorError::Refs { path: path.clone(), source }
@@ -238,14 +256,17 @@ impl Mirror {
         if lookup(&repository, &imported_ref(base)).map_err(&refs)?.is_some() {
             return Ok(());
         }
-        match repository.reference(&head_ref(base), tip, true, "cloud-code: follow the source") {
-            Ok(_) => repository.set_head(&head_ref(base)).map_err(&refs),
-            Err(error) => {
-                // A branch `a` and a branch `a/b` cannot both exist; the plain name is a convenience, not a need.
-                tracing::debug!(branch = base.as_str(), %error, "The base branch has no plain name in the mirror");
-                Ok(())
+        self.change_refs(|repository| {
+            match repository.reference(&head_ref(base), tip, true, "cloud-code: follow the source") {
+                Ok(_) => repository.set_head(&head_ref(base)),
+                Err(error) if error.code() == ErrorCode::Locked => Err(error),
+                Err(error) => {
+                    // A branch `a` and a branch `a/b` cannot both exist; the plain name is a convenience, not a need.
+                    tracing::debug!(branch = base.as_str(), %error, "The base branch has no plain name in the mirror");
+                    Ok(())
+                }
             }
-        }
+        })
     }
 
     /// The commit that the source's branch stood on at the last fetch.
@@ -265,11 +286,10 @@ impl Mirror {
 
     /// Notes where a push left the branch.
     pub(crate) fn note_pushed(&self, branch: &BranchName, head: &CommitId) -> Result<(), MirrorError> {
-        let refs = self.refs_error();
-        let oid = head.oid().map_err(&refs)?;
-        let _held = self.hold()?;
-        let name = pushed_ref(branch);
-        self.open()?.reference(&name, oid, true, "cloud-code: note a push").map(drop).map_err(refs)
+        let (oid, name) = (head.oid().map_err(self.refs_error())?, pushed_ref(branch));
+        self.change_refs(|repository| {
+            repository.reference(&name, oid, true, "cloud-code: note a push").map(drop)
+        })
     }
 
     /// Whether a commit is in the mirror: fetched from the source, or imported.
@@ -292,21 +312,20 @@ impl Mirror {
             return Ok(false);
         }
         if lookup(&repository, &paths.base_ref()).map_err(&refs)? != Some(oid) {
-            let _held = self.hold()?;
-            repository.reference(&paths.base_ref(), oid, true, "cloud-code: keep the base").map_err(&refs)?;
+            self.change_refs(|repository| {
+                repository.reference(&paths.base_ref(), oid, true, "cloud-code: keep the base").map(drop)
+            })?;
         }
         Ok(true)
     }
 
     /// Lets an issue's base commit go.
     pub(crate) fn forget_base(&self, paths: &IssuePaths) -> Result<(), MirrorError> {
-        let refs = self.refs_error();
-        let _held = self.hold()?;
-        match self.open()?.find_reference(&paths.base_ref()) {
-            Ok(mut reference) => reference.delete().map_err(refs),
+        self.change_refs(|repository| match repository.find_reference(&paths.base_ref()) {
+            Ok(mut reference) => reference.delete(),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(()),
-            Err(error) => Err(refs(error)),
-        }
+            Err(error) => Err(error),
+        })
     }
 }
 

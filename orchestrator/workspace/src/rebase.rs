@@ -386,6 +386,8 @@ pub fn move_branch(
     if actual.as_ref() != expected_old {
         return Err(MoveError::Moved { branch: branch.clone(), actual });
     }
+    mirror::sweep(mirror.path())
+        .map_err(|source| MirrorError::Io { path: mirror.path().to_owned(), source })?;
     let absent = "0".repeat(40);
     let old = expected_old.map_or(absent.as_str(), CommitId::as_str);
     let script =

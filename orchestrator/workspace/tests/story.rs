@@ -229,6 +229,25 @@ fn a_half_made_mirror_is_made_anew_and_stale_locks_are_swept() {
 }
 
 #[test]
+fn a_lock_that_a_killed_process_left_on_a_ref_holds_nobody_up() {
+    let house = House::new();
+    let refs = house.mirror.path().join("refs");
+    write(&refs.join("cloud-code/base/1.lock"), "");
+    house.prepare("1", GitView::Host);
+    assert!(house.paths("1").is_prepared());
+
+    for left in ["heads/main.lock", "cloud-code/base/1.lock"] {
+        write(&refs.join(left), "");
+    }
+    write(&house.mirror.path().join("HEAD.lock"), "");
+    let facts = facts(&house.source);
+    house.mirror.fetch(&facts.source, &facts.base, None).unwrap();
+    let left =
+        digest(house.mirror.path()).into_keys().filter(|path| path.extension().is_some_and(|e| e == "lock"));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
 fn another_base_or_an_unknown_one_is_refused() {
     let house = House::new();
     house.prepare("1", GitView::Host);
