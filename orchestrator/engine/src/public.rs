@@ -2,7 +2,7 @@
 //!
 //! An error of ours is written for whoever looks after this machine: it names files, folders and sockets, and what to type
 //! there. On a forge all of that is a leak, and no help. So the words for a forge are chosen here, error by error; the log
-//! and `cloud-code show` keep the whole. What a coding CLI or an agent says passes through [`Places`] besides, because it
+//! and `cloud-code status` keep the whole. What a coding CLI or an agent says passes through [`Places`] besides, because it
 //! may have seen where it runs.
 
 use std::path::{Path, PathBuf};

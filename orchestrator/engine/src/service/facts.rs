@@ -2,7 +2,9 @@
 //! stops what nobody wants any more.
 
 use cloud_code_forge::{Forge, ForgeError, OpenState, Permission};
-use cloud_code_intake::{AccessRules, Allowed, Happening, Level, PermissionFact, Sender, SenderKind, Thing};
+use cloud_code_intake::{
+    AccessRules, Allowed, Denial, Happening, Level, PermissionFact, Sender, SenderKind, Thing, authorise,
+};
 use cloud_code_model::{
     Ask, Intent, IntentRecord, ProjectName, Published, PullState, RequiredAccess, Subject, TaskState, Thread,
     ThreadFacts,
@@ -106,6 +108,17 @@ pub(super) async fn permission_of(
         return Ok(PermissionFact::Known { user_id: id, level: rules.least.max(Level::Write) });
     }
     Ok(permission(&forge.permission(&sender.actor).await?))
+}
+
+/// Whether somebody may command, by the one rule that every path goes through: the denial, if not.
+pub(super) async fn denial(
+    forge: &dyn Forge,
+    project: &ServedProject,
+    sender: &Sender,
+) -> Result<Option<Denial>, EngineError> {
+    let rules = access(project, forge).await?;
+    let permission = permission_of(forge, &rules, sender).await?;
+    Ok(authorise(&rules, &sender.actor, sender.kind, &permission).err())
 }
 
 /// Who may command in a project.

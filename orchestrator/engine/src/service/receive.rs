@@ -6,8 +6,8 @@ use std::sync::Arc;
 use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{Forge, ForgeError, PullState, ReviewState};
 use cloud_code_intake::{
-    Happening, Notice, Rules, SaidAt, Trigger, authorise, is_part_of_review, other_keys, takes_its_lines,
-    trigger, visible,
+    Happening, Notice, Rules, SaidAt, Trigger, is_part_of_review, other_keys, takes_its_lines, trigger,
+    visible,
 };
 use cloud_code_model::{Ask, Intent, Place, Subject, TaskState};
 use cloud_code_store::{Deliveries, Delivery, DeliveryState, ForgeStore, Store};
@@ -150,7 +150,7 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
     if !facts::concerns_us(inner, &project, &intent).await? {
         return Ok(Worked::Nothing("it is about a branch that is not ours".into()));
     }
-    if let Err(denial) = may(forge.as_ref(), &project, notice, &intent).await? {
+    if let Some(denial) = denied(forge.as_ref(), &project, notice, &intent).await? {
         tracing::info!(
             project = %project.name, intent.key = intent.key, actor.id = intent.actor.id, reason = %denial,
             "a request was refused"
@@ -243,24 +243,21 @@ async fn after_its_end(forge: &dyn Forge, number: u64, prefix: &str) -> Result<O
     Ok(Some(Ask::Mistake { message, hint: Some(hint) }))
 }
 
-/// Whether the person who asks may, by the one rule that every path goes through. Checks fail by nobody's hand: our own
-/// pull request, which somebody with access asked for, vouches for them.
-async fn may(
+/// Why the person who asks may not. Checks fail by nobody's hand: our own pull request, which somebody with access asked for,
+/// vouches for them.
+async fn denied(
     forge: &dyn Forge,
     project: &ServedProject,
     notice: &Notice,
     intent: &Intent,
-) -> Result<Result<(), String>, EngineError> {
+) -> Result<Option<String>, EngineError> {
     if matches!(intent.ask, Ask::ChecksFailed { .. }) {
-        return Ok(Ok(()));
+        return Ok(None);
     }
-    let Some(sender) = &notice.sender else { return Ok(Err("nobody is named as its author".into())) };
-    let rules = facts::access(project, forge).await?;
-    let permission = facts::permission_of(forge, &rules, sender).await?;
-    Ok(match authorise(&rules, &sender.actor, sender.kind, &permission) {
-        Ok(_) => Ok(()),
-        Err(denial) => Err(denial.to_string()),
-    })
+    match &notice.sender {
+        None => Ok(Some("nobody is named as its author".to_owned())),
+        Some(sender) => Ok(facts::denial(forge, project, sender).await?.map(|denial| denial.to_string())),
+    }
 }
 
 /// A plain comment of who asked last answers the agent's question.

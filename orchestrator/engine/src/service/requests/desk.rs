@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cloud_code_forge::Forge;
-use cloud_code_intake::{Sender, SenderKind, authorise, help_text};
+use cloud_code_intake::{Denial, Sender, SenderKind, help_text};
 use cloud_code_model::{
     Ask, Command, Intent, IntentRecord, Issue, ProjectPlan, TaskRecord, TaskState, Thread, ThreadFacts,
 };
@@ -11,7 +11,7 @@ use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{BranchName, Mode};
 use jiff::SignedDuration;
 
-use super::super::facts::{access, permission_of};
+use super::super::facts::denial;
 use super::super::projects::ServedProject;
 use super::super::text::{self, Words};
 use super::super::{Inner, says};
@@ -44,9 +44,9 @@ impl Desk<'_> {
         // What needs the worktree asks when its turn has come.
         if decides(&intent.ask)
             && !needs_worktree(&intent.ask)
-            && let Err(denial) = self.still_may(record).await?
+            && let Some(denial) = self.denied_since(record).await?
         {
-            return Ok(Acted::Settled(denial));
+            return Ok(Acted::Settled(denial.to_string()));
         }
         match &intent.ask {
             Ask::Mistake { message, hint } => {
@@ -180,22 +180,18 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether who asked still may. Somebody who lost access while a request waited starts nothing any more.
-    pub(super) async fn still_may(&self, record: &IntentRecord) -> Result<Result<(), String>, EngineError> {
+    /// Why who asked may not any more. Somebody who lost access while a request waited starts nothing.
+    pub(super) async fn denied_since(&self, record: &IntentRecord) -> Result<Option<Denial>, EngineError> {
         let age = self.inner.clock.now().duration_since(record.received_at);
         if !decides(&record.intent.ask) || age < WORD_HOLDS {
-            return Ok(Ok(()));
+            return Ok(None);
         }
-        let rules = access(self.project, self.forge).await?;
         let actor = record.intent.actor.clone();
-        let kind = match rules.bots.contains(&actor.id) {
+        let kind = match self.project.access.bots.contains(&actor.id) {
             true => SenderKind::Bot,
             false => SenderKind::User,
         };
-        let sender = Sender { actor, kind };
-        let permission = permission_of(self.forge, &rules, &sender).await?;
-        let allowed = authorise(&rules, &sender.actor, sender.kind, &permission);
-        Ok(allowed.map(drop).map_err(|denial| denial.to_string()))
+        denial(self.forge, self.project, &Sender { actor, kind }).await
     }
 
     /// Whether nothing has come of a request yet.

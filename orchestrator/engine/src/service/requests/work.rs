@@ -63,8 +63,8 @@ impl Desk<'_> {
             let mut open = |facts: &mut ThreadFacts| facts.is_closed = false;
             self.inner.store.change_thread(name, thread.number, &mut open).await?;
         }
-        if let Err(denial) = self.still_may(record).await? {
-            return Ok(Acted::Settled(denial));
+        if let Some(denial) = self.denied_since(record).await? {
+            return Ok(Acted::Settled(denial.to_string()));
         }
         if self.is_taken_back(intent).await? {
             return Ok(Acted::Settled("its comment was deleted".to_owned()));
