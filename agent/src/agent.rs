@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use cloud_code_task_schema::{
     AgentInfo, AgentStatus, Assignment, ControlDir, EventKind, PROTOCOL_VERSION, Reporting, Task, TaskId,
-    TaskReportStatus,
+    TaskReport, TaskReportStatus,
 };
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
@@ -111,6 +111,11 @@ async fn poll_optional<T>(future: &mut Option<Pin<Box<dyn Future<Output = T>>>>)
         Some(future) => future.await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether a task has ended, and no later attempt at it is wanted.
+fn is_over(task: &Task, report: &TaskReport) -> bool {
+    report.status.is_ended() && task.attempt <= report.attempt
 }
 
 struct Agent {
@@ -245,9 +250,9 @@ impl Agent {
 
     fn next_task(&self) -> Option<Task> {
         let journal = self.shared.journal();
-        let ended =
-            |id: &TaskId| journal.reporting().tasks.get(id).is_some_and(|report| report.status.is_ended());
-        self.desired.tasks().iter().find(|task| !ended(&task.id)).cloned()
+        let is_over =
+            |task: &Task| journal.reporting().tasks.get(&task.id).is_some_and(|report| is_over(task, report));
+        self.desired.tasks().iter().find(|task| !is_over(task)).cloned()
     }
 
     fn prepare(&mut self, task: Task) -> Start {
@@ -277,11 +282,12 @@ impl Agent {
             let open = |task: &&Task| {
                 task.status == Assignment::Cancelled
                     && !self.interrupted.contains(&task.id)
-                    && tasks.get(&task.id).is_none_or(|report| !report.status.is_ended())
+                    && tasks.get(&task.id).is_none_or(|report| !is_over(task, report))
             };
-            let attempt = |id: &TaskId| tasks.get(id).map_or(1, |report| report.attempt.max(1));
+            let attempt =
+                |task: &Task| tasks.get(&task.id).map_or(1, |report| report.attempt).max(task.attempt);
             let cancelled = self.desired.tasks().iter().filter(open);
-            cancelled.map(|task| Subject { task: task.id.clone(), attempt: attempt(&task.id) }).collect()
+            cancelled.map(|task| Subject { task: task.id.clone(), attempt: attempt(task) }).collect()
         };
         for subject in unwanted {
             cancel_unstarted(&self.shared, &subject);

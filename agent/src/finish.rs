@@ -166,6 +166,7 @@ pub(crate) fn cancel_unstarted(shared: &Shared, subject: &Subject) {
             .entry(subject.task.clone())
             .or_insert_with(|| crate::recovery::bare_report(TaskReportStatus::Received, attempt));
         report.status = TaskReportStatus::Cancelled;
+        report.attempt = attempt;
         report.finished_at = Some(Timestamp::now());
         report.current_step = None;
         report.failure = None;

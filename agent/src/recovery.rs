@@ -1,6 +1,6 @@
 //! What an earlier agent left: the report, and where that cannot be read, the event log.
 //!
-//! The one promise that outranks the rest: a task that ended is never run again. So the end in the event log counts
+//! The one promise that outranks the rest: a task that ended is never run again, unless a later attempt is asked for. So the end in the event log counts
 //! also when the report missed it, and a report that cannot be read is moved aside, never overwritten.
 
 use std::io;
@@ -99,10 +99,16 @@ fn apply(reporting: &mut Reporting, event: &Event) {
         .tasks
         .entry(task.clone())
         .or_insert_with(|| bare_report(TaskReportStatus::InProgress, attempt));
-    if report.status.is_ended() {
+    if attempt < report.attempt || (report.status.is_ended() && attempt == report.attempt) {
         return;
     }
-    report.attempt = report.attempt.max(attempt);
+    if attempt > report.attempt {
+        // A task that ended was asked for again.
+        report.status = TaskReportStatus::InProgress;
+        report.failure = None;
+        report.finished_at = None;
+    }
+    report.attempt = attempt;
     if let EventKind::TaskEnded { status, failure } = &event.kind {
         report.status = *status;
         report.failure.clone_from(failure);

@@ -91,12 +91,17 @@ impl Known<'_> {
             warnings: Vec::new(),
             task,
         };
-        if start.interrupted {
+        let wanted = start.task.attempt;
+        if known.is_some_and(|report| report.status.is_ended() && report.attempt < wanted) {
+            start.warnings.push(format!("attempt {} ended; attempt {wanted} was asked for", start.attempt));
+            start.interrupted = true;
+        } else if start.interrupted {
             let warning =
                 format!("attempt {} was not ended by the agent before; this is a new one", start.attempt);
             start.warnings.push(warning);
             start.attempt += 1;
         }
+        start.attempt = start.attempt.max(wanted);
         // A log without a report: the agent died between the CLI's start and its first report.
         while self.control.log(&start.task.id, start.attempt).symlink_metadata().is_ok() {
             let warning = format!("attempt {} has a log but no report; this is a new one", start.attempt);

@@ -123,6 +123,9 @@ pub(crate) fn tasking(document: &Document<'_>, tasking: &Tasking) -> Vec<Problem
 
 fn check_task(checks: &mut Checks<'_>, path: &Path<'_>, task: &Task) {
     checks.one_line(&Path::Key(path, "title"), &task.title);
+    if task.attempt == 0 {
+        checks.refuse(&Path::Key(path, "attempt"), "must be at least 1", None);
+    }
     if task.verify_rounds > MAX_VERIFY_ROUNDS {
         let message = format!("must be from 0 to {MAX_VERIFY_ROUNDS}, not {}", task.verify_rounds);
         checks.refuse(&Path::Key(path, "verify_rounds"), message, None);

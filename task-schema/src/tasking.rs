@@ -36,6 +36,11 @@ pub struct Task {
     pub id: TaskId,
     /// Whether it is still wanted.
     pub status: Assignment,
+    /// Which attempt at it is wanted, from 1, the default. A task that ended in an earlier attempt is run again; nothing else
+    /// makes an agent run an ended task.
+    #[serde(default = "first_attempt", skip_serializing_if = "is_first_attempt")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    pub attempt: u32,
     /// One line.
     pub title: String,
     /// May it edit, or only read?
@@ -85,6 +90,15 @@ pub struct Task {
 
 const fn default_verify_rounds() -> u32 {
     2
+}
+
+const fn first_attempt() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_first_attempt(attempt: &u32) -> bool {
+    *attempt == 1
 }
 
 /// Whether a task is wanted.

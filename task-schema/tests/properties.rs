@@ -159,8 +159,8 @@ prop_compose! {
 
 prop_compose! {
     fn task()(
-        (id, status, title, mode) in (task_id(), select(vec![Assignment::Assigned, Assignment::Cancelled]), line(),
-                                      select(vec![Mode::Edit, Mode::Plan, Mode::Review])),
+        (id, status, attempt, title, mode) in (task_id(), select(vec![Assignment::Assigned, Assignment::Cancelled]),
+                                               1..=9u32, line(), select(vec![Mode::Edit, Mode::Plan, Mode::Review])),
         (description, acceptance_criteria) in (text(), vec(text(), 0..3)),
         (related_files, notes, handoff) in (vec(relative(), 0..3), option::of(text()), option::of(handoff())),
         (requested_by, priority) in (option::of(text()),
@@ -169,7 +169,7 @@ prop_compose! {
         (verify, verify_rounds, commit) in (vec(line(), 0..3), 0..=10u32, identity()),
     ) -> Task {
         let context = TaskContext { related_files, notes };
-        Task { id, status, title, mode, description, acceptance_criteria, context, continues: None, handoff, requested_by,
+        Task { id, status, attempt, title, mode, description, acceptance_criteria, context, continues: None, handoff, requested_by,
                priority, branch, base, model, limits, verify, verify_rounds, commit }
     }
 }

@@ -137,6 +137,7 @@ fn task(number: usize) -> Result<Task> {
     Ok(Task {
         id: format!("bench-{number}").parse()?,
         status: Assignment::Assigned,
+        attempt: 1,
         title: format!("Note the time, {number}"),
         mode: Mode::Edit,
         description: "Note when you were started.".to_owned(),

@@ -104,7 +104,7 @@ mod tests {
         Facts {
             record: TaskRecord { state, ..TaskRecord::queued(task) },
             issue,
-            attempt: 1,
+            rest: Duration::ZERO,
             workspace: WorkspaceFact::Ready,
             tasking: None,
             report: ReportFact::NotYet { heartbeat_at: None },

@@ -31,14 +31,14 @@ pub(crate) fn container_spec(
         project: Some(asked.project.clone()),
         issue: Some(asked.issue.clone()),
         task: Some(asked.id.clone()),
-        attempt: Some(facts.attempt),
+        attempt: Some(facts.record.attempt),
         cli: Some(plan.cli.clone()),
     };
     let name = format!(
         "cloud-code-{}-{}-{}",
         settings.instance,
         asked.id.as_str().to_ascii_lowercase(),
-        facts.attempt
+        facts.record.attempt
     );
     let paths = settings.layout.issue(&asked.project, &asked.issue);
     let image = settings.catalog.image_for(plan)?;

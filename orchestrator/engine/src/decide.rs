@@ -55,6 +55,10 @@ pub enum Step {
     },
     /// Take the commits through the quarantine.
     Import,
+    /// The next attempt must wait. Nothing is left running meanwhile.
+    Rest,
+    /// The time of the next attempt has come.
+    Wake,
     /// A person must say yes first. Nothing is left running meanwhile.
     AwaitApproval,
     /// Hand the branch over.
@@ -84,6 +88,8 @@ impl Step {
             Self::StopContainer { .. } => "stop_container",
             Self::RecordEnded { .. } => "record_ended",
             Self::Import => "import",
+            Self::Rest => "rest",
+            Self::Wake => "wake",
             Self::AwaitApproval => "await_approval",
             Self::Publish => "publish",
             Self::RemoveContainer { .. } => "remove_container",
@@ -102,6 +108,12 @@ pub fn decide(facts: &Facts) -> Step {
         TaskState::Preparing => preparing(facts, cancelled),
         TaskState::Running { .. } => running(facts),
         TaskState::Importing { .. } => Step::Import,
+        TaskState::BackingOff { .. } if cancelled => Step::Withdraw,
+        TaskState::BackingOff { .. } => match ended(facts) {
+            Step::Finished if facts.rest.is_zero() => Step::Wake,
+            Step::Finished => Step::Rest,
+            tidy => tidy,
+        },
         TaskState::AwaitingApproval { .. } if cancelled => Step::Withdraw,
         TaskState::AwaitingApproval { .. } => match ended(facts) {
             Step::Finished => Step::AwaitApproval,

@@ -25,7 +25,8 @@ const SETTLE: Duration = Duration::from_millis(15);
 const WAKE_ROOM: usize = 1;
 
 impl Engine {
-    /// Drives a task to its end, or until it waits for a person's yes, and returns its row.
+    /// Drives a task to its end, or until it waits for a person's yes or for the time of its next attempt, and returns its
+    /// row.
     ///
     /// Only one process drives a task at a time: a second caller gets [`EngineError::Driven`]. `nudge` makes a sleeping
     /// driver look again, for instance after a cancel request. An error leaves the task where it was, to be driven on.
@@ -47,7 +48,7 @@ impl Engine {
             let step = decide(&facts);
             tracing::debug!(task.id = %id, step = step.name(), "next step");
             match step {
-                Step::Finished | Step::AwaitApproval => return Ok(facts.record),
+                Step::Finished | Step::AwaitApproval | Step::Rest => return Ok(facts.record),
                 Step::Wait => self.sleep(&facts, session, nudge).await,
                 step => {
                     observer.notice(Notice::Step(&step));

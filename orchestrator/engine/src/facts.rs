@@ -13,18 +13,18 @@ pub struct Facts {
     pub record: TaskRecord,
     /// The issue's row.
     pub issue: Issue,
-    /// Which attempt is going on or comes next, from 1.
-    pub attempt: u32,
     /// The worktree and its folders.
     pub workspace: WorkspaceFact,
-    /// What `tasking.yaml` says of this task; `None` when it is not in it.
+    /// What `tasking.yaml` says of this task; `None` when it is not in it, or only with an earlier attempt.
     pub tasking: Option<Assignment>,
-    /// What `reporting.yaml` says of this task.
+    /// What `reporting.yaml` says of this task's attempt.
     pub report: ReportFact,
     /// The container of this attempt.
     pub container: Option<ContainerFact>,
     /// The commit the worktree stands on, read by the host without git. Used when the agent died.
     pub worktree_head: Option<String>,
+    /// How long the next attempt must wait still; nothing when its time has come.
+    pub rest: std::time::Duration,
     /// How long things have lasted, as far as the driver has seen.
     pub elapsed: Elapsed,
 }

@@ -6,7 +6,7 @@ use cloud_code_model::{TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerFacts, ContainerId, ContainerState, Labels};
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{
-    ControlDir, MAX_YAML_BYTES, ReadError, TaskId, Tasking, parse_reporting, parse_tasking, read_capped,
+    ControlDir, MAX_YAML_BYTES, ReadError, Task, TaskId, Tasking, parse_reporting, parse_tasking, read_capped,
 };
 use cloud_code_workspace::IssuePaths;
 
@@ -21,9 +21,8 @@ impl Engine {
         let asked = record.task.clone();
         let issue = self.store.issue(&asked.project, &asked.issue).await?;
         let issue = issue.ok_or_else(|| missing("issue", asked.issue.as_str()))?;
-        let attempts = self.store.attempts(id).await?;
-        let attempt = attempts.last().map_or(1, |a| a.number);
-        let container = self.container(&record, attempt).await?;
+        let attempt = record.attempt;
+        let container = self.container(&record).await?;
         let has_ended = |container: &ContainerFact| matches!(container.phase, ContainerPhase::Exited { .. });
         if container.as_ref().is_none_or(has_ended) {
             // Whoever ended it noted so first, maybe after the row was read above: without this second look it would
@@ -38,29 +37,32 @@ impl Engine {
         let (workspace, tasking, report, worktree_head) = blocking(move || {
             let ready = if workspaces.is_ready() { WorkspaceFact::Ready } else { WorkspaceFact::Missing };
             let path = control.tasking();
-            let tasking = read_tasking(&path).and_then(|t| t.tasks.into_iter().find(|t| t.id == task));
+            let is_meant = |t: &Task| t.id == task && t.attempt >= attempt;
+            let tasking = read_tasking(&path).and_then(|t| t.tasks.into_iter().find(is_meant));
             let tasking = tasking.map(|t| t.status);
-            Ok((ready, tasking, read_report(&control, &task), workspaces.worktree_head()))
+            Ok((ready, tasking, read_report(&control, &task, attempt), workspaces.worktree_head()))
         })
         .await?;
         let elapsed = Elapsed::default();
-        Ok(Facts { record, issue, attempt, workspace, tasking, report, container, worktree_head, elapsed })
+        let rest = match &record.state {
+            TaskState::BackingOff { until, .. } => until.duration_since(self.clock.now()),
+            _ => jiff::SignedDuration::ZERO,
+        };
+        let rest = rest.try_into().unwrap_or_default();
+        Ok(Facts { record, issue, rest, workspace, tasking, report, container, worktree_head, elapsed })
     }
 
     async fn row(&self, id: &TaskId) -> Result<TaskRecord, EngineError> {
         self.store.task(id).await?.ok_or_else(|| missing("task", id.as_str()))
     }
 
-    async fn container(
-        &self,
-        record: &TaskRecord,
-        attempt: u32,
-    ) -> Result<Option<ContainerFact>, EngineError> {
+    async fn container(&self, record: &TaskRecord) -> Result<Option<ContainerFact>, EngineError> {
         let found = match &record.state {
             // No decision about these looks at a container: the question would only cost time.
             TaskState::Queued | TaskState::Importing { .. } | TaskState::Publishing { .. } => None,
             TaskState::Running { container, .. } => self.runtime.facts(&ContainerId::new(container)).await?,
             TaskState::Preparing
+            | TaskState::BackingOff { .. }
             | TaskState::AwaitingApproval { .. }
             | TaskState::Done { .. }
             | TaskState::NeedsInput { .. }
@@ -71,7 +73,11 @@ impl Engine {
                     ..Labels::of_instance(self.settings.instance.clone())
                 };
                 let mut found = self.runtime.find(&selector).await?;
-                found.sort_by_key(|c| c.labels.attempt != Some(attempt));
+                if record.state == TaskState::Preparing {
+                    // What an earlier attempt left behind is not this one's.
+                    found.retain(|c| c.labels.attempt == Some(record.attempt));
+                }
+                found.sort_by_key(|c| c.labels.attempt != Some(record.attempt));
                 found.into_iter().next()
             }
         };
@@ -118,8 +124,8 @@ pub(crate) fn read_tasking(path: &Path) -> Option<Tasking> {
     }
 }
 
-/// What the agent says of a task.
-pub(crate) fn read_report(control: &ControlDir, task: &TaskId) -> ReportFact {
+/// What the agent says of a task, if it speaks of this attempt.
+pub(crate) fn read_report(control: &ControlDir, task: &TaskId, attempt: u32) -> ReportFact {
     let path = control.reporting();
     let text = match read_capped(&path, MAX_YAML_BYTES) {
         Ok(text) => text,
@@ -129,7 +135,7 @@ pub(crate) fn read_report(control: &ControlDir, task: &TaskId) -> ReportFact {
     match parse_reporting(&path.display().to_string(), &text) {
         Ok(mut reporting) => {
             let heartbeat_at = reporting.heartbeat_at;
-            match reporting.tasks.remove(task) {
+            match reporting.tasks.remove(task).filter(|report| report.attempt >= attempt) {
                 Some(report) => ReportFact::Task { report: Box::new(report), heartbeat_at },
                 None => ReportFact::NotYet { heartbeat_at: Some(heartbeat_at) },
             }

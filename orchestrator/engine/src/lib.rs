@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod again;
 mod catalog;
 mod catch_up;
 mod clocks;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use cloud_code_fault_points::{Point, reach};
-use cloud_code_model::{Attempt, Gate, TaskEvent, TaskRecord, TaskState};
+use cloud_code_model::{Attempt, Gate, OutcomeStatus, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
 
+use crate::again::again;
 use crate::container::container_spec;
 use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
@@ -73,7 +74,8 @@ impl Engine {
                 reach(Point::ContainerRemoved).await;
                 Ok(())
             }
-            Step::Wait | Step::AwaitApproval | Step::Finished => Ok(()),
+            Step::Wake => self.advance(facts, TaskEvent::Woken, observer).await,
+            Step::Wait | Step::Rest | Step::AwaitApproval | Step::Finished => Ok(()),
         }
     }
 
@@ -147,7 +149,7 @@ impl Engine {
         let task = &facts.record.task.id;
         let attempt = Attempt {
             task: task.clone(),
-            number: facts.attempt,
+            number: facts.record.attempt,
             container: None,
             started_at: self.clock.now(),
             finished_at: None,
@@ -160,7 +162,7 @@ impl Engine {
         let spec = container_spec(&self.settings, facts, &prepared)?;
         let id = self.runtime.create(&spec).await?;
         reach(Point::ContainerCreated).await;
-        self.store.attempt_container(task, facts.attempt, id.as_str()).await?;
+        self.store.attempt_container(task, facts.record.attempt, id.as_str()).await?;
         reach(Point::ContainerNoted).await;
         Ok(())
     }
@@ -179,7 +181,7 @@ impl Engine {
             None => crate::words(&outcome.status),
         };
         let id = &facts.record.task.id;
-        self.store.finish_attempt(id, facts.attempt, self.clock.now(), &result).await?;
+        self.store.finish_attempt(id, facts.record.attempt, self.clock.now(), &result).await?;
         reach(Point::AttemptFinished).await;
         let head = match &outcome.head {
             Some(head) => {
@@ -205,7 +207,11 @@ impl Engine {
             true => Gate::Approval,
             false => Gate::Open,
         };
-        self.advance(facts, TaskEvent::Imported { head, gate }, observer).await
+        let again = match (&outcome.failure, outcome.status) {
+            (Some(failure), OutcomeStatus::Failed) => again(facts, failure, self.clock.now()),
+            _ => None,
+        };
+        self.advance(facts, TaskEvent::Imported { head, gate, again }, observer).await
     }
 
     /// Where an earlier task of the issue left the branch.
@@ -247,6 +253,7 @@ const fn point_after(event: &TaskEvent) -> Option<Point> {
         TaskEvent::Started { .. } => Some(Point::TaskStarted),
         TaskEvent::Ended { .. } => Some(Point::TaskEnded),
         TaskEvent::Imported { .. } => Some(Point::TaskImported),
+        TaskEvent::Woken => Some(Point::TaskWoken),
         TaskEvent::Published => Some(Point::TaskPublished),
         TaskEvent::Approved | TaskEvent::Declined | TaskEvent::Retried | TaskEvent::Rebased { .. } => None,
         TaskEvent::HostFailed { .. } | TaskEvent::Withdrawn => None,

@@ -46,6 +46,7 @@ fn task(issue: &Issue, record: &TaskRecord, ended: &BTreeSet<TaskId>) -> Task {
     Task {
         id: asked.id.clone(),
         status,
+        attempt: record.attempt,
         title: asked.title.clone(),
         mode: asked.mode,
         description: asked.description.clone(),

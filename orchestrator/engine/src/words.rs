@@ -36,6 +36,7 @@ pub(crate) fn how_it_ended(state: &TaskState) -> &'static str {
         TaskState::Failed { .. } => "failed",
         TaskState::Cancelled { .. } => "was stopped",
         TaskState::AwaitingApproval { .. } => "waits for a yes",
+        TaskState::BackingOff { .. } => "will be tried again",
         TaskState::Queued | TaskState::Preparing => "has not begun",
         TaskState::Running { .. } | TaskState::Importing { .. } => "is not over",
     }

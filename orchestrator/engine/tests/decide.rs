@@ -52,7 +52,7 @@ fn facts(state: TaskState) -> Facts {
     Facts {
         record,
         issue,
-        attempt: 1,
+        rest: Duration::ZERO,
         workspace: WorkspaceFact::Missing,
         tasking: None,
         report: ReportFact::NotYet { heartbeat_at: None },
@@ -285,4 +285,24 @@ fn an_ended_task_loses_its_container_and_nothing_else() {
         now.container = container(ContainerPhase::Running);
         assert_eq!(decide(&now), Step::RemoveContainer { id: "c1".into() });
     }
+}
+
+#[test]
+fn another_attempt_waits_for_its_time_with_nothing_left_of_the_last() {
+    let mut waits = facts(TaskState::BackingOff {
+        failure: Failure::new(FailureKind::Overloaded, "busy"),
+        head: None,
+        until: START,
+        attempt: 2,
+    });
+    waits.rest = Duration::from_secs(9);
+    waits.container = container(ContainerPhase::Exited { code: Some(0), oom: false });
+    assert_eq!(decide(&waits), Step::RemoveContainer { id: "c1".into() });
+    waits.container = None;
+    assert_eq!(decide(&waits), Step::Rest);
+    let come = Facts { rest: Duration::ZERO, ..waits.clone() };
+    assert_eq!(decide(&come), Step::Wake);
+    let mut unwanted = waits;
+    unwanted.record.cancel_requested_at = Some(START);
+    assert_eq!(decide(&unwanted), Step::Withdraw);
 }

@@ -64,6 +64,7 @@ points! {
     AttemptFinished = "import.attempt_finished", "the attempt is closed; the commits are not taken";
     WorkTaken = "import.work_taken", "the commits are on the mirror's branch; the task does not say so";
     TaskImported = "task.imported", "the task says so; nothing is published";
+    TaskWoken = "task.woken", "a failed attempt is to be followed by another; nothing exists for that";
     BaseCaughtUp = "publish.base_caught_up", "the branch was held against the newest base; nothing is pushed";
     Pushed = "publish.pushed", "the branch is at the forge; that is not noted";
     PullWritten = "publish.pull_written", "the pull request stands; that is not noted";

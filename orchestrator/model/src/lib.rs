@@ -25,7 +25,7 @@ pub use settings::{
     ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
 };
 pub use size::ByteSize;
-pub use state::{Gate, IllegalTransition, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};
+pub use state::{Again, Gate, IllegalTransition, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};
 pub use stop::StopReason;
 pub use thread::{
     IntentRecord, Note, Published, Pull, PullState, Reported, Thread, ThreadFacts, ThreadWritten,

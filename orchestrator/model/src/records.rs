@@ -4,7 +4,7 @@ use cloud_code_task_schema::{BranchName, CliName, Handoff, Mode, TaskId, Usage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{IssueKey, ProjectName, ProjectPlan, StopReason, TaskState};
+use crate::{IllegalTransition, IssueKey, ProjectName, ProjectPlan, StopReason, TaskEvent, TaskState};
 
 /// A project as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,8 @@ pub struct TaskRecord {
     pub task: NewTask,
     /// Where it is.
     pub state: TaskState,
+    /// Which attempt at it is going on or comes next, from 1.
+    pub attempt: u32,
     /// Grows with each change; a writer names the one it read, and a stale writer is refused.
     pub version: i64,
     /// When a person asked to stop it.
@@ -104,7 +106,7 @@ pub struct TaskRecord {
     pub summary: Option<String>,
     /// What a person must answer, when it ended with a question.
     pub questions: Vec<String>,
-    /// Why the host ended its container, when it did.
+    /// Why the host ended its last container, when it did.
     pub stop_reason: Option<StopReason>,
 }
 
@@ -121,6 +123,7 @@ impl TaskRecord {
     pub fn queued(task: NewTask) -> Self {
         Self {
             state: TaskState::Queued,
+            attempt: 1,
             version: 1,
             cancel_requested_at: None,
             updated_at: task.created_at,
@@ -130,6 +133,17 @@ impl TaskRecord {
             stop_reason: None,
             task,
         }
+    }
+
+    /// The task after an event, as a store writes it.
+    pub fn after(&self, event: TaskEvent, at: Timestamp) -> Result<Self, IllegalTransition> {
+        let (attempt, stop_reason) = match (&self.state, &event) {
+            // Who ended the last attempt's container says nothing about the next one's.
+            (TaskState::BackingOff { attempt, .. }, TaskEvent::Woken) => (*attempt, None),
+            _ => (self.attempt, self.stop_reason),
+        };
+        let state = self.state.apply(event)?;
+        Ok(Self { state, attempt, stop_reason, version: self.version + 1, updated_at: at, ..self.clone() })
     }
 
     /// The CLI it runs with.

@@ -98,6 +98,8 @@ pub struct ProjectSettings {
     pub commit: Option<CommitSettings>,
     /// What an import refuses.
     pub import: ImportSettings,
+    /// How often and when a failed attempt is followed by another.
+    pub retries: RetrySettings,
     /// The repository on GitHub, as `owner/name`. Its issues then start work, and work ends in pull requests.
     pub github: Option<RepositoryName>,
     /// What starts work.
@@ -128,6 +130,23 @@ pub struct LimitSettings {
     /// Most turns of the model.
     #[schemars(range(min = 1, max = 10000))]
     pub max_turns: Option<u32>,
+}
+
+/// How often and when a failed attempt is followed by another, where that can help; each key overrides the same key of a
+/// less special file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct RetrySettings {
+    /// Most attempts at a task in all, 1 to 20; 1 is never again. Default 3. An agent that dies in the middle of its work is
+    /// given two at most.
+    #[schemars(range(min = 1, max = 20))]
+    pub attempts: Option<u32>,
+    /// The wait before the second attempt; each further one is three times as long. Default `10s`. Where the provider names
+    /// a time, that counts when it is later.
+    pub first_wait: Option<HumanDuration>,
+    /// The longest such wait. Default `10m`.
+    pub longest_wait: Option<HumanDuration>,
 }
 
 /// The container's limits and network; each key overrides the same key of a less special file.
@@ -302,9 +321,34 @@ pub struct ProjectPlan {
     pub commit: CommitSettings,
     /// What an import refuses.
     pub import: ImportPolicy,
+    /// How often and when a failed attempt is followed by another. Tasks that were stored before there was a choice have the
+    /// defaults.
+    #[serde(default)]
+    pub retries: Retries,
     /// Where and how work is published. Tasks that were stored before there was a forge have none.
     #[serde(default)]
     pub publish: PublishPlan,
+}
+
+/// How often and when a failed attempt is followed by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
+    /// Most attempts in all.
+    pub attempts: u32,
+    /// The wait before the second.
+    pub first_wait: HumanDuration,
+    /// The longest wait.
+    pub longest_wait: HumanDuration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            first_wait: HumanDuration::from_secs(10),
+            longest_wait: HumanDuration::from_secs(600),
+        }
+    }
 }
 
 /// Default of `container.memory`.
@@ -369,6 +413,11 @@ impl ProjectSettings {
                     .allow_secret_patterns
                     .or(base.import.allow_secret_patterns),
             },
+            retries: RetrySettings {
+                attempts: self.retries.attempts.or(base.retries.attempts),
+                first_wait: self.retries.first_wait.or(base.retries.first_wait),
+                longest_wait: self.retries.longest_wait.or(base.retries.longest_wait),
+            },
             github: self.github.or(base.github),
             triggers: self.triggers.over(base.triggers),
             access: self.access.over(base.access),
@@ -379,7 +428,7 @@ impl ProjectSettings {
 
     /// The plan for a repository; absent keys take their defaults.
     pub fn plan(self, repo: String, default_cli: CliName) -> ProjectPlan {
-        let limits = Limits::default();
+        let (limits, retries) = (Limits::default(), Retries::default());
         let triggers = self.triggers.resolved();
         ProjectPlan {
             repo,
@@ -413,6 +462,11 @@ impl ProjectSettings {
                 allow_workflow_changes: self.import.allow_workflow_changes.unwrap_or(false),
                 max_file_size: self.import.max_file_size.unwrap_or(DEFAULT_MAX_FILE),
                 allow_secret_patterns: self.import.allow_secret_patterns.unwrap_or(false),
+            },
+            retries: Retries {
+                attempts: self.retries.attempts.unwrap_or(retries.attempts),
+                first_wait: self.retries.first_wait.unwrap_or(retries.first_wait),
+                longest_wait: self.retries.longest_wait.unwrap_or(retries.longest_wait),
             },
             publish: PublishPlan {
                 failing_check_rounds: triggers.failing_check_rounds,

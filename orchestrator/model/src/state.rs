@@ -28,6 +28,18 @@ pub enum TaskState {
         /// How the agent ended it.
         outcome: Outcome,
     },
+    /// An attempt failed in a way that another one can mend, later. Work that was committed is on the mirror's branch; nothing
+    /// runs meanwhile.
+    BackingOff {
+        /// Why the attempt failed.
+        failure: Failure,
+        /// The branch's commit, when there was work.
+        head: Option<String>,
+        /// When the next attempt may begin.
+        until: Timestamp,
+        /// Its number.
+        attempt: u32,
+    },
     /// The branch stands in the mirror and waits for a person's yes before it is published. Nothing runs meanwhile.
     AwaitingApproval {
         /// The branch's commit.
@@ -78,6 +90,8 @@ pub enum TaskStatus {
     Running,
     /// See [`TaskState::Importing`].
     Importing,
+    /// See [`TaskState::BackingOff`].
+    BackingOff,
     /// See [`TaskState::AwaitingApproval`].
     AwaitingApproval,
     /// See [`TaskState::Publishing`].
@@ -94,11 +108,12 @@ pub enum TaskStatus {
 
 impl TaskStatus {
     /// Every status, in the order of a task's life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Queued,
         Self::Preparing,
         Self::Running,
         Self::Importing,
+        Self::BackingOff,
         Self::AwaitingApproval,
         Self::Publishing,
         Self::Done,
@@ -114,6 +129,7 @@ impl TaskStatus {
             Self::Preparing => "preparing",
             Self::Running => "running",
             Self::Importing => "importing",
+            Self::BackingOff => "backing_off",
             Self::AwaitingApproval => "awaiting_approval",
             Self::Publishing => "publishing",
             Self::Done => "done",
@@ -128,7 +144,7 @@ impl TaskStatus {
         match self {
             Self::Done | Self::NeedsInput | Self::Failed | Self::Cancelled => true,
             Self::Queued | Self::Preparing | Self::Running | Self::Importing => false,
-            Self::AwaitingApproval | Self::Publishing => false,
+            Self::BackingOff | Self::AwaitingApproval | Self::Publishing => false,
         }
     }
 }
@@ -177,6 +193,15 @@ impl OutcomeStatus {
     }
 }
 
+/// Another attempt at a task whose last one failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// When it may begin.
+    pub until: Timestamp,
+    /// Its number.
+    pub attempt: u32,
+}
+
 /// Whether work that ended well is published at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
@@ -209,7 +234,11 @@ pub enum TaskEvent {
         head: Option<String>,
         /// Whether finished work is published at once.
         gate: Gate,
+        /// Whether a failed attempt is followed by another.
+        again: Option<Again>,
     },
+    /// The time of the next attempt has come.
+    Woken,
     /// A person said yes to what waits.
     Approved,
     /// A person said no to what waits. The work is kept.
@@ -240,6 +269,7 @@ impl TaskEvent {
             Self::Started { .. } => "started",
             Self::Ended { .. } => "ended",
             Self::Imported { .. } => "imported",
+            Self::Woken => "woken",
             Self::Approved => "approved",
             Self::Declined => "declined",
             Self::Retried => "retried",
@@ -269,6 +299,7 @@ impl TaskState {
             Self::Preparing => TaskStatus::Preparing,
             Self::Running { .. } => TaskStatus::Running,
             Self::Importing { .. } => TaskStatus::Importing,
+            Self::BackingOff { .. } => TaskStatus::BackingOff,
             Self::AwaitingApproval { .. } => TaskStatus::AwaitingApproval,
             Self::Publishing { .. } => TaskStatus::Publishing,
             Self::Done { .. } => TaskStatus::Done,
@@ -283,7 +314,7 @@ impl TaskState {
         match self {
             Self::AwaitingApproval { head, .. } | Self::Publishing { head, .. } => Some(head),
             Self::Done { head } | Self::NeedsInput { head } | Self::Cancelled { head } => head.as_deref(),
-            Self::Failed { head, .. } => head.as_deref(),
+            Self::Failed { head, .. } | Self::BackingOff { head, .. } => head.as_deref(),
             Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. } => None,
         }
     }
@@ -291,7 +322,7 @@ impl TaskState {
     /// Why it failed, when it did.
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Failed { failure, .. } => Some(failure),
+            Self::Failed { failure, .. } | Self::BackingOff { failure, .. } => Some(failure),
             Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. } => None,
             Self::AwaitingApproval { .. }
             | Self::Publishing { .. }
@@ -313,8 +344,15 @@ impl TaskState {
                 Ok(Self::Running { container, started_at: at })
             }
             (Self::Running { .. }, TaskEvent::Ended { outcome }) => Ok(Self::Importing { outcome }),
-            (Self::Importing { outcome }, TaskEvent::Imported { head, gate }) => {
-                Ok(after_import(outcome, head, gate))
+            (Self::Importing { outcome }, TaskEvent::Imported { head, gate, again }) => {
+                Ok(after_import(outcome, head, gate, again))
+            }
+            (Self::BackingOff { .. }, TaskEvent::Woken) => Ok(Self::Preparing),
+            (Self::BackingOff { head, .. }, TaskEvent::Withdrawn) => {
+                Ok(Self::Cancelled { head: head.clone() })
+            }
+            (Self::BackingOff { head, .. }, TaskEvent::HostFailed { failure }) => {
+                Ok(Self::Failed { failure, head: head.clone() })
             }
             (Self::AwaitingApproval { head, outcome }, TaskEvent::Approved) => {
                 Ok(Self::Publishing { head: head.clone(), outcome: outcome.clone() })
@@ -350,7 +388,7 @@ impl TaskState {
     }
 }
 
-fn after_import(outcome: &Outcome, head: Option<String>, gate: Gate) -> TaskState {
+fn after_import(outcome: &Outcome, head: Option<String>, gate: Gate, again: Option<Again>) -> TaskState {
     let failure = || {
         let unsaid = "the agent reported a failure without saying why";
         let kind = cloud_code_task_schema::FailureKind::Internal;
@@ -365,7 +403,12 @@ fn after_import(outcome: &Outcome, head: Option<String>, gate: Gate) -> TaskStat
             None => TaskState::Done { head: None },
         },
         OutcomeStatus::Blocked => TaskState::NeedsInput { head },
-        OutcomeStatus::Failed => TaskState::Failed { failure: failure(), head },
+        OutcomeStatus::Failed => match again {
+            Some(Again { until, attempt }) => {
+                TaskState::BackingOff { failure: failure(), head, until, attempt }
+            }
+            None => TaskState::Failed { failure: failure(), head },
+        },
         OutcomeStatus::Cancelled => TaskState::Cancelled { head },
     }
 }
@@ -385,6 +428,12 @@ mod tests {
             TaskState::Preparing,
             TaskState::Running { container: "c".into(), started_at: Timestamp::UNIX_EPOCH },
             TaskState::Importing { outcome: outcome(OutcomeStatus::Completed) },
+            TaskState::BackingOff {
+                failure: Failure::new(FailureKind::Overloaded, "busy"),
+                head: Some("h".into()),
+                until: Timestamp::UNIX_EPOCH,
+                attempt: 2,
+            },
             TaskState::AwaitingApproval { head: "h".into(), outcome: outcome(OutcomeStatus::Completed) },
             TaskState::Publishing { head: "h".into(), outcome: outcome(OutcomeStatus::Completed) },
             TaskState::Done { head: None },
@@ -399,7 +448,8 @@ mod tests {
             TaskEvent::Taken,
             TaskEvent::Started { container: "c".into(), at: Timestamp::UNIX_EPOCH },
             TaskEvent::Ended { outcome: outcome(OutcomeStatus::Completed) },
-            TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open },
+            TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open, again: None },
+            TaskEvent::Woken,
             TaskEvent::Approved,
             TaskEvent::Declined,
             TaskEvent::Retried,
@@ -546,8 +596,9 @@ mod tests {
             (OutcomeStatus::Cancelled, TaskStatus::Cancelled),
         ] {
             let importing = TaskState::Importing { outcome: outcome(status) };
-            let next =
-                importing.apply(TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open }).unwrap();
+            let next = importing
+                .apply(TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open, again: None })
+                .unwrap();
             assert_eq!((next.status(), next.head()), (expected, Some("h")));
         }
     }

@@ -92,6 +92,7 @@ pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
             created_at: r.parsed("created_at")?,
         },
         state: r.json("state")?,
+        attempt: u32::try_from(r.number("attempt")?).map_err(|e| r.corrupt("attempt", e))?,
         version: row.try_get("version")?,
         cancel_requested_at: r.optional_time("cancel_requested_at")?,
         updated_at: r.parsed("updated_at")?,

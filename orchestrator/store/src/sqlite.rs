@@ -78,11 +78,13 @@ async fn move_task(
     at: Timestamp,
 ) -> Result<TaskRecord, StoreError> {
     let id = record.task.id.as_str();
-    let next = record.state.apply(event)?;
+    let next = record.after(event, at)?;
     let moved = sqlx::query(MOVE_TASK)
-        .bind(next.status().as_str())
-        .bind(json("task", id, &next)?)
+        .bind(next.state.status().as_str())
+        .bind(json("task", id, &next.state)?)
+        .bind(next.version)
         .bind(at.to_string())
+        .bind(i64::from(next.attempt))
         .bind(id)
         .bind(record.version)
         .execute(on)
@@ -90,7 +92,7 @@ async fn move_task(
     if moved.rows_affected() == 0 {
         return Err(StoreError::Stale { id: id.to_owned() });
     }
-    Ok(TaskRecord { state: next, version: record.version + 1, updated_at: at, ..record.clone() })
+    Ok(next)
 }
 
 /// Waits until no other process is opening the database. The turn ends when the file is dropped.
@@ -118,6 +120,13 @@ fn json<T: Serialize>(what: &'static str, id: &str, value: &T) -> Result<String,
     })
 }
 
+/// The statuses of tasks that have not ended. By name, so that the index is of use among many that have.
+macro_rules! open {
+    () => {
+        "('queued', 'preparing', 'running', 'importing', 'backing_off', 'awaiting_approval', 'publishing')"
+    };
+}
+
 fn exists(error: sqlx::Error, what: &'static str, id: &str) -> StoreError {
     match error.as_database_error() {
         Some(e) if e.is_unique_violation() => StoreError::Exists { what, id: id.to_owned() },
@@ -131,15 +140,24 @@ const INSERT_TASK: &str = "INSERT INTO tasks (id, project, issue, title, descrip
      created_at, status, state, version, updated_at, usage, continues, handoff, brief, intent) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15, $16, $17)";
 /// Inserts nothing and changes nothing: asks whether the issue can take a task.
-const TAKES_TASKS: &str = "SELECT key FROM issues WHERE project = $1 AND key = $2 AND cleaned_at IS NULL \
+const TAKES_TASKS: &str = concat!(
+    "SELECT key FROM issues WHERE project = $1 AND key = $2 AND cleaned_at IS NULL \
      AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.project = issues.project AND tasks.issue = issues.key \
-     AND tasks.status IN ('queued', 'preparing', 'running', 'importing', 'awaiting_approval', 'publishing'))";
+     AND tasks.status IN ",
+    open!(),
+    ")"
+);
 /// Not while a task is open: its worktree would go with the workspace.
-const MARK_CLEANED: &str = "UPDATE issues SET cleaned_at = COALESCE(cleaned_at, $1) WHERE project = $2 AND key = $3 \
+const MARK_CLEANED: &str = concat!(
+    "UPDATE issues SET cleaned_at = COALESCE(cleaned_at, $1) WHERE project = $2 AND key = $3 \
      AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.project = issues.project AND tasks.issue = issues.key \
-     AND tasks.status IN ('queued', 'preparing', 'running', 'importing', 'awaiting_approval', 'publishing'))";
-const MOVE_TASK: &str = "UPDATE tasks SET status = $1, state = $2, version = version + 1, updated_at = $3 \
-     WHERE id = $4 AND version = $5";
+     AND tasks.status IN ",
+    open!(),
+    ")"
+);
+/// Why a container was ended is noted beside the version, and goes with its attempt.
+const MOVE_TASK: &str = "UPDATE tasks SET status = $1, state = $2, version = $3, updated_at = $4, \
+     stop_reason = CASE WHEN attempt = $5 THEN stop_reason END, attempt = $5 WHERE id = $6 AND version = $7";
 
 async fn insert_task(tx: &mut Transaction<'static, Sqlite>, task: &NewTask) -> Result<(), StoreError> {
     let id = task.id.as_str();
@@ -315,12 +333,9 @@ impl Store for SqliteStore {
     }
 
     async fn open_tasks(&self) -> Result<Vec<TaskRecord>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT * FROM tasks WHERE status IN ('queued', 'preparing', 'running', 'importing', 'awaiting_approval', 'publishing') \
-             ORDER BY id",
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let rows = sqlx::query(concat!("SELECT * FROM tasks WHERE status IN ", open!(), " ORDER BY id"))
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(row::task).collect()
     }
 
@@ -336,8 +351,10 @@ impl Store for SqliteStore {
     async fn request_cancel(&self, id: &TaskId, at: Timestamp) -> Result<(), StoreError> {
         // Not a move: the version stays, so a driver that is in the middle of a step is not made stale by it.
         sqlx::query(
-            "UPDATE tasks SET cancel_requested_at = COALESCE(cancel_requested_at, $1) WHERE id = $2 \
-             AND status IN ('queued', 'preparing', 'running', 'importing', 'awaiting_approval', 'publishing')",
+            concat!(
+                "UPDATE tasks SET cancel_requested_at = COALESCE(cancel_requested_at, $1) WHERE id = $2 AND status IN ",
+                open!()
+            ),
         )
         .bind(at.to_string())
         .bind(id.as_str())

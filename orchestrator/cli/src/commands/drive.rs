@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use cloud_code_engine::{Engine, EngineError, Repo};
+use cloud_code_engine::{Engine, EngineError, Observer, Repo};
 use cloud_code_model::{TaskRecord, TaskState};
 use cloud_code_store::Store;
 use cloud_code_task_schema::TaskId;
@@ -24,7 +24,7 @@ pub(crate) async fn drive(app: &App, engine: &Engine, id: &TaskId, json: bool) -
     let mut terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut watching = observer(json);
     let driven = {
-        let driving = engine.drive(id, watching.as_mut(), &nudge);
+        let driving = to_its_end(engine, id, watching.as_mut(), &nudge, json);
         tokio::pin!(driving);
         let mut wish = Wish::None;
         loop {
@@ -59,6 +59,35 @@ pub(crate) async fn drive(app: &App, engine: &Engine, id: &TaskId, json: bool) -
                 name(app, engine, id).await
             ));
             Ok(ExitCode::from(EXIT_OPEN))
+        }
+    }
+}
+
+/// Drives a task through all its attempts.
+async fn to_its_end(
+    engine: &Engine,
+    id: &TaskId,
+    watching: &mut dyn Observer,
+    nudge: &Notify,
+    json: bool,
+) -> Result<TaskRecord, EngineError> {
+    loop {
+        let record = engine.drive(id, watching, nudge).await?;
+        let TaskState::BackingOff { failure, until, attempt, .. } = &record.state else { return Ok(record) };
+        let wait = until.duration_since(Timestamp::now());
+        if !json {
+            ui::err(ui::clean(&format!(
+                "{}: {}; attempt {attempt} of {} begins at {}",
+                failure.kind,
+                failure.message,
+                record.task.plan.retries.attempts,
+                until.strftime("%H:%M:%S UTC")
+            )));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait.try_into().unwrap_or_default()) => {}
+            // Somebody wants it stopped.
+            () = nudge.notified() => {}
         }
     }
 }
@@ -146,6 +175,7 @@ pub(crate) fn exit_code(record: &TaskRecord) -> ExitCode {
         TaskState::Queued | TaskState::Preparing | TaskState::Running { .. } => ExitCode::from(EXIT_ERROR),
         TaskState::AwaitingApproval { .. } => ExitCode::from(EXIT_NEEDS_INPUT),
         TaskState::Importing { .. } | TaskState::Publishing { .. } => ExitCode::from(EXIT_ERROR),
+        TaskState::BackingOff { .. } => ExitCode::from(EXIT_OPEN),
     }
 }
 

@@ -75,7 +75,9 @@ pub(crate) fn step_line(step: &Step) -> Option<String> {
         Step::StopContainer { reason, .. } => {
             return Some(format!("warning: stopping the container: {}", reason.message()));
         }
+        Step::Wake => "trying again",
         Step::Take | Step::Withdraw | Step::WriteTasking | Step::RecordStarted { .. } => return None,
+        Step::Rest => return None,
         Step::RecordEnded { .. } | Step::RemoveContainer { .. } | Step::Wait | Step::Finished => return None,
     };
     Some(line.to_owned())

@@ -26,12 +26,17 @@ ends() {
 }
 printf '{"type":"system","subtype":"init","session_id":"s-%s","model":"%s","apiKeySource":"SHOP_KEY"}\n' "$name" "$model"
 case $prompt in
-  *HALF-WAY*) echo half > half.txt ;;
+  *HALF-WAY*) echo half > half.txt; touch "$PROMPTS.hold" ;;
+  *WAIT-FOR-GO*) touch "$PROMPTS.hold" ;;
+  *BUSY-ALWAYS*) touch "$PROMPTS.busy" ;;
 esac
+if [ -e "$PROMPTS.hold" ]; then while [ ! -e "$GO" ]; do sleep 0.05; done; fi
+if [ -e "$PROMPTS.busy" ]; then ends 'The provider is overloaded' error_during_execution true; fi
+once() { [ ! -e "$PROMPTS.$1" ] && touch "$PROMPTS.$1"; }
 case $prompt in
-  *WAIT-FOR-GO*|*HALF-WAY*) while [ ! -e "$GO" ]; do sleep 0.05; done ;;
-esac
-case $prompt in
+  *BUSY-ONCE*) if once busy-once; then ends 'The provider is overloaded' error_during_execution true; fi ;;
+  *LIMIT-ONCE*) if once limit-once; then ends 'Rate limit reached. Please try again in 4 seconds.' error_during_execution true; fi ;;
+  *REFUSE-THE-KEY*) ends 'Invalid API key' error_during_execution true ;;
   *FAIL-ONCE*) if [ ! -e "$PROMPTS.failed" ]; then touch "$PROMPTS.failed"; ends 'The parser cannot be found' error_during_execution true; fi ;;
   *ASK-FIRST*) ends 'Which colour should it be, red or blue?' ;;
   *'End with a plan'*) ends 'First the counter, then its test.' ;;

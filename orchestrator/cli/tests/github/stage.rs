@@ -499,6 +499,19 @@ impl Stage {
         found
     }
 
+    /// kill -9 of every agent, with its CLI.
+    pub(crate) fn kills_the_agent(&self) {
+        let dir = self.dir.path().to_string_lossy().into_owned();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command);
+            if command.contains(&dir) && !command.contains("\0serve") {
+                let pid = entry.file_name().to_string_lossy().into_owned();
+                let _ = Command::new("kill").args(["-KILL", &pid]).stderr(Stdio::null()).status();
+            }
+        }
+    }
+
     /// Waits until nothing of an ended conversation runs any more.
     #[track_caller]
     pub(crate) fn is_quiet(&self) {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cloud_code_model::{TaskRecord, TaskState};
+use cloud_code_model::{ProjectPlan, TaskRecord, TaskState};
 use cloud_code_store::Store;
-use cloud_code_task_schema::TaskId;
+use cloud_code_task_schema::{FailureKind, TaskId};
+use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,15 +63,20 @@ async fn look(
     stop: &CancellationToken,
 ) -> Result<(), EngineError> {
     let open = inner.store.open_tasks().await?;
+    let now = inner.clock.now();
+    let limited = limited(&open);
     // Tasks of the command line have their own driver, which holds no place here.
-    for record in open.into_iter().filter(|record| record.task.intent.is_some()) {
+    for record in open.iter().filter(|record| record.task.intent.is_some()) {
         let id = record.task.id.clone();
-        if !lock(board).may_take(&record) {
+        let is_held_up = record.cancel_requested_at.is_none()
+            && limited.get(&Account::of(&record.task.plan)).is_some_and(|until| *until > now)
+            && matches!(record.state, TaskState::Queued | TaskState::BackingOff { .. });
+        if is_held_up || !lock(board).may_take(record) {
             continue;
         }
         // What already has a container goes on whatever the number of places: it runs anyway.
         let place = match record.state {
-            TaskState::Queued if record.cancel_requested_at.is_none() => {
+            TaskState::Queued | TaskState::BackingOff { .. } if record.cancel_requested_at.is_none() => {
                 match places.clone().try_acquire_owned() {
                     Ok(place) => Some(place),
                     Err(_) => continue,
@@ -81,7 +87,7 @@ async fn look(
         let nudge = Arc::new(Notify::new());
         lock(board).driven.insert(id.clone(), nudge.clone());
         let engine = inner.engines.of(record.task.plan.runtime).clone();
-        let (inner, board, stop) = (inner.clone(), board.clone(), stop.clone());
+        let (inner, board, stop, record) = (inner.clone(), board.clone(), stop.clone(), record.clone());
         tracker.spawn(async move {
             drive(&inner, &board, &engine, &record, &nudge, &stop).await;
             drop(place);
@@ -121,7 +127,11 @@ async fn drive(
     match driven {
         Ok(record) => {
             board.resting.remove(id);
-            if !record.state.status().is_terminal() {
+            if let TaskState::BackingOff { until, .. } = &record.state {
+                let wait = Duration::try_from(until.duration_since(inner.clock.now())).unwrap_or_default();
+                let rest = Rest { until: Instant::now() + wait, last: FIRST_WAIT };
+                board.resting.insert(id.clone(), rest);
+            } else if !record.state.status().is_terminal() {
                 board.held.insert(id.clone(), record.version);
             }
             tracing::info!(task.id = %id, status = %record.state.status(), "the task is no longer driven");
@@ -139,6 +149,35 @@ async fn drive(
     }
 }
 
+/// Whose limits a task shares: tasks with the same CLI, address and keys are one customer to a provider.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Account<'a> {
+    cli: &'a str,
+    base_url: Option<&'a str>,
+    secrets: &'a [String],
+}
+
+impl<'a> Account<'a> {
+    fn of(plan: &'a ProjectPlan) -> Self {
+        Self { cli: plan.cli.as_str(), base_url: plan.base_url.as_deref(), secrets: &plan.secrets }
+    }
+}
+
+/// The accounts whose provider asked to wait, and until when. What one task was told holds for all of that account, so that
+/// forty do not each burn an attempt to hear it. Read from the tasks themselves: no restart forgets it, and it ends by itself.
+fn limited(open: &[TaskRecord]) -> BTreeMap<Account<'_>, Timestamp> {
+    let mut limited = BTreeMap::new();
+    for record in open {
+        if let TaskState::BackingOff { failure, until, .. } = &record.state
+            && matches!(failure.kind, FailureKind::RateLimited | FailureKind::UsageLimit)
+        {
+            let latest = limited.entry(Account::of(&record.task.plan)).or_insert(*until);
+            *latest = (*latest).max(*until);
+        }
+    }
+    limited
+}
+
 impl Board {
     fn may_take(&mut self, record: &TaskRecord) -> bool {
         let id = &record.task.id;
@@ -149,7 +188,10 @@ impl Board {
             }
             return false;
         }
-        if self.resting.get(id).is_some_and(|rest| Instant::now() < rest.until) {
+        // A cancel of what rests for its next attempt has nothing to wait for.
+        let waits_for_attempt = matches!(record.state, TaskState::BackingOff { .. });
+        let is_unwanted = record.cancel_requested_at.is_some() && waits_for_attempt;
+        if !is_unwanted && self.resting.get(id).is_some_and(|rest| Instant::now() < rest.until) {
             return false;
         }
         let is_held = self.held.get(id) == Some(&record.version) && record.cancel_requested_at.is_none();

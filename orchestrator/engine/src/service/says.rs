@@ -92,6 +92,9 @@ pub(super) fn stands(task: &TaskRecord) -> String {
             format!("**{cli}** has ended, and its work is being published")
         }
         TaskState::AwaitingApproval { .. } => format!("**{cli}** has ended, and its work waits for a yes"),
+        TaskState::BackingOff { failure, until, .. } => {
+            format!("**{cli}** goes on at {}, after `{}`", until.strftime("%H:%M UTC"), failure.kind)
+        }
         state => format!("the last task {}", how_it_ended(state)),
     }
 }

@@ -149,7 +149,7 @@ impl StatusView<'_> {
         let Some(last) = self.last() else { return Phase::Queued };
         let pull = self.pull().map(|pull| pull.state);
         match &last.state {
-            TaskState::Queued => Phase::Queued,
+            TaskState::Queued | TaskState::BackingOff { .. } => Phase::Queued,
             TaskState::Preparing | TaskState::Running { .. } => Phase::Working,
             TaskState::Importing { .. } | TaskState::Publishing { .. } => Phase::Working,
             TaskState::AwaitingApproval { .. } | TaskState::NeedsInput { .. } => Phase::NeedsInput,
@@ -230,6 +230,12 @@ fn sentence(view: &StatusView<'_>, last: &TaskRecord) -> String {
             Some(_) | None => format!("**{cli}** works on {title}."),
         },
         TaskState::Importing { .. } => format!("**{cli}** has ended; its commits are being checked."),
+        TaskState::BackingOff { failure, until, attempt, .. } => format!(
+            "**{cli}** was held up at {title}: `{}`. Attempt {attempt} of {} begins by itself at {}.",
+            failure.kind,
+            last.task.plan.retries.attempts,
+            until.strftime("%Y-%m-%d %H:%M UTC")
+        ),
         TaskState::AwaitingApproval { .. } => {
             format!(
                 "**{cli}** has done {title}. It is not pushed before somebody with write access says yes."

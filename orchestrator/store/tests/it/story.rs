@@ -1,7 +1,7 @@
 //! The store's story.
 
 use cloud_code_model::{
-    Attempt, Gate, Issue, NewTask, Outcome, OutcomeStatus, StopReason, TaskEvent, TaskStatus,
+    Again, Attempt, Gate, Issue, NewTask, Outcome, OutcomeStatus, StopReason, TaskEvent, TaskStatus,
 };
 use cloud_code_store::{SqliteStore, Store, StoreError};
 use cloud_code_task_schema::{Failure, FailureKind, Handoff, Usage};
@@ -30,7 +30,7 @@ async fn a_task_lives_its_life_and_survives_reopening() {
     assert_eq!(store.task(&running.task.id).await.unwrap(), Some(running.clone()));
     let outcome = Outcome { status: OutcomeStatus::Completed, failure: None, head: Some("abc".into()) };
     let importing = store.transition(&running, TaskEvent::Ended { outcome }, at(6)).await.unwrap();
-    let imported = TaskEvent::Imported { head: Some("abc".into()), gate: Gate::Open };
+    let imported = TaskEvent::Imported { head: Some("abc".into()), gate: Gate::Open, again: None };
     let publishing = store.transition(&importing, imported, at(7)).await.unwrap();
     assert_eq!(store.open_tasks().await.unwrap(), vec![publishing.clone()]);
     let done = store.transition(&publishing, TaskEvent::Published, at(8)).await.unwrap();
@@ -235,4 +235,32 @@ async fn eight_first_openers_make_one_schema() {
     }
     let store = SqliteStore::open(&path).await.unwrap();
     assert_eq!(store.project(&"shop".parse().unwrap()).await.unwrap(), Some(project()));
+}
+
+#[tokio::test]
+async fn another_attempt_has_a_number_of_its_own_and_forgets_who_ended_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = opened(&dir).await;
+    with_task(&store).await;
+    let id = "T1".parse().unwrap();
+    let mut record = store.task(&id).await.unwrap().unwrap();
+    let failure = Failure::new(FailureKind::Internal, "silent");
+    let outcome = Outcome { status: OutcomeStatus::Failed, failure: Some(failure), head: None };
+    let again = Some(Again { until: at(60), attempt: 3 });
+    for event in [
+        TaskEvent::Taken,
+        TaskEvent::Started { container: "c".into(), at: at(4) },
+        TaskEvent::Ended { outcome },
+        TaskEvent::Imported { head: None, gate: Gate::Open, again },
+    ] {
+        record = store.transition(&record, event, at(5)).await.unwrap();
+        store.record_stop(&id, StopReason::HeartbeatLost).await.unwrap();
+    }
+    let resting = store.open_tasks().await.unwrap();
+    assert_eq!(resting.first().map(|task| task.state.status()), Some(TaskStatus::BackingOff));
+    assert_eq!((resting[0].attempt, resting[0].stop_reason), (1, Some(StopReason::HeartbeatLost)));
+
+    let woken = store.transition(&record, TaskEvent::Woken, at(60)).await.unwrap();
+    assert_eq!(store.task(&id).await.unwrap().unwrap(), woken);
+    assert_eq!((woken.attempt, woken.stop_reason, woken.state.status()), (3, None, TaskStatus::Preparing));
 }
