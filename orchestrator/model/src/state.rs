@@ -478,6 +478,7 @@ mod tests {
         queued            started      -
         queued            ended        -
         queued            imported     -
+        queued            woken        -
         queued            approved     -
         queued            declined     -
         queued            retried      -
@@ -489,6 +490,7 @@ mod tests {
         preparing         started      running
         preparing         ended        -
         preparing         imported     -
+        preparing         woken        -
         preparing         approved     -
         preparing         declined     -
         preparing         retried      -
@@ -500,6 +502,7 @@ mod tests {
         running           started      -
         running           ended        importing
         running           imported     -
+        running           woken        -
         running           approved     -
         running           declined     -
         running           retried      -
@@ -511,6 +514,7 @@ mod tests {
         importing         started      -
         importing         ended        -
         importing         imported     publishing
+        importing         woken        -
         importing         approved     -
         importing         declined     -
         importing         retried      -
@@ -518,10 +522,23 @@ mod tests {
         importing         published    -
         importing         host_failed  failed
         importing         withdrawn    -
+        backing_off       taken        -
+        backing_off       started      -
+        backing_off       ended        -
+        backing_off       imported     -
+        backing_off       woken        preparing
+        backing_off       approved     -
+        backing_off       declined     -
+        backing_off       retried      -
+        backing_off       rebased      -
+        backing_off       published    -
+        backing_off       host_failed  failed
+        backing_off       withdrawn    cancelled
         awaiting_approval taken        -
         awaiting_approval started      -
         awaiting_approval ended        -
         awaiting_approval imported     -
+        awaiting_approval woken        -
         awaiting_approval approved     publishing
         awaiting_approval declined     cancelled
         awaiting_approval retried      -
@@ -533,6 +550,7 @@ mod tests {
         publishing        started      -
         publishing        ended        -
         publishing        imported     -
+        publishing        woken        -
         publishing        approved     -
         publishing        declined     -
         publishing        retried      -
@@ -544,6 +562,7 @@ mod tests {
         done              started      -
         done              ended        -
         done              imported     -
+        done              woken        -
         done              approved     -
         done              declined     -
         done              retried      -
@@ -555,6 +574,7 @@ mod tests {
         needs_input       started      -
         needs_input       ended        -
         needs_input       imported     -
+        needs_input       woken        -
         needs_input       approved     -
         needs_input       declined     -
         needs_input       retried      -
@@ -566,6 +586,7 @@ mod tests {
         failed            started      -
         failed            ended        -
         failed            imported     -
+        failed            woken        -
         failed            approved     -
         failed            declined     -
         failed            retried      -
@@ -577,6 +598,7 @@ mod tests {
         cancelled         started      -
         cancelled         ended        -
         cancelled         imported     -
+        cancelled         woken        -
         cancelled         approved     -
         cancelled         declined     -
         cancelled         retried      -
