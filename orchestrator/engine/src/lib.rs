@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use cloud_code_model::{Clock, IdSource, InstanceId};
 use cloud_code_runtime::{Runtime, Secrets};
-use cloud_code_store::SqliteStore;
+use cloud_code_store::Database;
 use cloud_code_workspace::Layout;
 use secrecy::SecretString;
 
@@ -87,7 +87,7 @@ pub struct EngineSettings {
 /// The reconciler of one installation.
 pub struct Engine {
     pub(crate) settings: EngineSettings,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Database,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
@@ -97,7 +97,7 @@ impl Engine {
     /// Puts the rooms together. Nothing is read or started.
     pub fn new(
         settings: EngineSettings,
-        store: SqliteStore,
+        store: Database,
         runtime: Arc<dyn Runtime>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// The store.
-    pub const fn store(&self) -> &SqliteStore {
+    pub const fn store(&self) -> &Database {
         &self.store
     }
 

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloud_code_model::{Clock, RuntimeKind};
-use cloud_code_store::SqliteStore;
+use cloud_code_store::Database;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -111,7 +111,7 @@ pub struct Service {
 }
 
 pub(crate) struct Inner {
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Database,
     pub(crate) engines: Engines,
     pub(crate) projects: Projects,
     pub(crate) settings: ServiceSettings,
@@ -136,7 +136,7 @@ impl Inner {
 impl Service {
     /// Puts it together; nothing runs yet.
     pub fn new(
-        store: SqliteStore,
+        store: Database,
         engines: Engines,
         projects: Projects,
         settings: ServiceSettings,
