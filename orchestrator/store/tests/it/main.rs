@@ -1,12 +1,13 @@
-//! The stores' stories, written once against the traits. A second adapter runs the same functions.
+//! The store's stories, each told of an SQLite file and of a PostgreSQL server.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod deliveries;
 mod forge;
+mod home;
 mod story;
 
 use cloud_code_model::{Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings};
-use cloud_code_store::{Database, Store};
+use cloud_code_store::Store;
 use cloud_code_task_schema::Mode;
 use jiff::Timestamp;
 
@@ -49,10 +50,6 @@ pub(crate) fn task(id: &str, key: &str) -> NewTask {
         intent: None,
         created_at: at(3),
     }
-}
-
-pub(crate) async fn opened(dir: &tempfile::TempDir) -> Database {
-    Database::open(&dir.path().join("cloud-code.db")).await.unwrap()
 }
 
 pub(crate) async fn with_project(store: &impl Store) -> ProjectName {
