@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cloud_code_store::Database;
 use cloud_code_test_postgres::PrivatePostgres;
-use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
 
 /// An empty store that can be opened again and again.
@@ -39,18 +40,25 @@ impl Home {
         }
     }
 
+    /// The file, without the store.
+    pub(crate) async fn raw_file(&self) -> sqlx::SqliteConnection {
+        let Self::File(dir) = self else { panic!("not a file") };
+        let options =
+            SqliteConnectOptions::new().filename(dir.path().join("cloud-code.db")).create_if_missing(true);
+        sqlx::SqliteConnection::connect_with(&options).await.unwrap()
+    }
+
+    /// The server, without the store.
+    pub(crate) async fn raw_server(&self) -> sqlx::PgConnection {
+        let Self::Server(url) = self else { panic!("not a server") };
+        sqlx::PgConnection::connect(url).await.unwrap()
+    }
+
     /// Does what the store itself would not.
     pub(crate) async fn meddle(&self, statement: &'static str) {
         match self {
-            Self::File(dir) => {
-                let url = format!("sqlite://{}", dir.path().join("cloud-code.db").display());
-                let mut raw = sqlx::SqliteConnection::connect(&url).await.unwrap();
-                sqlx::query(statement).execute(&mut raw).await.unwrap();
-            }
-            Self::Server(url) => {
-                let mut raw = sqlx::PgConnection::connect(url).await.unwrap();
-                sqlx::query(statement).execute(&mut raw).await.unwrap();
-            }
+            Self::File(_) => drop(self.raw_file().await.execute(statement).await.unwrap()),
+            Self::Server(_) => drop(self.raw_server().await.execute(statement).await.unwrap()),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod deliveries;
 mod forge;
 mod home;
+mod migrations;
 mod story;
 
 use cloud_code_model::{Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings};
