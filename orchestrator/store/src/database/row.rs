@@ -1,6 +1,7 @@
 //! Rows to records. A value that does not read is a named error, never a default.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use cloud_code_model::{Attempt, IntentRecord, Issue, NewTask, Note, Project, TaskRecord, Thread};
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::sql::Row;
 use crate::StoreError;
+use crate::leases::{Lease, Member, Standing, Worker};
 
 /// A row with the name of its table, for messages.
 pub(crate) struct Reader<'a> {
@@ -151,4 +153,36 @@ pub(crate) fn note(row: &Row) -> Result<Note, StoreError> {
 
 pub(crate) fn note_remote(row: &Row) -> Result<u64, StoreError> {
     Reader::new("note", "key", row)?.number("remote")
+}
+
+pub(crate) fn lease(row: &Row) -> Result<Lease, StoreError> {
+    let r = Reader::new("lease", "issue", row)?;
+    let moved_from = r.optional("moved_from")?;
+    Ok(Lease {
+        project: r.parsed("project")?,
+        issue: r.parsed("issue")?,
+        member: Member { worker: r.parsed("worker")?, process: r.text("process")?.into() },
+        token: row.try_get("token")?,
+        moved_from: moved_from
+            .map(|name| name.parse().map_err(|e| r.corrupt("moved_from", e)))
+            .transpose()?,
+    })
+}
+
+pub(crate) fn standing(row: &Row) -> Result<Standing, StoreError> {
+    Ok(Standing { lease: lease(row)?, remaining: remaining(row)? })
+}
+
+pub(crate) fn worker(row: &Row) -> Result<Worker, StoreError> {
+    let r = Reader::new("worker", "name", row)?;
+    Ok(Worker {
+        member: Member { worker: r.parsed("name")?, process: r.text("process")?.into() },
+        host: r.text("host")?,
+        remaining: remaining(row)?,
+    })
+}
+
+fn remaining(row: &Row) -> Result<Option<Duration>, StoreError> {
+    let left: i64 = row.try_get("remaining")?;
+    Ok(u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis))
 }

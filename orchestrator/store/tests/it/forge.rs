@@ -39,7 +39,7 @@ fn intent(key: &str) -> Intent {
     }
 }
 
-fn thread_facts() -> ThreadFacts {
+pub(crate) fn thread_facts() -> ThreadFacts {
     ThreadFacts {
         subject: Subject::Issue,
         title: "Fix".into(),

@@ -1,11 +1,13 @@
 //! The store's stories, each told of an SQLite file and of a PostgreSQL server.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod deliveries;
 mod forge;
 mod home;
+mod leases;
 mod migrations;
 mod story;
+mod wakes;
 
 use cloud_code_model::{Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings};
 use cloud_code_store::Store;

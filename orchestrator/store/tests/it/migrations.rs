@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use cloud_code_model::TaskStatus;
 use cloud_code_store::{Deliveries as _, ForgeStore as _, Store as _};
+use sqlx::Executor;
 use sqlx::migrate::{Migrate, Migration, Migrator};
-use sqlx::{Connection as _, Executor};
 
 use crate::at;
 use crate::home::{Home, on_both};
