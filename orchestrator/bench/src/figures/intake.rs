@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use cloud_code_model::Clock;
 use cloud_code_server::{Limits, ServerSetup, serve};
-use cloud_code_store::{Deliveries as _, HookTarget, Database};
+use cloud_code_store::{Database, Deliveries as _, HookTarget};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
