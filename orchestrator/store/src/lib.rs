@@ -3,7 +3,9 @@
 mod deliveries;
 mod error;
 mod forge;
+mod queue;
 mod row;
+mod spending;
 mod sqlite;
 
 use async_trait::async_trait;
@@ -19,6 +21,8 @@ pub use deliveries::{
 };
 pub use error::StoreError;
 pub use forge::{Change, ForgeStore};
+pub use queue::QueueStore;
+pub use spending::{Balances, Spending};
 pub use sqlite::SqliteStore;
 
 /// What the rest of the orchestrator asks of the store. Each call is one transaction.

@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use cloud_code_model::{Attempt, IntentRecord, Issue, NewTask, Note, Project, TaskRecord, Thread};
+use cloud_code_model::{
+    Attempt, IntentRecord, Issue, NewTask, Note, Pause, Project, Spent, TaskRecord, Thread,
+};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use sqlx::Row;
@@ -89,6 +91,7 @@ pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
             plan: r.json("plan")?,
             requested_by: r.optional("requested_by")?,
             intent: r.optional("intent")?,
+            queue: r.json("queue")?,
             created_at: r.parsed("created_at")?,
         },
         state: r.json("state")?,
@@ -152,4 +155,30 @@ pub(crate) fn note(row: &SqliteRow) -> Result<Note, StoreError> {
 
 pub(crate) fn note_remote(row: &SqliteRow) -> Result<u64, StoreError> {
     Reader::new("note", "key", row)?.number("remote")
+}
+
+pub(crate) fn pause(row: &SqliteRow) -> Result<Pause, StoreError> {
+    let r = Reader::new("pause", "scope", row)?;
+    Ok(Pause {
+        scope: r.parsed("scope")?,
+        by: r.optional("by_whom")?,
+        reason: r.optional("reason")?,
+        at: r.parsed("at")?,
+    })
+}
+
+pub(crate) fn spent(row: &SqliteRow) -> Result<Spent, StoreError> {
+    let r = Reader::new("account", "account", row)?;
+    Ok(Spent {
+        micro_usd: r.number("micro_usd")?,
+        tokens: r.number("tokens")?,
+        turns: r.number("turns")?,
+        attempts: r.number("attempts")?,
+        wall_ms: r.number("wall_ms")?,
+    })
+}
+
+pub(crate) fn grants(row: &SqliteRow) -> Result<u32, StoreError> {
+    let grants: i64 = row.try_get("grants")?;
+    Ok(u32::try_from(grants).unwrap_or(u32::MAX))
 }

@@ -2,6 +2,8 @@
 
 mod deliveries;
 mod forge;
+mod queue;
+mod spending;
 
 use std::fs::File;
 use std::path::Path;
@@ -123,7 +125,8 @@ fn json<T: Serialize>(what: &'static str, id: &str, value: &T) -> Result<String,
 /// The statuses of tasks that have not ended. By name, so that the index is of use among many that have.
 macro_rules! open {
     () => {
-        "('queued', 'preparing', 'running', 'importing', 'backing_off', 'awaiting_approval', 'publishing')"
+        "('queued', 'preparing', 'running', 'importing', 'backing_off', 'over_budget', \
+          'awaiting_approval', 'publishing')"
     };
 }
 
@@ -137,8 +140,8 @@ fn exists(error: sqlx::Error, what: &'static str, id: &str) -> StoreError {
 const INSERT_ISSUE: &str = "INSERT INTO issues (project, key, title, branch, base, base_sha, created_at, start_sha, \
      settings_sha) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const INSERT_TASK: &str = "INSERT INTO tasks (id, project, issue, title, description, mode, plan, requested_by, \
-     created_at, status, state, version, updated_at, usage, continues, handoff, brief, intent) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15, $16, $17)";
+     created_at, status, state, version, updated_at, usage, continues, handoff, brief, intent, queue) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15, $16, $17, $18)";
 /// Inserts nothing and changes nothing: asks whether the issue can take a task.
 const TAKES_TASKS: &str = concat!(
     "SELECT key FROM issues WHERE project = $1 AND key = $2 AND cleaned_at IS NULL \
@@ -180,6 +183,7 @@ async fn insert_task(tx: &mut Transaction<'static, Sqlite>, task: &NewTask) -> R
         .bind(task.handoff.as_ref().map(|handoff| json("task", id, handoff)).transpose()?)
         .bind(json("task", id, &task.brief)?)
         .bind(&task.intent)
+        .bind(json("task", id, &task.queue)?)
         .execute(&mut **tx)
         .await
         .map_err(|e| exists(e, "task", id))?;

@@ -3,9 +3,12 @@
 
 mod deliveries;
 mod forge;
+mod queue;
 mod story;
 
-use cloud_code_model::{Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings};
+use cloud_code_model::{
+    Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings, QueuePlace,
+};
 use cloud_code_store::{SqliteStore, Store};
 use cloud_code_task_schema::Mode;
 use jiff::Timestamp;
@@ -47,6 +50,7 @@ pub(crate) fn task(id: &str, key: &str) -> NewTask {
         plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
         requested_by: None,
         intent: None,
+        queue: QueuePlace::default(),
         created_at: at(3),
     }
 }

@@ -1,0 +1,49 @@
+//! Places and pauses in SQLite.
+
+use async_trait::async_trait;
+use cloud_code_model::{Pause, PauseScope, QueuePlace};
+use cloud_code_task_schema::TaskId;
+
+use super::{SqliteStore, json};
+use crate::{QueueStore, StoreError, row};
+
+#[async_trait]
+impl QueueStore for SqliteStore {
+    async fn put_place(&self, id: &TaskId, place: &QueuePlace) -> Result<bool, StoreError> {
+        // Like a cancel request: a fact beside the state, so a driver in the middle of a step is not made stale.
+        let put =
+            sqlx::query("UPDATE tasks SET queue = $1 WHERE id = $2 AND status IN ('queued', 'backing_off')")
+                .bind(json("task", id.as_str(), place)?)
+                .bind(id.as_str())
+                .execute(&self.pool)
+                .await?;
+        Ok(put.rows_affected() > 0)
+    }
+
+    async fn pause(&self, pause: &Pause) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO pauses (scope, by_whom, reason, at) VALUES ($1, $2, $3, $4) ON CONFLICT (scope) \
+             DO UPDATE SET by_whom = excluded.by_whom, reason = excluded.reason, at = excluded.at",
+        )
+        .bind(pause.scope.to_string())
+        .bind(&pause.by)
+        .bind(&pause.reason)
+        .bind(pause.at.to_string())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    async fn unpause(&self, scope: &PauseScope) -> Result<bool, StoreError> {
+        let gone = sqlx::query("DELETE FROM pauses WHERE scope = $1")
+            .bind(scope.to_string())
+            .execute(&self.pool)
+            .await?;
+        Ok(gone.rows_affected() > 0)
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM pauses ORDER BY scope").fetch_all(&self.pool).await?;
+        rows.iter().map(row::pause).collect()
+    }
+}
