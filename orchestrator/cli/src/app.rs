@@ -1,5 +1,6 @@
 //! One installation, put together: settings, store, runtimes, engine.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +8,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_engine::{CliCatalog, Engine, EngineSettings, Forges, disk_is_full};
 use cloud_code_forge::Scrubber;
-use cloud_code_model::{Clock, GlobalSettings, IdSource, InstanceId, Issue, RuntimeKind, TaskRecord};
+use cloud_code_model::{
+    Clock, GlobalSettings, IdSource, InstanceId, Issue, QueueLimits, RuntimeKind, TaskRecord,
+};
 use cloud_code_runtime::{DockerRuntime, DockerSettings, LocalRuntime, LocalSettings, Runtime};
 use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::TaskId;
@@ -91,6 +94,19 @@ impl App {
             )),
             false => anyhow!(error).context(format!("cannot open {}", path.display())),
         })
+    }
+
+    /// How many tasks may run in `serve`.
+    pub(crate) fn queue_limits(&self) -> Result<QueueLimits> {
+        let own = self.settings.defaults.queue.concurrency;
+        let mut per_project = BTreeMap::new();
+        for name in settings::projects(&self.home)? {
+            let Some(project) = settings::project(&self.home, &name)? else { continue };
+            if let Some(most) = project.queue.concurrency.or(own) {
+                per_project.insert(name, most);
+            }
+        }
+        Ok(self.settings.queue.limits(self.settings.server.concurrency, per_project))
     }
 
     /// The runtime of a kind.

@@ -11,6 +11,7 @@ use cloud_code_task_schema::{ControlDir, Failure, FailureKind, TaskId};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 
+use crate::budget::Meter;
 use crate::clocks::Clocks;
 use crate::decide::{LOOK_AGAIN, Step, decide};
 use crate::facts::Facts;
@@ -44,11 +45,14 @@ impl Engine {
             let session = session.get_or_insert_with(|| Session::new(&control, id));
             session.watch(&control);
             facts.elapsed = session.clocks.look(&facts, Instant::now());
+            facts.budget = session.meter.look(self, &facts).await?;
             session.follower.pump(&facts, observer);
             let step = decide(&facts);
             tracing::debug!(task.id = %id, step = step.name(), "next step");
             match step {
-                Step::Finished | Step::AwaitApproval | Step::Rest => return Ok(facts.record),
+                Step::Finished | Step::AwaitApproval | Step::AwaitBudget | Step::Rest => {
+                    return Ok(facts.record);
+                }
                 Step::Wait => self.sleep(&facts, session, nudge).await,
                 step => {
                     observer.notice(Notice::Step(&step));
@@ -138,6 +142,7 @@ impl Engine {
 struct Session {
     follower: Follower,
     clocks: Clocks,
+    meter: Meter,
     watch: Option<Watch>,
 }
 
@@ -149,7 +154,12 @@ struct Watch {
 
 impl Session {
     fn new(control: &ControlDir, id: &TaskId) -> Self {
-        Self { follower: Follower::new(control.clone(), id.clone()), clocks: Clocks::default(), watch: None }
+        Self {
+            follower: Follower::new(control.clone(), id.clone()),
+            clocks: Clocks::default(),
+            meter: Meter::default(),
+            watch: None,
+        }
     }
 
     /// Watches the folder as soon as it is there; it is made in the middle of a task's life.

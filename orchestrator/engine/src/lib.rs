@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod again;
+mod budget;
 mod catalog;
 mod catch_up;
 mod clocks;
@@ -20,10 +21,12 @@ mod observe;
 mod open;
 mod packet;
 mod perform;
+mod prices;
 mod prompts;
 mod public;
 mod publish;
 mod pull_request;
+mod queue;
 mod service;
 mod tasking;
 mod theirs;
@@ -53,6 +56,7 @@ pub use observe::{Notice, Observer, Silent};
 pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
+pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet};
 pub use service::{Engines, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes};
 pub use tasking::next_tasking;
 

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use cloud_code_fault_points::{Point, reach};
-use cloud_code_model::{Attempt, Gate, OutcomeStatus, TaskEvent, TaskRecord, TaskState};
+use cloud_code_model::{Attempt, Gate, Next, OutcomeStatus, StopReason, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
 
-use crate::again::again;
+use crate::again;
+use crate::budget;
 use crate::container::container_spec;
 use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
@@ -75,7 +76,14 @@ impl Engine {
                 Ok(())
             }
             Step::Wake => self.advance(facts, TaskEvent::Woken, observer).await,
-            Step::Wait | Step::Rest | Step::AwaitApproval | Step::Finished => Ok(()),
+            Step::CutBudget => {
+                let why = budget::cut(facts, self.clock.now()).failure.message;
+                observer.notice(Notice::Warning(format!(
+                    "{why}; the agent is told to stop, and its work is kept"
+                )));
+                Ok(self.store.record_stop(&facts.record.task.id, StopReason::Budget).await?)
+            }
+            Step::Wait | Step::Rest | Step::AwaitBudget | Step::AwaitApproval | Step::Finished => Ok(()),
         }
     }
 
@@ -107,7 +115,10 @@ impl Engine {
 
     async fn write_tasking(&self, facts: &Facts) -> Result<(), EngineError> {
         let asked = &facts.record.task;
-        let records = self.store.tasks_of(&asked.project, &asked.issue).await?;
+        let mut records = self.store.tasks_of(&asked.project, &asked.issue).await?;
+        if let Some(last) = records.pop() {
+            records.push(self.raised(last).await?);
+        }
         let manifest = self.settings.catalog.manifest_for(&asked.plan)?;
         let control = ControlDir::new(self.paths(&facts.record).control);
         let (issue, now) = (facts.issue.clone(), self.clock.now());
@@ -169,9 +180,10 @@ impl Engine {
 
     /// Keeps the last figures and words of the agent, whatever comes after.
     async fn keep_report(&self, facts: &Facts) -> Result<(), EngineError> {
+        self.charge_all(facts).await?;
         let ReportFact::Task { report, .. } = &facts.report else { return Ok(()) };
-        let id = &facts.record.task.id;
-        Ok(self.store.record_report(id, &report.usage, report.summary.as_deref(), &report.questions).await?)
+        let (id, usage) = (&facts.record.task.id, budget::priced(&facts.record, &facts.report));
+        Ok(self.store.record_report(id, &usage, report.summary.as_deref(), &report.questions).await?)
     }
 
     async fn import(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
@@ -207,11 +219,11 @@ impl Engine {
             true => Gate::Approval,
             false => Gate::Open,
         };
-        let again = match (&outcome.failure, outcome.status) {
-            (Some(failure), OutcomeStatus::Failed) => again(facts, failure, self.clock.now()),
-            _ => None,
+        let next = match (&outcome.failure, outcome.status) {
+            (Some(failure), OutcomeStatus::Failed) => again::next(facts, failure, self.clock.now()),
+            _ => Next::End,
         };
-        self.advance(facts, TaskEvent::Imported { head, gate, again }, observer).await
+        self.advance(facts, TaskEvent::Imported { head, gate, next }, observer).await
     }
 
     /// Where an earlier task of the issue left the branch.
@@ -253,7 +265,7 @@ const fn point_after(event: &TaskEvent) -> Option<Point> {
         TaskEvent::Started { .. } => Some(Point::TaskStarted),
         TaskEvent::Ended { .. } => Some(Point::TaskEnded),
         TaskEvent::Imported { .. } => Some(Point::TaskImported),
-        TaskEvent::Woken => Some(Point::TaskWoken),
+        TaskEvent::Woken | TaskEvent::Granted => Some(Point::TaskWoken),
         TaskEvent::Published => Some(Point::TaskPublished),
         TaskEvent::Approved | TaskEvent::Declined | TaskEvent::Retried | TaskEvent::Rebased { .. } => None,
         TaskEvent::HostFailed { .. } | TaskEvent::Withdrawn => None,

@@ -5,6 +5,8 @@ mod deliveries;
 mod error;
 mod forge;
 mod leases;
+mod queue;
+mod spending;
 mod wakes;
 
 use async_trait::async_trait;
@@ -22,6 +24,8 @@ pub use deliveries::{
 pub use error::StoreError;
 pub use forge::{Change, ForgeStore};
 pub use leases::{Claim, Lease, Leases, Member, ProcessId, Standing, Terms, Worker};
+pub use queue::QueueStore;
+pub use spending::{Balances, Spending};
 pub use wakes::Wake;
 
 /// What the rest of the orchestrator asks of the store. Each call is one transaction.

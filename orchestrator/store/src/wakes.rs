@@ -9,7 +9,7 @@ pub enum Wake {
     Deliveries,
     /// A request was stored.
     Requests,
-    /// A task was added or moved, or is to be cancelled.
+    /// A task was added or moved, is to be cancelled, or may be driven that was not.
     Tasks,
     /// A comment is to be written.
     Notes,
@@ -25,7 +25,8 @@ impl Wake {
         match table {
             "deliveries" => Self::Deliveries,
             "intents" => Self::Requests,
-            "tasks" => Self::Tasks,
+            // What was paused or used up may go on.
+            "tasks" | "pauses" | "grants" => Self::Tasks,
             "notes" => Self::Notes,
             "leases" => Self::Leases,
             _ => Self::Everything,

@@ -13,6 +13,7 @@ mod init;
 mod inspect;
 mod list;
 mod logs;
+mod queue;
 mod run;
 mod schema;
 mod serve;
@@ -60,6 +61,7 @@ pub(crate) async fn run(cli: Cli, scrubber: Scrubber) -> Result<ExitCode> {
         Command::Handoff(args) => run::hand_off(&app, *args).await,
         Command::Resume(args) => run::resume(&app, args).await,
         Command::Status(args) => status::run(&app, args).await,
+        Command::Queue(args) => queue::run(&app, args).await,
         Command::List(args) => list::run(&app, args).await,
         Command::Logs(args) => logs::run(&app, args).await,
         Command::Diff(args) => diff::run(&app, args).await,

@@ -27,8 +27,6 @@ use crate::{github, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8642";
-/// How many tasks run at one time unless told otherwise.
-const DEFAULT_CONCURRENCY: u32 = 2;
 /// How often is looked for what nobody brought, where a webhook should have.
 const HEAL_EVERY: Duration = Duration::from_secs(300);
 /// How often is looked where nobody brings anything. GitHub allows 5,000 requests an hour; a look takes three to ten.
@@ -66,7 +64,7 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let clis: Vec<CliName> = app.catalog.iter().map(|entry| entry.manifest.name.clone()).collect();
     let wakes = Arc::new(Wakes::default());
     let settings = ServiceSettings {
-        concurrency: app.settings.server.concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize,
+        limits: app.queue_limits()?,
         sweep: sweep(app, intake, &connected, &projects).await,
         ..ServiceSettings::default()
     };

@@ -29,7 +29,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloud_code_model::{Clock, RuntimeKind};
+use cloud_code_model::{Clock, QueueLimits, RuntimeKind};
 use cloud_code_store::Database;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,7 @@ pub struct Wakes {
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
     /// How many tasks run at one time.
-    pub concurrency: usize,
+    pub limits: QueueLimits,
     /// How events are fetched that nobody brought.
     pub sweep: SweepMode,
     /// Shortest time between two writes of one task's progress.
@@ -82,7 +82,7 @@ pub struct ServiceSettings {
 
 impl Default for ServiceSettings {
     fn default() -> Self {
-        Self { concurrency: 2, sweep: SweepMode::Off, progress_every: PROGRESS_EVERY }
+        Self { limits: QueueLimits::default(), sweep: SweepMode::Off, progress_every: PROGRESS_EVERY }
     }
 }
 

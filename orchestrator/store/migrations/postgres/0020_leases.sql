@@ -34,9 +34,14 @@ CREATE TRIGGER wake AFTER INSERT ON intents
 CREATE TRIGGER wake_added AFTER INSERT ON tasks
     FOR EACH ROW EXECUTE FUNCTION cloud_code_wake();
 CREATE TRIGGER wake_moved AFTER UPDATE ON tasks FOR EACH ROW
-    WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.cancel_requested_at IS DISTINCT FROM NEW.cancel_requested_at)
+    WHEN (OLD.status IS DISTINCT FROM NEW.status OR OLD.cancel_requested_at IS DISTINCT FROM NEW.cancel_requested_at
+        OR OLD.queue IS DISTINCT FROM NEW.queue)
     EXECUTE FUNCTION cloud_code_wake();
 CREATE TRIGGER wake AFTER INSERT ON notes
+    FOR EACH ROW EXECUTE FUNCTION cloud_code_wake();
+CREATE TRIGGER wake AFTER DELETE ON pauses
+    FOR EACH ROW EXECUTE FUNCTION cloud_code_wake();
+CREATE TRIGGER wake AFTER INSERT ON grants
     FOR EACH ROW EXECUTE FUNCTION cloud_code_wake();
 -- Given back. A renewal, which comes every few seconds, is no news.
 CREATE TRIGGER wake AFTER UPDATE ON leases

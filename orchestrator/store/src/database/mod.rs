@@ -4,7 +4,9 @@ mod deliveries;
 mod forge;
 mod leases;
 mod postgres;
+mod queue;
 mod row;
+mod spending;
 mod sql;
 mod sqlite;
 mod tasks;
@@ -26,7 +28,8 @@ pub use wakes::Wakes;
 /// The store: a handle that is cheap to clone, whose clones speak to one database.
 ///
 /// It is every trait of this crate: [`Store`](crate::Store), [`ForgeStore`](crate::ForgeStore),
-/// [`Deliveries`](crate::Deliveries), [`Leases`](crate::Leases).
+/// [`Deliveries`](crate::Deliveries), [`QueueStore`](crate::QueueStore), [`Spending`](crate::Spending),
+/// [`Leases`](crate::Leases).
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
@@ -86,6 +89,14 @@ impl Database {
             lease.fence(&mut tx).await?;
         }
         Ok(tx)
+    }
+
+    /// Begins a transaction that only reads: it keeps nobody from writing.
+    async fn begin_reading(&self) -> Result<Tx, StoreError> {
+        Ok(match &self.pool {
+            Pool::Sqlite(pool) => Tx::Sqlite(pool.begin().await?),
+            Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
     }
 
     /// Does one statement that writes, and says how many rows it changed.

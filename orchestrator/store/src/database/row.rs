@@ -3,7 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use cloud_code_model::{Attempt, IntentRecord, Issue, NewTask, Note, Project, TaskRecord, Thread};
+use cloud_code_model::{
+    Attempt, IntentRecord, Issue, NewTask, Note, Pause, Project, Spent, TaskRecord, Thread,
+};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
@@ -90,6 +92,7 @@ pub(crate) fn task(row: &Row) -> Result<TaskRecord, StoreError> {
             plan: r.json("plan")?,
             requested_by: r.optional("requested_by")?,
             intent: r.optional("intent")?,
+            queue: r.json("queue")?,
             created_at: r.parsed("created_at")?,
         },
         state: r.json("state")?,
@@ -185,4 +188,30 @@ pub(crate) fn worker(row: &Row) -> Result<Worker, StoreError> {
 fn remaining(row: &Row) -> Result<Option<Duration>, StoreError> {
     let left: i64 = row.try_get("remaining")?;
     Ok(u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis))
+}
+
+pub(crate) fn pause(row: &Row) -> Result<Pause, StoreError> {
+    let r = Reader::new("pause", "scope", row)?;
+    Ok(Pause {
+        scope: r.parsed("scope")?,
+        by: r.optional("by_whom")?,
+        reason: r.optional("reason")?,
+        at: r.parsed("at")?,
+    })
+}
+
+pub(crate) fn spent(row: &Row) -> Result<Spent, StoreError> {
+    let r = Reader::new("account", "account", row)?;
+    Ok(Spent {
+        micro_usd: r.number("micro_usd")?,
+        tokens: r.number("tokens")?,
+        turns: r.number("turns")?,
+        attempts: r.number("attempts")?,
+        wall_ms: r.number("wall_ms")?,
+    })
+}
+
+pub(crate) fn grants(row: &Row) -> Result<u32, StoreError> {
+    let grants: i64 = row.try_get("grants")?;
+    Ok(u32::try_from(grants).unwrap_or(u32::MAX))
 }

@@ -48,7 +48,8 @@ fn done(next: TaskRecord, moved: u64) -> Result<TaskRecord, StoreError> {
 /// The statuses of tasks that have not ended. By name, so that the index is of use among many that have.
 macro_rules! open {
     () => {
-        "('queued', 'preparing', 'running', 'importing', 'backing_off', 'awaiting_approval', 'publishing')"
+        "('queued', 'preparing', 'running', 'importing', 'backing_off', 'over_budget', \
+          'awaiting_approval', 'publishing')"
     };
 }
 
@@ -64,8 +65,8 @@ fn exists(error: StoreError, what: &'static str, id: &str) -> StoreError {
 const INSERT_ISSUE: &str = "INSERT INTO issues (project, key, title, branch, base, base_sha, created_at, start_sha, \
      settings_sha) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const INSERT_TASK: &str = "INSERT INTO tasks (id, project, issue, title, description, mode, plan, requested_by, \
-     created_at, status, state, version, updated_at, usage, continues, handoff, brief, intent) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15, $16, $17)";
+     created_at, status, state, version, updated_at, usage, continues, handoff, brief, intent, queue) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15, $16, $17, $18)";
 const LOCK_ISSUE: &str = "SELECT key FROM issues WHERE project = $1 AND key = $2 FOR UPDATE";
 /// Inserts nothing and changes nothing: asks whether the issue can take a task.
 const TAKES_TASKS: &str = concat!(
@@ -118,7 +119,8 @@ async fn insert_task(tx: &mut Tx, task: &NewTask) -> Result<(), StoreError> {
         .bind(task.continues.as_ref().map(TaskId::as_str))
         .bind(task.handoff.as_ref().map(|handoff| json("task", id, handoff)).transpose()?)
         .bind(json("task", id, &task.brief)?)
-        .bind(&task.intent);
+        .bind(&task.intent)
+        .bind(json("task", id, &task.queue)?);
     tx.change(statement).await.map_err(|e| exists(e, "task", id))?;
     Ok(())
 }

@@ -6,10 +6,13 @@ mod forge;
 mod home;
 mod leases;
 mod migrations;
+mod queue;
 mod story;
 mod wakes;
 
-use cloud_code_model::{Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings};
+use cloud_code_model::{
+    Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings, QueuePlace,
+};
 use cloud_code_store::Store;
 use cloud_code_task_schema::Mode;
 use jiff::Timestamp;
@@ -51,6 +54,7 @@ pub(crate) fn task(id: &str, key: &str) -> NewTask {
         plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
         requested_by: None,
         intent: None,
+        queue: QueuePlace::default(),
         created_at: at(3),
     }
 }

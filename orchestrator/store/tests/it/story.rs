@@ -1,7 +1,7 @@
 //! The store's story.
 
 use cloud_code_model::{
-    Again, Attempt, Gate, Issue, NewTask, Outcome, OutcomeStatus, StopReason, TaskEvent, TaskStatus,
+    Attempt, Gate, Issue, NewTask, Next, Outcome, OutcomeStatus, StopReason, TaskEvent, TaskStatus,
 };
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{Failure, FailureKind, Handoff, Usage};
@@ -46,7 +46,7 @@ async fn a_task_lives_its_life_and_survives_reopening(home: Home) {
     assert_eq!(store.task(&running.task.id).await.unwrap(), Some(running.clone()));
     let outcome = Outcome { status: OutcomeStatus::Completed, failure: None, head: Some("abc".into()) };
     let importing = store.transition(&running, TaskEvent::Ended { outcome }, at(6)).await.unwrap();
-    let imported = TaskEvent::Imported { head: Some("abc".into()), gate: Gate::Open, again: None };
+    let imported = TaskEvent::Imported { head: Some("abc".into()), gate: Gate::Open, next: Next::End };
     let publishing = store.transition(&importing, imported, at(7)).await.unwrap();
     assert_eq!(store.open_tasks().await.unwrap(), vec![publishing.clone()]);
     let done = store.transition(&publishing, TaskEvent::Published, at(8)).await.unwrap();
@@ -264,12 +264,12 @@ async fn another_attempt_has_a_number_of_its_own_and_forgets_who_ended_the_last(
     let mut record = store.task(&id).await.unwrap().unwrap();
     let failure = Failure::new(FailureKind::Internal, "silent");
     let outcome = Outcome { status: OutcomeStatus::Failed, failure: Some(failure), head: None };
-    let again = Some(Again { until: at(60), attempt: 3 });
+    let next = Next::Again { until: at(60), attempt: 3 };
     for event in [
         TaskEvent::Taken,
         TaskEvent::Started { container: "c".into(), at: at(4) },
         TaskEvent::Ended { outcome },
-        TaskEvent::Imported { head: None, gate: Gate::Open, again },
+        TaskEvent::Imported { head: None, gate: Gate::Open, next },
     ] {
         record = store.transition(&record, event, at(5)).await.unwrap();
         store.record_stop(&id, StopReason::HeartbeatLost).await.unwrap();
