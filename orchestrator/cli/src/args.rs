@@ -40,6 +40,18 @@ pub(crate) struct GlobalArgs {
     /// Say more on standard error: once for steps, twice for details. `RUST_LOG` refines it.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How standard error looks [default: `log.format` in cloud-code.yaml, else text].
+    #[arg(long, global = true, env = "CLOUD_CODE_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormatArg>,
+}
+
+/// How standard error looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -335,9 +347,11 @@ const SERVE_HELP: &str = "It serves every project whose file names a repository 
 Agents that work then go on in their containers; the next `serve` finds them.
 
   POST /webhooks/github   what GitHub sends
-  GET  /healthz, /readyz  whether it lives, whether it can take in
+  GET  /healthz, /readyz  whether it lives, whether it can work, and which part cannot
+  GET  /metrics           for Prometheus, on a port of its own: 127.0.0.1:8643
 
-Settings: `github` and `server` in cloud-code.yaml; `cloud-code init` writes them. docs/GITHUB.md says the rest.";
+Settings: `github` and `server` in cloud-code.yaml; `cloud-code init` writes them. docs/GITHUB.md says the rest, and
+docs/OPERATIONS.md how to run it.";
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {

@@ -16,7 +16,7 @@ use crate::decide::{LOOK_AGAIN, Step, decide};
 use crate::facts::Facts;
 use crate::follow::Follower;
 use crate::observe::{Notice, Observer};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, seen};
 
 /// How often a changing control directory makes the driver look: an agent writes several files a second while its CLI
 /// talks, and one look covers them all. Higher delays the end of a task by as much.
@@ -88,6 +88,7 @@ impl Engine {
         let moved = self.store.transition(&facts.record, TaskEvent::HostFailed { failure }, at).await;
         match moved {
             Ok(record) => {
+                seen::moved(&facts.record, &record);
                 observer.notice(Notice::State(&record));
                 Ok(())
             }

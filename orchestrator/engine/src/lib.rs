@@ -24,6 +24,7 @@ mod prompts;
 mod public;
 mod publish;
 mod pull_request;
+mod seen;
 mod service;
 mod tasking;
 mod theirs;

@@ -10,8 +10,8 @@ use cloud_code_task_schema::{BranchName, CliName, CommitSettings, HumanDuration,
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessSettings, ByteSize, GateSettings, GithubSettings, PublishPlan, PublishSettings, RepositoryName,
-    ServerSettings, TriggerSettings,
+    AccessSettings, ByteSize, GateSettings, GithubSettings, LogSettings, PublishPlan, PublishSettings,
+    RepositoryName, ServerSettings, TelemetrySettings, TriggerSettings,
 };
 
 /// The CLI of a project that names none.
@@ -36,6 +36,10 @@ pub struct GlobalSettings {
     pub github: GithubSettings,
     /// `cloud-code serve`.
     pub server: ServerSettings,
+    /// What is written to standard error.
+    pub log: LogSettings,
+    /// Where traces of tasks go.
+    pub telemetry: TelemetrySettings,
     /// What holds for a project that says nothing else.
     pub defaults: ProjectSettings,
 }

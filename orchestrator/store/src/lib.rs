@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod error;
+mod figures;
 mod forge;
 mod row;
 mod sqlite;
@@ -18,6 +19,7 @@ pub use deliveries::{
     NewDelivery, Put,
 };
 pub use error::StoreError;
+pub use figures::{Figures, OpenFigures, TaskCount, Waiting};
 pub use forge::{Change, ForgeStore};
 pub use sqlite::SqliteStore;
 

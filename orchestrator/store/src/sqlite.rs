@@ -37,7 +37,7 @@ const CACHE_KIB: i32 = 512;
 /// The embedded store.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    pool: SqlitePool,
+    pub(crate) pool: SqlitePool,
 }
 
 impl SqliteStore {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use cloud_code_metrics::pulses;
 use cloud_code_model::{ProjectPlan, TaskRecord, TaskState};
 use cloud_code_store::Store;
 use cloud_code_task_schema::{FailureKind, TaskId};
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{FINISH_WITHIN, Inner, LOOK_AGAIN};
+use super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN};
 use crate::decide::Step;
 use crate::observe::{Notice, Observer};
 use crate::{Engine, EngineError};
@@ -41,7 +42,9 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let board = Arc::new(Mutex::new(Board::default()));
     let places = Arc::new(Semaphore::new(inner.settings.concurrency.max(1)));
     let tracker = TaskTracker::new();
+    let pulse = pulses().begin("drivers", DISPATCH_PATIENCE);
     loop {
+        pulse.beat();
         if let Err(error) = look(&inner, &board, &places, &tracker, &stop).await {
             tracing::warn!(error = %error.chain(), "the open tasks cannot be read");
         }
@@ -51,6 +54,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
+    pulse.ends();
     tracker.close();
     tracker.wait().await;
 }

@@ -1,0 +1,5 @@
+//! How the service is seen and handled from outside: its log, its figures, its health.
+
+pub(crate) mod logging;
+pub(crate) mod metrics;
+pub(crate) mod parts;
