@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file in WAL mode, fsynced at each commit.
 
+mod backup;
 mod deliveries;
 mod forge;
 

@@ -1,5 +1,6 @@
 //! How the service is seen and handled from outside: its log, its figures, its health.
 
+pub(crate) mod copy;
 pub(crate) mod logging;
 pub(crate) mod metrics;
 pub(crate) mod parts;
