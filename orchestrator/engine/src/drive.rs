@@ -65,7 +65,10 @@ impl Engine {
         step: Step,
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
-        let error = match self.perform(facts, &step, observer).await {
+        let began = self.clock.now();
+        let performed = self.perform(facts, &step, observer).await;
+        seen::step(facts, step.name(), began, self.clock.now(), performed.as_ref().err());
+        let error = match performed {
             Ok(()) => return Ok(()),
             // Somebody else moved the task or its container in between: look again.
             Err(EngineError::Store(StoreError::Stale { .. })) => return Ok(()),

@@ -1,16 +1,18 @@
 //! What the engine tells those who watch from outside, counted where it happens and after it is stored. Nothing here may
 //! fail or wait.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cloud_code_metrics::{Ended, Spent, Tokens, instruments};
-use cloud_code_model::{TaskRecord, TaskState};
+use cloud_code_metrics::{Ended, Over, Span, Spent, Tokens, instruments, tracer};
+use cloud_code_model::{TaskRecord, TaskState, TaskStatus};
 use cloud_code_runtime::RuntimeError;
-use cloud_code_task_schema::Usage;
+use cloud_code_task_schema::{TaskId, Usage};
 use jiff::Timestamp;
 
 use crate::facts::Facts;
-use crate::words;
+use crate::{EngineError, words};
 
 /// A task's move is stored.
 pub(crate) fn moved(before: &TaskRecord, after: &TaskRecord) {
@@ -20,9 +22,11 @@ pub(crate) fn moved(before: &TaskRecord, after: &TaskRecord) {
     }
     let counted = instruments();
     counted.left(from.as_str(), between(before.updated_at, after.updated_at));
-    if let Some(result) = result(before, after) {
-        counted.attempt_ended(before.task.plan.cli.as_str(), &result);
+    let result = result(before, after);
+    if let Some(result) = &result {
+        counted.attempt_ended(before.task.plan.cli.as_str(), result);
     }
+    trace_move(before, after, result.as_deref());
     if to.is_terminal() {
         let took = between(after.task.created_at, after.updated_at);
         counted.task_ended(Ended { project: after.task.project.as_str(), status: to.as_str(), took });
@@ -76,6 +80,75 @@ pub(crate) async fn start<T>(
     let runtime = facts.record.task.plan.runtime.to_string();
     instruments().container_start(&runtime, begun.elapsed(), started.is_ok());
     started
+}
+
+/// When the attempts that this process drives began, by task. The first one began with its task; of a later one nobody
+/// knows it after a restart.
+static BEGAN: Mutex<BTreeMap<TaskId, Timestamp>> = Mutex::new(BTreeMap::new());
+
+/// The spans that end with a move: the phase, and with the last one the attempt.
+fn trace_move(before: &TaskRecord, after: &TaskRecord, result: Option<&str>) {
+    let Some(tracer) = tracer() else { return };
+    let status = before.state.status();
+    let id = &before.task.id;
+    let mut began = BEGAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let failure = match &after.state {
+        TaskState::Failed { failure, .. } | TaskState::BackingOff { failure, .. } => {
+            Some(failure.message.as_str())
+        }
+        _ => None,
+    };
+    let span = Over {
+        result,
+        error: failure,
+        ..over(before, Span::Phase(status.as_str()), before.updated_at, after.updated_at)
+    };
+    // A wait between two attempts is a part of neither.
+    if status == TaskStatus::BackingOff {
+        began.insert(id.clone(), after.updated_at);
+        return;
+    }
+    tracer.over(&span);
+    let to = after.state.status();
+    if !to.is_terminal() && to != TaskStatus::BackingOff {
+        return;
+    }
+    let from = match before.attempt {
+        1 => before.task.created_at,
+        _ => began.get(id).copied().unwrap_or(before.updated_at),
+    };
+    began.remove(id);
+    let root = over(before, Span::Attempt, from, after.updated_at);
+    tracer.over(&Over { result: Some(to.as_str()), error: failure, ..root });
+}
+
+/// The host did a step of a task, or could not.
+pub(crate) fn step(
+    facts: &Facts,
+    name: &'static str,
+    began: Timestamp,
+    ended: Timestamp,
+    error: Option<&EngineError>,
+) {
+    let Some(tracer) = tracer() else { return };
+    let record = &facts.record;
+    let error = error.map(EngineError::chain);
+    let span = Span::Step { phase: record.state.status().as_str(), name };
+    tracer.over(&Over { error: error.as_deref(), ..over(record, span, began, ended) });
+}
+
+fn over<'a>(record: &'a TaskRecord, span: Span<'a>, from: Timestamp, to: Timestamp) -> Over<'a> {
+    Over {
+        span,
+        task: record.task.id.as_str(),
+        project: record.task.project.as_str(),
+        cli: record.task.plan.cli.as_str(),
+        attempt: record.attempt,
+        from: from.into(),
+        to: to.into(),
+        result: None,
+        error: None,
+    }
 }
 
 /// A clock that was set back counts as no time.

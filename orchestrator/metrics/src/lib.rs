@@ -6,6 +6,7 @@ mod process;
 mod pulse;
 mod scrape;
 mod table;
+mod trace;
 
 use std::sync::LazyLock;
 
@@ -14,6 +15,7 @@ pub use instruments::{Ended, Instruments, MAX_MODELS, Received, Spent, Tokens};
 pub use pulse::{Late, Pulse, Pulses};
 pub use scrape::{CONTENT_TYPE, Scrape};
 pub use table::{Kind, Spec, TABLE, markdown};
+pub use trace::{Over, Span, Tracer, trace_with, tracer};
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(Instruments::new);
 static PULSES: LazyLock<Pulses> = LazyLock::new(Pulses::default);

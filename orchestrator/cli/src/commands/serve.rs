@@ -24,7 +24,7 @@ use crate::app::{App, SystemClock};
 use crate::args::ServeArgs;
 use crate::commands::init::manifest::webhook_url;
 use crate::commands::token_triggers::{self, Otherwise};
-use crate::operate::{metrics, parts};
+use crate::operate::{metrics, parts, systemd, telemetry};
 use crate::{github, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
@@ -89,7 +89,12 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     }
     let beside = TaskTracker::new();
     metrics::start(app, &address, store, &beside, stop.clone()).await?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let instance = app.instance()?;
+    let export = telemetry::start(&app.settings.telemetry, variable, &app.scrubber, instance.as_str())?;
     let working = tokio::spawn(service.run(stop.clone()));
+    systemd::ready();
+    systemd::watch(&beside, stop.clone());
     if app.settings.github.app.is_none() {
         tell_of_token(&connected, &triggers).await;
     }
@@ -102,6 +107,7 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         ended = &mut serving => Some(ended),
     };
     ui::err("stopping; agents that work go on, and the next start finds them");
+    systemd::stopping();
     stop.cancel();
     let ended = match early {
         Some(ended) => ended,
@@ -110,6 +116,9 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     working.await.context("the service broke")?;
     beside.close();
     beside.wait().await;
+    if let Some(export) = export {
+        export.end().await;
+    }
     ended.context("the server broke")?.context("the server ended")?;
     Ok(ExitCode::SUCCESS)
 }

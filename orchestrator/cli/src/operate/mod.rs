@@ -4,3 +4,5 @@ pub(crate) mod copy;
 pub(crate) mod logging;
 pub(crate) mod metrics;
 pub(crate) mod parts;
+pub(crate) mod systemd;
+pub(crate) mod telemetry;

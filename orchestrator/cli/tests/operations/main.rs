@@ -11,3 +11,5 @@ mod seen;
 #[path = "../github/stage.rs"]
 #[expect(dead_code, reason = "the stage is shared with the stories of GitHub")]
 mod stage;
+mod systemd;
+mod traces;

@@ -113,20 +113,3 @@ fn a_full_disk_is_named_by_readyz_and_healthz_stays() {
     assert!(why.contains("MiB are free, and") && !why.contains('/'), "{why}");
     assert_eq!(get(&stage.addresses().0, "/healthz", "*/*").status, 200);
 }
-
-#[test]
-fn a_key_that_the_forge_refuses_is_named_by_readyz() {
-    let stage = Stage::new();
-    stage.github.fault("GET", "/**", cloud_code_fake_github::Fault::Unauthorised);
-    let issue = asks(&stage, "Counting is broken.");
-    let answer = stage.wait_for("a refused key", || {
-        let answer = get(&stage.addresses().0, "/readyz", "*/*");
-        (answer.status == 503).then_some(answer)
-    });
-    assert!(answer.body.starts_with("forge: the forge refuses the credentials of "), "{}", answer.body);
-    // The next answer says that it is taken again.
-    stage.becomes(issue, "in-review");
-    stage.wait_for("the key to be taken", || {
-        (get(&stage.addresses().0, "/readyz", "*/*").status == 200).then_some(())
-    });
-}

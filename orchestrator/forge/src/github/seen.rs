@@ -37,3 +37,26 @@ pub(super) fn answer(account: &str, status: StatusCode, headers: &HeaderMap) {
 pub(super) fn refused(account: &str) {
     accounts().credentials(account, Credentials::Refused);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_counts_as_refused_until_it_is_taken_again() {
+        let mut headers = HeaderMap::new();
+        let account = "installation-of-this-test";
+        let is_refused = || accounts().refused().iter().any(|name| name == account);
+        headers.insert("x-ratelimit-resource", http::HeaderValue::from_static("made-up"));
+        answer(account, StatusCode::OK, &headers);
+        assert!(!is_refused());
+        answer(account, StatusCode::UNAUTHORIZED, &headers);
+        assert!(is_refused());
+        for status in [StatusCode::NOT_FOUND, StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
+            answer(account, status, &headers);
+            assert!(is_refused(), "{status} says nothing about the key");
+        }
+        answer(account, StatusCode::NOT_MODIFIED, &headers);
+        assert!(!is_refused());
+    }
+}
