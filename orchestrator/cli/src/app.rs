@@ -22,7 +22,7 @@ use crate::args::GlobalArgs;
 use crate::{catalog, github, settings};
 
 /// The database, below the home folder.
-const DATABASE: &str = "cloud-code.db";
+pub(crate) const DATABASE: &str = "cloud-code.db";
 /// The id of this installation, below the home folder. Made once.
 const INSTANCE_FILE: &str = "instance";
 /// The agent's program, beside this one.

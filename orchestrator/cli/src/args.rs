@@ -40,6 +40,18 @@ pub(crate) struct GlobalArgs {
     /// Say more on standard error: once for steps, twice for details. `RUST_LOG` refines it.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How standard error looks [default: `log.format` in cloud-code.yaml, else text].
+    #[arg(long, global = true, env = "CLOUD_CODE_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormatArg>,
+}
+
+/// How standard error looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +92,11 @@ pub(crate) enum Command {
     Reject(ResumeArgs),
     /// Remove the workspaces of ended issues. Branches stay.
     Clean(CleanArgs),
+    /// Copy everything of this installation into a folder, also while `serve` runs.
+    #[command(after_help = BACKUP_HELP)]
+    Backup(BackupArgs),
+    /// Put a backup back, into a home folder where nothing is yet.
+    Restore(RestoreArgs),
     /// Show both files of an issue side by side, and what is stale, late or contradictory in them.
     Inspect(InspectArgs),
     /// Check files of the contract and settings, with line and key of every problem.
@@ -403,9 +420,35 @@ const SERVE_HELP: &str = "It serves every project whose file names a repository 
 Agents that work then go on in their containers; the next `serve` finds them.
 
   POST /webhooks/github   what GitHub sends
-  GET  /healthz, /readyz  whether it lives, whether it can take in
+  GET  /healthz, /readyz  whether it lives, whether it can work, and which part cannot
+  GET  /metrics           for Prometheus, on a port of its own: 127.0.0.1:8643
 
-Settings: `github` and `server` in cloud-code.yaml; `cloud-code init` writes them. docs/GITHUB.md says the rest.";
+Settings: `github` and `server` in cloud-code.yaml; `cloud-code init` writes them. docs/GITHUB.md says the rest, and
+docs/OPERATIONS.md how to run it.";
+
+const BACKUP_HELP: &str =
+    "In it: the database, mirrors, workspaces with their logs, settings, and the secrets of GitHub.
+Not in it: the keys of providers, which come from the environment; images; containers, and what runs in them.
+
+  cloud-code backup /srv/backup/$(date +%F)
+  cloud-code --home /var/lib/cloud-code restore /srv/backup/2026-01-31";
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// A folder that is not there yet, or is empty.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Leave the folder `secrets` out: the App's key, the token, the webhook's secret.
+    #[arg(long)]
+    pub(crate) without_secrets: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreArgs {
+    /// What `backup` made.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {

@@ -17,7 +17,7 @@ use crate::decide::{LOOK_AGAIN, Step, decide};
 use crate::facts::Facts;
 use crate::follow::Follower;
 use crate::observe::{Notice, Observer};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, seen};
 
 /// How often a changing control directory makes the driver look: an agent writes several files a second while its CLI
 /// talks, and one look covers them all. Higher delays the end of a task by as much.
@@ -69,7 +69,10 @@ impl Engine {
         step: Step,
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
-        let error = match self.perform(facts, &step, observer).await {
+        let began = self.clock.now();
+        let performed = self.perform(facts, &step, observer).await;
+        seen::step(facts, step.name(), began, self.clock.now(), performed.as_ref().err());
+        let error = match performed {
             Ok(()) => return Ok(()),
             // Somebody else moved the task or its container in between: look again.
             Err(EngineError::Store(StoreError::Stale { .. })) => return Ok(()),
@@ -92,6 +95,7 @@ impl Engine {
         let moved = self.store.transition(&facts.record, TaskEvent::HostFailed { failure }, at).await;
         match moved {
             Ok(record) => {
+                seen::moved(&facts.record, &record);
                 observer.notice(Notice::State(&record));
                 Ok(())
             }

@@ -27,6 +27,7 @@ mod public;
 mod publish;
 mod pull_request;
 mod queue;
+mod seen;
 mod service;
 mod tasking;
 mod theirs;

@@ -18,7 +18,7 @@ use crate::gather::read_tasking;
 use crate::git::Repo;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
-use crate::{Engine, EngineError, blocking, prompts};
+use crate::{Engine, EngineError, blocking, prompts, seen};
 
 /// How long the agent has after TERM to commit and write its last report before the runtime kills it.
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -42,7 +42,7 @@ impl Engine {
             Step::CreateContainer => self.create_container(facts).await,
             Step::StartContainer { id } => {
                 let (id, secrets) = (ContainerId::new(id), self.secrets(facts)?);
-                match self.runtime.start(&id, &secrets).await {
+                match seen::start(facts, self.runtime.start(&id, &secrets)).await {
                     // A driver that was killed had its hands on this container's stdin: a fresh one takes its place.
                     Err(RuntimeError::StdinSpent { .. }) => Ok(self.runtime.remove(&id).await?),
                     started => {
@@ -98,6 +98,7 @@ impl Engine {
         if let Some(point) = point {
             reach(point).await;
         }
+        seen::moved(&facts.record, &record);
         observer.notice(Notice::State(&record));
         Ok(())
     }
@@ -183,7 +184,9 @@ impl Engine {
         self.charge_all(facts).await?;
         let ReportFact::Task { report, .. } = &facts.report else { return Ok(()) };
         let (id, usage) = (&facts.record.task.id, budget::priced(&facts.record, &facts.report));
-        Ok(self.store.record_report(id, &usage, report.summary.as_deref(), &report.questions).await?)
+        self.store.record_report(id, &usage, report.summary.as_deref(), &report.questions).await?;
+        seen::used(&facts.record, &usage);
+        Ok(())
     }
 
     async fn import(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {

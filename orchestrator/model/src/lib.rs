@@ -5,6 +5,7 @@ mod clock;
 mod forge_settings;
 mod ids;
 mod intent;
+mod operate_settings;
 mod queue;
 mod records;
 mod settings;
@@ -22,6 +23,7 @@ pub use forge_settings::{
 };
 pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, fnv1a, slug};
 pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
+pub use operate_settings::{LogFormat, LogSettings, TelemetrySettings};
 pub use queue::{Pause, PauseScope, ProjectQueueSettings, QueueLimits, QueuePlace, QueueSettings};
 pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{

@@ -10,8 +10,9 @@ use cloud_code_task_schema::{BranchName, CliName, CommitSettings, HumanDuration,
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessSettings, BudgetSettings, ByteSize, GateSettings, GithubSettings, ProjectQueueSettings,
-    PublishPlan, PublishSettings, QueueSettings, RepositoryName, ServerSettings, TriggerSettings,
+    AccessSettings, BudgetSettings, ByteSize, GateSettings, GithubSettings, LogSettings,
+    ProjectQueueSettings, PublishPlan, PublishSettings, QueueSettings, RepositoryName, ServerSettings,
+    TelemetrySettings, TriggerSettings,
 };
 
 /// The CLI of a project that names none.
@@ -38,6 +39,10 @@ pub struct GlobalSettings {
     pub server: ServerSettings,
     /// Whose turn it is in `cloud-code serve`.
     pub queue: QueueSettings,
+    /// What is written to standard error.
+    pub log: LogSettings,
+    /// Where traces of tasks go.
+    pub telemetry: TelemetrySettings,
     /// What holds for a project that says nothing else.
     pub defaults: ProjectSettings,
 }

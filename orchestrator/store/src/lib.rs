@@ -3,6 +3,7 @@
 mod database;
 mod deliveries;
 mod error;
+mod figures;
 mod forge;
 mod leases;
 mod queue;
@@ -22,6 +23,7 @@ pub use deliveries::{
     NewDelivery, Put,
 };
 pub use error::StoreError;
+pub use figures::{Figures, OpenFigures, TaskCount, Waiting};
 pub use forge::{Change, ForgeStore};
 pub use leases::{Claim, Lease, Leases, Member, ProcessId, Standing, Terms, Worker};
 pub use queue::QueueStore;

@@ -12,17 +12,19 @@ use cloud_code_engine::{
 };
 use cloud_code_forge::{ForgeError, Github, HookOwner};
 use cloud_code_model::{IntakeMode, ProjectName, RepositoryName, RuntimeKind, Triggers};
-use cloud_code_server::{Limits, ServerSetup};
+use cloud_code_server::{Limits, Part, ServerSetup};
 use cloud_code_store::{Database, HookTarget};
 use cloud_code_task_schema::CliName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::app::{App, SystemClock};
 use crate::args::ServeArgs;
 use crate::commands::init::manifest::webhook_url;
 use crate::commands::token_triggers::{self, Otherwise};
+use crate::operate::{metrics, parts, systemd, telemetry};
 use crate::{github, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
@@ -70,17 +72,27 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     };
     let triggers: Vec<(ProjectName, Triggers)> =
         projects.iter().map(|project| (project.name.clone(), project.triggers.clone())).collect();
+    let kinds: Vec<RuntimeKind> = projects.iter().map(|project| project.plan.runtime).collect();
     let projects = Projects::new(projects, clis, forges, store.clone());
     let service =
         Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
 
     let stop = CancellationToken::new();
-    let served = listen(app, &args, store, secrets, wakes, stop.clone()).await?;
+    let address = address(app, &args);
+    let parts = parts::parts(app, &kinds)?;
+    let served = listen(&address, store.clone(), secrets, wakes, parts, stop.clone()).await?;
     ui::err(format!("serving {}", names.join(", ")));
     if let Some(address) = &served.address {
         ui::err(format!("listening on http://{address}"));
     }
+    let beside = TaskTracker::new();
+    metrics::start(app, &address, store, &beside, stop.clone()).await?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let instance = app.instance()?;
+    let export = telemetry::start(&app.settings.telemetry, variable, &app.scrubber, instance.as_str())?;
     let working = tokio::spawn(service.run(stop.clone()));
+    systemd::ready();
+    systemd::watch(&beside, stop.clone());
     if app.settings.github.app.is_none() {
         tell_of_token(&connected, &triggers).await;
     }
@@ -93,12 +105,18 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         ended = &mut serving => Some(ended),
     };
     ui::err("stopping; agents that work go on, and the next start finds them");
+    systemd::stopping();
     stop.cancel();
     let ended = match early {
         Some(ended) => ended,
         None => serving.await,
     };
     working.await.context("the service broke")?;
+    beside.close();
+    beside.wait().await;
+    if let Some(export) = export {
+        export.end().await;
+    }
     ended.context("the server broke")?.context("the server ended")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -134,20 +152,21 @@ struct Served {
     task: tokio::task::JoinHandle<Result<()>>,
 }
 
+/// Where it is to listen.
+fn address(app: &App, args: &ServeArgs) -> String {
+    let set = args.listen.clone().or_else(|| app.settings.server.listen.clone());
+    set.unwrap_or_else(|| DEFAULT_LISTEN.to_owned())
+}
+
 async fn listen(
-    app: &App,
-    args: &ServeArgs,
+    address: &str,
     store: Database,
     secrets: Vec<secrecy::SecretString>,
     wakes: Arc<Wakes>,
+    parts: Vec<Arc<dyn Part>>,
     stop: CancellationToken,
 ) -> Result<Served> {
-    let address = args
-        .listen
-        .clone()
-        .or_else(|| app.settings.server.listen.clone())
-        .unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
-    let listener = TcpListener::bind(&address).await.with_context(|| {
+    let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}\n  hint: another `serve` runs, or set `server.listen`")
     })?;
     let address = listener.local_addr().ok();
@@ -156,6 +175,7 @@ async fn listen(
         clock: Arc::new(SystemClock),
         secrets,
         look_again: wakes.received.clone(),
+        parts,
         limits: Limits::default(),
     };
     let task = tokio::spawn(async move { Ok(cloud_code_server::serve(listener, setup, stop).await?) });

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use cloud_code_metrics::pulses;
 use cloud_code_model::{TaskRecord, TaskState};
 use cloud_code_store::{QueueStore, Store};
 use cloud_code_task_schema::TaskId;
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{FINISH_WITHIN, Inner, LOOK_AGAIN};
+use super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN};
 use crate::decide::Step;
 use crate::observe::{Notice, Observer};
 use crate::queue::{Picture, Room, Turns, plan, unmet};
@@ -43,7 +44,9 @@ struct Rest {
 pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let board = Arc::new(Mutex::new(Board::default()));
     let tracker = TaskTracker::new();
+    let pulse = pulses().begin("drivers", DISPATCH_PATIENCE);
     loop {
+        pulse.beat();
         let again = look(&inner, &board, &tracker, &stop).await.unwrap_or_else(|error| {
             tracing::warn!(error = %error.chain(), "the open tasks cannot be read");
             LOOK_AGAIN
@@ -54,6 +57,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             () = tokio::time::sleep(again) => {}
         }
     }
+    pulse.ends();
     tracker.close();
     tracker.wait().await;
 }

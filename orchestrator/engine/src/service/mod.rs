@@ -29,6 +29,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cloud_code_metrics::pulses;
 use cloud_code_model::{Clock, QueueLimits, RuntimeKind};
 use cloud_code_store::Database;
 use tokio::sync::Notify;
@@ -43,6 +44,11 @@ use crate::{Engine, EngineError};
 /// How long each loop sleeps when nothing wakes it. A wake-up that was lost costs this much; lower reads the store for
 /// nothing.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Longest silence of a loop that only reads the store and sets others to work.
+const DISPATCH_PATIENCE: Duration = LOOK_AGAIN.saturating_mul(12);
+/// Longest silence of a loop that asks the forge, one thing after another: a forge that does not answer costs a look minutes,
+/// and is no fault of the loop.
+const LOOK_PATIENCE: Duration = LOOK_AGAIN.saturating_mul(120);
 /// How often a running task's progress is written to the forge: 240 edits an hour for one busy task, of the 500 writes
 /// that GitHub allows. Ends and questions are written at once.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
@@ -186,7 +192,9 @@ async fn repeat<F, Fut>(
     F: Fn(Arc<Inner>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), EngineError>> + Send,
 {
+    let pulse = pulses().begin(name, LOOK_PATIENCE);
     loop {
+        pulse.beat();
         let woken = wake(&inner).notified();
         let mut looking = std::pin::pin!(look(inner.clone()));
         let looked = tokio::select! {
@@ -197,10 +205,12 @@ async fn repeat<F, Fut>(
         if let Some(Err(error)) = looked {
             tracing::warn!(service.r#loop = name, error = %error.chain(), "a look of the service failed");
         }
+        pulse.beat();
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = woken => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
+    pulse.ends();
 }

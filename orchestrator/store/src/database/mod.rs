@@ -1,6 +1,8 @@
 //! The store on a database: one SQLite file of this host, or a PostgreSQL server that several hosts share.
 
+mod backup;
 mod deliveries;
+mod figures;
 mod forge;
 mod leases;
 mod postgres;

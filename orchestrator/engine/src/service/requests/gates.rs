@@ -8,7 +8,7 @@ use super::super::text::Words;
 use super::desk::Desk;
 use super::work::Wish;
 use super::{Acted, needs_worktree};
-use crate::EngineError;
+use crate::{EngineError, seen};
 
 impl Desk<'_> {
     pub(super) async fn retry(
@@ -100,7 +100,9 @@ impl Desk<'_> {
                     let outcome = format!("rejected by {}", intent.actor.login);
                     return self.decide(record, last, TaskEvent::Declined, &outcome).await;
                 }
-                self.inner.store.transition(last, TaskEvent::Declined, self.inner.clock.now()).await?;
+                let event = TaskEvent::Declined;
+                let declined = self.inner.store.transition(last, event, self.inner.clock.now()).await?;
+                seen::moved(last, &declined);
                 Mode::Edit
             }
             // Declined before a kill, and the next task is still to be made.
@@ -208,7 +210,8 @@ impl Desk<'_> {
         outcome: &str,
     ) -> Result<Acted, EngineError> {
         let now = self.inner.clock.now();
-        self.inner.store.decide(task, event, &record.intent.key, outcome, now).await?;
+        let decided = self.inner.store.decide(task, event, &record.intent.key, outcome, now).await?;
+        seen::moved(task, &decided);
         self.inner.wakes.tasks.notify_one();
         Ok(Acted::Settled(outcome.to_owned()))
     }
