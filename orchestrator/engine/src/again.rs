@@ -46,7 +46,8 @@ fn most(kind: FailureKind, attempts: u32) -> u32 {
         FailureKind::RateLimited
         | FailureKind::UsageLimit
         | FailureKind::Overloaded
-        | FailureKind::Network => attempts,
+        | FailureKind::Network
+        | FailureKind::DiskFull => attempts,
         _ => attempts.min(MOST_OF_WORK),
     }
 }
@@ -95,7 +96,8 @@ mod tests {
                 FailureKind::RateLimited
                 | FailureKind::UsageLimit
                 | FailureKind::Overloaded
-                | FailureKind::Network => 5,
+                | FailureKind::Network
+                | FailureKind::DiskFull => 5,
                 FailureKind::Crashed
                 | FailureKind::Internal
                 | FailureKind::Idle

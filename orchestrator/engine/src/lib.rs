@@ -7,6 +7,7 @@ mod clocks;
 mod container;
 mod decide;
 mod drive;
+mod driver_lock;
 mod error;
 mod facts;
 mod follow;

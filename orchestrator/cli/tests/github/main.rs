@@ -18,6 +18,7 @@ mod questions;
 mod retries;
 mod reviews;
 mod secrets;
+mod small_disk;
 mod stage;
 mod sweep;
 mod token;

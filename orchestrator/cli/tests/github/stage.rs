@@ -15,6 +15,8 @@ use cloud_code_fault_points::Point;
 use cloud_code_model::TaskRecord;
 use cloud_code_store::{SqliteStore, Store as _};
 
+use crate::small_disk::SmallDisk;
+
 /// How long a story waits for something that should come. Loaded machines are slow; a hang still ends.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The repository of every story.
@@ -51,9 +53,11 @@ echo '- [x] the count grows'
 
 /// Everything a story needs.
 pub(crate) struct Stage {
+    // In the order in which they end: nobody may write any more when the disk goes, and it must go before its folder.
+    serve: Option<Serve>,
+    disk: Option<SmallDisk>,
     dir: tempfile::TempDir,
     pub(crate) github: FakeGithub,
-    serve: Option<Serve>,
     /// The moment that the next `serve` holds at.
     armed: Option<String>,
 }
@@ -80,6 +84,8 @@ pub(crate) struct Setup {
     pub(crate) token: bool,
     /// As an Enterprise Server, with a certificate of the company's own authority.
     pub(crate) enterprise: bool,
+    /// The home folder on a disk of its own that can be filled.
+    pub(crate) small_disk: bool,
 }
 
 impl Stage {
@@ -110,7 +116,8 @@ impl Stage {
         github.user("mallory");
         let dir = tempfile::Builder::new().prefix("cloud-code-github-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let stage = Self { dir, github, serve: None, armed: None };
+        let disk = setup.small_disk.then(|| SmallDisk::at(dir.path().join("home")));
+        let stage = Self { serve: None, disk, dir, github, armed: None };
         let secrets = stage.home().join("secrets");
         fs::create_dir_all(stage.home().join("projects")).unwrap();
         fs::create_dir_all(&secrets).unwrap();
@@ -164,6 +171,11 @@ impl Stage {
     /// The company's authority, if it has one.
     fn ca_file(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
+    }
+
+    /// The disk of the home folder, where it has one of its own.
+    pub(crate) fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().unwrap()
     }
 
     fn notes(&self) -> PathBuf {

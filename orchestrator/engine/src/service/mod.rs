@@ -16,6 +16,7 @@ mod answers;
 mod bases;
 mod drivers;
 mod facts;
+mod leftovers;
 mod pauses;
 mod projects;
 mod receive;
@@ -170,6 +171,7 @@ impl Service {
         tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
         tracker.spawn(drivers::run(service.clone(), stop.clone()));
         tracker.spawn(sweep::run(service.clone(), stop.clone()));
+        tracker.spawn(leftovers::run(service.clone(), stop.clone()));
         tracker.close();
         tracker.wait().await;
     }
