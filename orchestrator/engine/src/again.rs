@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cloud_code_model::{Again, fnv1a};
+use cloud_code_model::{Again, StopReason, fnv1a};
 use cloud_code_task_schema::{Failure, FailureKind};
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,6 +13,8 @@ use crate::facts::{Facts, ReportFact};
 const GROWTH: u32 = 3;
 /// Most tries of what happens in the middle of the work: an agent that dies with it twice dies of it.
 const MOST_OF_WORK: u32 = 2;
+/// How long work rests whose agent was ended with the service. It must not begin again in what is being stopped.
+const AFTER_A_STOP: SignedDuration = SignedDuration::from_secs(5);
 /// The longest that somebody who names a time is waited for. The longest usage windows are a week.
 const LONGEST: SignedDuration = SignedDuration::from_hours(8 * 24);
 
@@ -25,6 +27,10 @@ pub(crate) fn again(facts: &Facts, failure: &Failure, now: Timestamp) -> Option<
     };
     let retries = &record.task.plan.retries;
     let is_unwanted = record.cancel_requested_at.is_some();
+    if record.stop_reason == Some(StopReason::ServiceStopped) && !is_unwanted {
+        let until = now.checked_add(AFTER_A_STOP).ok()?;
+        return Some(Again { until, attempt: tried.saturating_add(1) });
+    }
     if is_unwanted || record.attempt >= most(failure.kind, retries.attempts) {
         return None;
     }

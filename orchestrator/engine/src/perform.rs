@@ -20,7 +20,7 @@ use crate::tasking::next_tasking;
 use crate::{Engine, EngineError, blocking, prompts};
 
 /// How long the agent has after TERM to commit and write its last report before the runtime kills it.
-const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
+pub(crate) const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Engine {
     pub(crate) async fn perform(

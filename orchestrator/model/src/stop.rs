@@ -15,6 +15,8 @@ pub enum StopReason {
     Overtime,
     /// The agent stopped giving signs of life.
     HeartbeatLost,
+    /// The service was stopped with its agents. Not a failure of the attempt: the next one goes on where this one was.
+    ServiceStopped,
 }
 
 impl StopReason {
@@ -25,6 +27,7 @@ impl StopReason {
             Self::Killed => "the container was to be ended at once",
             Self::Overtime => "the agent let the task run past its time limit",
             Self::HeartbeatLost => "the agent stopped giving signs of life",
+            Self::ServiceStopped => "the service was stopped with its agents",
         }
     }
 }

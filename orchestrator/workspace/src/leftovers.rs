@@ -45,10 +45,27 @@ pub fn sweep_issue(paths: &IssuePaths) -> Result<usize, SweepError> {
     swept += remove_those(&paths.root, is_stage).map_err(io)?;
     let is_unfinished = |name: &str| name.starts_with(WRITING_PREFIX);
     swept += remove_those(&paths.info(), is_unfinished).map_err(io)?;
-    // What lies in the folders that an agent writes is its own, whatever it is called. The contract's writers name theirs `.tasking.yaml.….tmp`.
+    swept += sweep_objects(&paths.objects).map_err(io)?;
+    // What else lies in the folders that an agent writes is its own, whatever it is called. The contract's writers name theirs `.tasking.yaml.….tmp`.
     let is_temp = |name: &str| name.starts_with('.') && name.ends_with(".tmp");
     swept += remove_those(&paths.control, is_temp).map_err(io)?;
     Ok(swept)
+}
+
+/// Objects that a git of the agent's could not finish: the disk was full, or it was killed. git itself forgets them.
+fn sweep_objects(objects: &Path) -> io::Result<usize> {
+    let mut removed = 0;
+    if !fs::symlink_metadata(objects).is_ok_and(|meta| meta.is_dir()) {
+        return Ok(0);
+    }
+    for entry in fs::read_dir(objects)? {
+        let entry = entry?;
+        let is_objects = entry.file_name().len() == 2 || entry.file_name() == "pack";
+        if is_objects {
+            removed += remove_those(&entry.path(), |name| name.starts_with("tmp_"))?;
+        }
+    }
+    Ok(removed)
 }
 
 /// Of the folder itself: nothing is looked into, and no link is followed.
@@ -95,6 +112,7 @@ mod tests {
             paths.root.join("import-x/copied/pack/a.pack"),
             paths.info().join(".writing-def"),
             paths.control.join(".tasking.yaml.0123456789abcdef.tmp"),
+            paths.objects.join("a0/tmp_obj_mYzd94"),
             paths.doomed().join("tree/deep/file"),
         ];
         for file in stays.iter().chain(&goes) {

@@ -15,6 +15,7 @@ mod moving_base;
 mod publishing;
 mod pulls;
 mod questions;
+mod restarts;
 mod retries;
 mod reviews;
 mod secrets;

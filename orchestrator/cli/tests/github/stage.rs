@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::future::Future;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -60,6 +61,8 @@ pub(crate) struct Stage {
     pub(crate) github: FakeGithub,
     /// The moment that the next `serve` holds at.
     armed: Option<String>,
+    /// The program that is installed.
+    program: PathBuf,
 }
 
 struct Serve {
@@ -117,7 +120,8 @@ impl Stage {
         let dir = tempfile::Builder::new().prefix("cloud-code-github-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let disk = setup.small_disk.then(|| SmallDisk::at(dir.path().join("home")));
-        let stage = Self { serve: None, disk, dir, github, armed: None };
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_cloud-code"));
+        let stage = Self { serve: None, disk, dir, github, armed: None, program };
         let secrets = stage.home().join("secrets");
         fs::create_dir_all(stage.home().join("projects")).unwrap();
         fs::create_dir_all(&secrets).unwrap();
@@ -194,7 +198,7 @@ impl Stage {
 
     /// cloud-code, with a clean environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-code"));
+        let mut command = Command::new(&self.program);
         command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_clear().env("CLOUD_CODE_HOME", self.home()).env("SHOP_KEY", CLI_KEY);
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.dir.path());
@@ -204,12 +208,25 @@ impl Stage {
         command
     }
 
+    /// Puts another build of the program in its place. It differs by what no loader reads.
+    pub(crate) fn is_upgraded(&mut self) {
+        let next = self.dir.path().join("cloud-code-next");
+        fs::copy(&self.program, &next).unwrap();
+        fs::File::options().append(true).open(&next).unwrap().write_all(b"another build").unwrap();
+        self.program = next;
+    }
+
     /// Starts serving, and tells GitHub where.
     pub(crate) fn serves(&mut self) {
+        self.serves_with(&[]);
+    }
+
+    /// The same with options.
+    pub(crate) fn serves_with(&mut self, options: &[&str]) {
         let log = self.dir.path().join("serve.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
         let before = fs::read_to_string(&log).unwrap().len();
-        let mut command = self.command(&["serve"]);
+        let mut command = self.command(&[&["serve"], options].concat());
         if let Some(armed) = self.armed.take() {
             command.env(cloud_code_fault_points::VARIABLE, armed);
         }

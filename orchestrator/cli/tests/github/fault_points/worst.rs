@@ -15,7 +15,7 @@ pub(super) enum Worst {
     DockerRestarted,
     /// The next thing that is written to the forge takes effect, and its answer is lost.
     AnswerLost,
-    /// The disk of the home folder is full, until `serve` has noticed.
+    /// The disk of the home folder is full, until `serve` has noticed or has got through.
     DiskFull,
 }
 
