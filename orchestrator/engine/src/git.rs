@@ -226,6 +226,11 @@ impl IssueWorkspace {
         }
     }
 
+    /// The commit that an import put the issue's branch on last.
+    pub(crate) fn imported(&self) -> Result<Option<String>, EngineError> {
+        Ok(self.repo.mirror()?.branch(&self.branch)?.map(|head| head.to_string()))
+    }
+
     /// Takes commits through the quarantine. `None` when there is nothing new. `earlier` is where this issue's branch
     /// stands from an earlier task.
     pub(crate) fn import(

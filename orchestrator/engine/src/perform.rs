@@ -214,9 +214,15 @@ impl Engine {
         self.advance(facts, TaskEvent::Imported { head, gate, again }, observer).await
     }
 
-    /// Where an earlier task of the issue left the branch.
+    /// Where an earlier task of the issue left the branch, or an earlier attempt at this one.
     async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
         let asked = &facts.record.task;
+        if facts.record.attempt > 1 {
+            let workspaces = self.workspaces(facts)?;
+            if let Some(head) = blocking(move || workspaces.imported()).await? {
+                return Ok(Some(head));
+            }
+        }
         let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
         let earlier = tasks.iter().take_while(|t| t.task.id != asked.id);
         Ok(earlier.filter_map(|t| t.state.head().map(str::to_owned)).last())

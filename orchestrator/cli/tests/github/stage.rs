@@ -521,7 +521,7 @@ impl Stage {
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            if command.contains(&dir) {
+            if command.contains(&dir) && !command.contains(" serve ") {
                 found.push(command);
             }
         }

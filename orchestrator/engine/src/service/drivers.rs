@@ -155,6 +155,7 @@ async fn drive(
             let until =
                 Instant::now() + error.not_before(inner.clock.now()).map_or(last, |wait| wait.max(last));
             board.resting.insert(id.clone(), Rest { until, last });
+            inner.wakes.leftovers.notify_one();
             tracing::warn!(
                 task.id = %id, retry.after_s = last.as_secs(), error = %error.chain(),
                 "the task cannot be driven on now"

@@ -24,43 +24,73 @@ use crate::{Engine, EngineError, blocking};
 
 /// How often is looked. What is left costs room and nothing else; more often reads folders for nothing.
 const EVERY: Duration = Duration::from_secs(600);
+/// First wait before a look that was asked for, and between two that were not whole; doubles up to [`EVERY`].
+const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// How many issues are looked at, newest first. Older ones were looked at when they were new.
 const MOST_ISSUES: u32 = 10_000;
 
 /// Containers without a task that had ended at the last look: a question for a CLI's version takes seconds.
 type Idle = BTreeSet<ContainerId>;
 
-/// Runs until `stop`. An error ends only the look.
+/// How it stands after a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// Everything was looked at.
+    Whole,
+    /// A runtime did not answer, or something could not be removed.
+    InPart,
+}
+
+/// Runs until `stop`. An error ends only the look. Nobody drives a task that is over: what its last step could not remove,
+/// because Docker was away for one, is removed here, so a look that somebody asked for is repeated until it was whole.
 pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let mut idle = Idle::new();
+    let mut again: Option<Duration> = None;
     loop {
+        let looked = tokio::select! {
+            () = stop.cancelled() => return,
+            looked = look(&inner, &mut idle) => looked,
+        };
+        again = match looked {
+            Looked::Whole => None,
+            Looked::InPart => again.map(|wait| (wait * 2).min(EVERY)),
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = look(&inner, &mut idle) => {}
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(again.unwrap_or(EVERY)) => {}
+            () = inner.wakes.leftovers.notified() => {
+                again = Some(FIRST_WAIT);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(FIRST_WAIT) => {}
+                }
+            }
         }
     }
 }
 
-async fn look(inner: &Inner, idle: &mut Idle) {
-    let mut seen = Idle::new();
+async fn look(inner: &Inner, idle: &mut Idle) -> Looked {
+    let (mut seen, mut looked) = (Idle::new(), Looked::Whole);
     for engine in [&inner.engines.local, &inner.engines.docker] {
         match engine.sweep_containers(idle).await {
             Ok(found) => seen.extend(found),
             // A machine without Docker is none of ours to complain about: the tasks that need it do.
             Err(EngineError::Runtime(error)) => {
-                tracing::debug!(error = %error, "no containers to look through")
+                looked = Looked::InPart;
+                tracing::debug!(error = %error, "no containers to look through");
             }
-            Err(error) => tracing::warn!(error = %error.chain(), "leftover containers stay"),
+            Err(error) => {
+                looked = Looked::InPart;
+                tracing::warn!(error = %error.chain(), "leftover containers stay");
+            }
         }
     }
     *idle = seen;
     if let Err(error) = inner.engines.local.sweep_files().await {
+        looked = Looked::InPart;
         tracing::warn!(error = %error.chain(), "leftover files stay");
     }
+    looked
 }
 
 impl Engine {

@@ -68,6 +68,8 @@ pub struct Wakes {
     pub(crate) talk: Notify,
     /// A branch moved.
     pub(crate) bases: Notify,
+    /// A task could not be driven to its end, and may have left something.
+    pub(crate) leftovers: Notify,
 }
 
 /// What becomes of agents that work when the service is told to stop.
