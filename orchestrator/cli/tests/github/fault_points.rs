@@ -4,9 +4,10 @@
 //! is started again, and then there is one branch, one pull request, one status comment, one reaction, nothing is left of it
 //! on the machine, and every run of the coding CLI was needed and paid for once.
 
-mod engine;
+pub(crate) mod engine;
 mod left;
-mod scene;
+pub(crate) mod scene;
+mod table;
 mod worst;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,7 +53,7 @@ fn all_cells(worsts: &[Worst]) {
         .collect();
     let needs_engine = worsts.iter().any(|worst| worst.needs_engine());
     let engines: Mutex<Vec<Engine>> =
-        Mutex::new(if needs_engine { (0..ENGINES).map(Engine::starts).collect() } else { Vec::new() });
+        Mutex::new(if needs_engine { (0..ENGINES).map(|_| Engine::new()).collect() } else { Vec::new() });
     let threads = if needs_engine { ENGINES } else { AT_ONCE };
     let told = in_parallel_on(threads, jobs.len(), |job| {
         let (point, worst) = jobs[job];

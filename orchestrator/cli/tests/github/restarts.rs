@@ -8,6 +8,8 @@ use cloud_code_model::TaskState;
 use cloud_code_store::Store as _;
 
 use crate::cast;
+use crate::fault_points::engine::Engine;
+use crate::fault_points::scene::runs_in;
 use crate::stage::{SHOP, Setup, Stage};
 
 /// Agents at one time in the story of many.
@@ -159,6 +161,40 @@ fn agents_that_end_with_the_service_keep_their_work_and_go_on_later() {
     assert_eq!(stage.github.file(SHOP, &branch, "half.txt").as_deref(), Some("half\n"));
     assert_eq!(stage.github.file(SHOP, &branch, "count.txt").as_deref(), Some("1\n"));
     stage.holds();
+}
+
+#[test]
+fn two_installations_on_one_engine_leave_each_other_alone() {
+    let engine = Engine::new();
+    let mut stages = [cast::set(Setup::default()), cast::set(Setup::default())];
+    let issues = stages.each_mut().map(|stage| {
+        runs_in(stage, &engine);
+        stage.serves();
+        let issue = asks(stage, "WAIT-FOR-GO, then count.");
+        stage.runs_on(issue);
+        issue
+    });
+    let [one, other] = &mut stages;
+    let label = |name: &str, value: &str| format!("cloud-code.{name}={value}");
+    let of = |instance: &str| engine.makes(&[label("instance", instance), label("task", "T-OF-NOBODY")]);
+    let (left, others, third) = (of(&one.instance()), of(&other.instance()), of("elsewhere"));
+    let nobodys = engine.makes(&[]);
+    let works = engine.containers(&other.instance(), Some(issues[1]));
+    assert_eq!(works.len(), 1);
+
+    one.is_killed();
+    one.serves();
+    one.wait_for("what it left to be removed", || (!engine.has(&left)).then_some(()));
+    for stays in [&others, &third, &nobodys, &works[0]] {
+        assert!(engine.has(stays), "a container that is not ours was removed");
+    }
+    for (stage, issue) in stages.iter().zip(issues) {
+        fs::write(stage.of_issue(issue, "home/go"), "").unwrap();
+        stage.becomes(issue, "in-review");
+        assert_eq!(stage.runs_for(issue), 1);
+        assert_eq!(stage.tasks()[0].attempt, 1);
+        stage.holds();
+    }
 }
 
 #[test]

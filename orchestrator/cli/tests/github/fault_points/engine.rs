@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use crate::stage::top;
 
 /// A shell, git, and Alpine's C library; the Dockerfile is that of the suite of images.
-pub(super) const IMAGE: &str = "cloud-code-test/images-small:latest";
+pub(crate) const IMAGE: &str = "cloud-code-test/images-small:latest";
 /// How long an engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Engine {
+pub(crate) struct Engine {
     dir: tempfile::TempDir,
     daemon: Mutex<Option<Child>>,
 }
 
 impl Engine {
     /// Starts one and gives it the image.
-    pub(super) fn starts(_number: usize) -> Self {
+    pub(crate) fn new() -> Self {
         assert!(
             Command::new("id").arg("-u").output().unwrap().stdout == b"0\n",
             "this suite starts a Docker engine of its own: run it as root"
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// As `docker.host` takes it.
-    pub(super) fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("unix://{}/docker.sock", self.dir.path().display())
     }
 
@@ -48,14 +48,14 @@ impl Engine {
     }
 
     /// The end of what runs in it, as `systemctl restart docker` does it.
-    pub(super) fn stops(&self) {
+    pub(crate) fn stops(&self) {
         let Some(mut daemon) = self.daemon.lock().unwrap().take() else { return };
         let pid = daemon.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         daemon.wait().unwrap();
     }
 
-    pub(super) fn starts_again(&self) {
+    pub(crate) fn starts_again(&self) {
         let at = |name: &str| self.dir.path().join(name);
         let log = File::options().create(true).append(true).open(at("log")).unwrap();
         let mut daemon = Command::new("dockerd");
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// The containers of an installation, of one issue or of all.
-    pub(super) fn containers(&self, instance: &str, issue: Option<u64>) -> Vec<String> {
+    pub(crate) fn containers(&self, instance: &str, issue: Option<u64>) -> Vec<String> {
         let instance = format!("label=cloud-code.instance={instance}");
         let issue = issue.map(|issue| format!("label=cloud-code.issue={issue}"));
         let mut command = self.docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &instance]);
@@ -86,7 +86,21 @@ impl Engine {
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
-    pub(super) fn removes(&self, container: &str) {
+    /// Makes a container with these labels, which never runs; its id.
+    pub(crate) fn makes(&self, labels: &[String]) -> String {
+        let mut command = self.docker(&["create", "--network", "none"]);
+        command.args(labels.iter().flat_map(|label| ["--label", label.as_str()]));
+        let output = command.args([IMAGE, "sh"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Whether there is such a container.
+    pub(crate) fn has(&self, container: &str) -> bool {
+        self.docker(&["container", "inspect", container]).output().unwrap().status.success()
+    }
+
+    pub(crate) fn removes(&self, container: &str) {
         let output = self.docker(&["rm", "--force", "--volumes", container]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }

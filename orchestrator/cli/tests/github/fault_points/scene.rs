@@ -162,9 +162,13 @@ impl<'a> Scene<'a> {
     fn pull_of(&self, issue: u64) -> Option<PullView> {
         let branch = format!("cloud-code/issue-{issue}");
         let github = &self.stage.github;
-        let pull = github.pull_requests(SHOP).into_iter().find(|pull| pull.head.ends_with(&branch))?;
+        let pulls = github.pull_requests(SHOP);
+        let pull = pulls.iter().find(|pull| pull.head.ends_with(&branch))?;
+        // Two issues that are done in the same second end on the same commit.
+        let wanted = pulls.iter().filter(|other| other.head_sha == pull.head_sha).count();
         let checks = github.checks(&pull.head_sha);
-        (checks.len() == 1 && checks[0].conclusion.as_deref() == Some("success")).then_some(pull)
+        let is_done = checks.iter().all(|check| check.conclusion.as_deref() == Some("success"));
+        (checks.len() == wanted && is_done).then(|| pull.clone())
     }
 
     /// What must be so at the end of every cell.
@@ -234,7 +238,7 @@ impl<'a> Scene<'a> {
     }
 
     fn instance(&self) -> String {
-        fs::read_to_string(self.stage.home().join("instance")).unwrap().trim().to_owned()
+        self.stage.instance()
     }
 
     /// The private HOME of an issue's CLIs, on the host.
@@ -259,7 +263,7 @@ impl<'a> Scene<'a> {
 }
 
 /// The agents run in containers of this engine; they have no network, and the CLI is the image's shell with the cast's script.
-fn runs_in(stage: &Stage, engine: &Engine) {
+pub(crate) fn runs_in(stage: &Stage, engine: &Engine) {
     stage.rewrite("cloud-code.yaml", |text| format!("docker: {{host: '{}'}}\n{text}", engine.host()));
     let command = serde_json::to_string(&["sh", "-c", cast::SCRIPT, "sh", "scribe"]).unwrap();
     stage.rewrite("clis/scribe/cli.yaml", |text| {
@@ -278,6 +282,11 @@ fn runs_in(stage: &Stage, engine: &Engine) {
 }
 
 impl Stage {
+    /// What its containers are labelled with.
+    pub(crate) fn instance(&self) -> String {
+        fs::read_to_string(self.home().join("instance")).unwrap().trim().to_owned()
+    }
+
     /// kill -9 of an issue's agent, and of nothing that it started. How many there were.
     fn kills_the_agent_alone(&self, issue: u64) -> usize {
         let agents = self.pids(|command| {

@@ -66,9 +66,9 @@ impl Struck {
     pub(super) const fn told(self) -> &'static str {
         match self {
             Self::Serve => "once",
-            Self::Agent => "once, by a second attempt",
-            Self::Container => "once, nothing repeated",
-            Self::Neighbour => "once (another issue's agent)",
+            Self::Agent => "once, 2nd attempt",
+            Self::Container => "once, idle container",
+            Self::Neighbour => "once, another's agent",
             Self::Nothing(why) => why,
         }
     }
