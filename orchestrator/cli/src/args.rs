@@ -417,7 +417,8 @@ pub(crate) struct DiffArgs {
 }
 
 const SERVE_HELP: &str = "It serves every project whose file names a repository (`github: owner/name`), until Ctrl-C or SIGTERM.
-Agents that work then go on in their containers; the next `serve` finds them.
+Agents that work then go on in their containers; the next `serve` finds them (--drain waits for them, --stop-agents
+ends them).
 
   POST /webhooks/github   what GitHub sends
   GET  /healthz, /readyz  whether it lives, whether it can work, and which part cannot
@@ -455,6 +456,12 @@ pub(crate) struct ServeArgs {
     /// Where to listen [default: `server.listen` in cloud-code.yaml, else 127.0.0.1:8642].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<String>,
+    /// When told to stop, wait for agents that work, each to the end of its task. A second signal leaves them.
+    #[arg(long, conflicts_with = "stop_agents")]
+    pub(crate) drain: bool,
+    /// When told to stop, end agents that work, with their work committed; the next start goes on with it.
+    #[arg(long)]
+    pub(crate) stop_agents: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,5 @@
 //! Step after step until the task has ended, asleep on real signals in between.
 
-use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::budget::Meter;
 use crate::clocks::Clocks;
 use crate::decide::{LOOK_AGAIN, Step, decide};
+use crate::driver_lock::DriverLock;
 use crate::facts::Facts;
 use crate::follow::Follower;
 use crate::observe::{Notice, Observer};
@@ -37,7 +37,7 @@ impl Engine {
         observer: &mut dyn Observer,
         nudge: &Notify,
     ) -> Result<TaskRecord, EngineError> {
-        let _lock = self.lock_driver(id)?;
+        let lock = DriverLock::take(&self.settings.layout, id)?;
         let mut session = None;
         loop {
             let mut facts = self.gather(id).await?;
@@ -50,15 +50,29 @@ impl Engine {
             let step = decide(&facts);
             tracing::debug!(task.id = %id, step = step.name(), "next step");
             match step {
-                Step::Finished | Step::AwaitApproval | Step::AwaitBudget | Step::Rest => {
+                Step::Finished => {
+                    self.tidy(&facts.record).await;
+                    lock.is_spent();
                     return Ok(facts.record);
                 }
+                Step::AwaitApproval | Step::AwaitBudget | Step::Rest => return Ok(facts.record),
                 Step::Wait => self.sleep(&facts, session, nudge).await,
                 step => {
                     observer.notice(Notice::Step(&step));
                     self.perform_or_fail(&facts, step, observer).await?;
                 }
             }
+        }
+    }
+
+    /// What a killed agent or driver of this task left half written. Leaving it is no failure of the task: it is looked for
+    /// again.
+    async fn tidy(&self, record: &TaskRecord) {
+        let (project, issue) = (&record.task.project, &record.task.issue);
+        let newest =
+            self.store.tasks_of(project, issue).await.ok().and_then(|tasks| tasks.into_iter().last());
+        if newest.is_some_and(|newest| newest.task.id == record.task.id) {
+            drop(self.sweep_workspace(project, issue).await);
         }
     }
 
@@ -78,15 +92,17 @@ impl Engine {
             Err(EngineError::Store(StoreError::Stale { .. })) => return Ok(()),
             Err(error) => error.or_disk_full(self.settings.layout.home()),
         };
-        // The agent has done its part: only a verdict on the work may end the task. A full disk or a busy repository is
-        // mended, and the task resumed.
+        // The agent has done its part: only a verdict on the work may end the task. A busy repository is mended, and the
+        // task resumed.
         let work_exists =
             matches!(facts.record.state, TaskState::Importing { .. } | TaskState::Publishing { .. });
         let is_verdict = matches!(error.failure_kind(), FailureKind::Rejected | FailureKind::PublishRefused);
         // Keys that this shell lacks are set in another one: the task waits for that.
         let is_keyless =
             matches!(error, EngineError::NoCredentials { .. } | EngineError::SecretNotSet { .. });
-        if facts.record.state.status().is_terminal() || is_keyless || (work_exists && !is_verdict) {
+        // So does a task that found no room or no Docker: it is nobody's verdict on it, and they come back.
+        let waits = is_keyless || error.is_of_the_machine();
+        if facts.record.state.status().is_terminal() || waits || (work_exists && !is_verdict) {
             return Err(error);
         }
         tracing::warn!(task.id = %facts.record.task.id, step = step.name(), error = %error.chain(), "a step failed");
@@ -123,21 +139,6 @@ impl Engine {
             () = nudge.notified() => {}
             () = exited => {}
             () = session.changed() => tokio::time::sleep(SETTLE).await,
-        }
-    }
-
-    fn lock_driver(&self, id: &TaskId) -> Result<File, EngineError> {
-        let dir = self.settings.layout.home().join("locks");
-        let path = dir.join(format!("{id}.driver"));
-        let open = || -> std::io::Result<File> {
-            std::fs::create_dir_all(&dir)?;
-            File::options().create(true).append(true).open(&path)
-        };
-        let file = open().map_err(|source| EngineError::Io { path: path.clone(), source })?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => Err(EngineError::Driven { id: id.clone() }),
-            Err(std::fs::TryLockError::Error(source)) => Err(EngineError::Io { path, source }),
         }
     }
 }

@@ -8,6 +8,7 @@ mod clocks;
 mod container;
 mod decide;
 mod drive;
+mod driver_lock;
 mod error;
 mod facts;
 mod follow;
@@ -58,7 +59,9 @@ pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
 pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet};
-pub use service::{Engines, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes};
+pub use service::{
+    Engines, HookLog, OnStop, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+};
 pub use tasking::next_tasking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.

@@ -21,7 +21,7 @@ use crate::tasking::next_tasking;
 use crate::{Engine, EngineError, blocking, prompts, seen};
 
 /// How long the agent has after TERM to commit and write its last report before the runtime kills it.
-const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
+pub(crate) const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Engine {
     pub(crate) async fn perform(
@@ -229,9 +229,15 @@ impl Engine {
         self.advance(facts, TaskEvent::Imported { head, gate, next }, observer).await
     }
 
-    /// Where an earlier task of the issue left the branch.
+    /// Where an earlier task of the issue left the branch, or an earlier attempt at this one.
     async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
         let asked = &facts.record.task;
+        if facts.record.attempt > 1 {
+            let workspaces = self.workspaces(facts)?;
+            if let Some(head) = blocking(move || workspaces.imported()).await? {
+                return Ok(Some(head));
+            }
+        }
         let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
         let earlier = tasks.iter().take_while(|t| t.task.id != asked.id);
         Ok(earlier.filter_map(|t| t.state.head().map(str::to_owned)).last())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_engine::{
-    Engines, Forges, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+    Engines, Forges, HookLog, OnStop, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
 };
 use cloud_code_forge::{ForgeError, Github, HookOwner};
 use cloud_code_model::{IntakeMode, ProjectName, RepositoryName, RuntimeKind, Triggers};
@@ -65,9 +65,12 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let names: Vec<String> = projects.iter().map(|p| format!("{} ({})", p.name, p.repository)).collect();
     let clis: Vec<CliName> = app.catalog.iter().map(|entry| entry.manifest.name.clone()).collect();
     let wakes = Arc::new(Wakes::default());
+    let (on_stop, hurry) = (on_stop(&args), CancellationToken::new());
     let settings = ServiceSettings {
         limits: app.queue_limits()?,
         sweep: sweep(app, intake, &connected, &projects).await,
+        on_stop,
+        hurry: hurry.clone(),
         ..ServiceSettings::default()
     };
     let triggers: Vec<(ProjectName, Triggers)> =
@@ -77,22 +80,22 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let service =
         Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
 
-    let stop = CancellationToken::new();
+    let (stop, closed) = (CancellationToken::new(), CancellationToken::new());
     let address = address(app, &args);
     let parts = parts::parts(app, &kinds)?;
-    let served = listen(&address, store.clone(), secrets, wakes, parts, stop.clone()).await?;
+    let served = listen(&address, store.clone(), secrets, wakes, parts, closed.clone()).await?;
     ui::err(format!("serving {}", names.join(", ")));
     if let Some(address) = &served.address {
         ui::err(format!("listening on http://{address}"));
     }
     let beside = TaskTracker::new();
-    metrics::start(app, &address, store, &beside, stop.clone()).await?;
+    metrics::start(app, &address, store, &beside, closed.clone()).await?;
     let variable = |name: &str| std::env::var(name).ok();
     let instance = app.instance()?;
     let export = telemetry::start(&app.settings.telemetry, variable, &app.scrubber, instance.as_str())?;
-    let working = tokio::spawn(service.run(stop.clone()));
+    let mut working = tokio::spawn(service.run(stop.clone()));
     systemd::ready();
-    systemd::watch(&beside, stop.clone());
+    systemd::watch(&beside, closed.clone());
     if app.settings.github.app.is_none() {
         tell_of_token(&connected, &triggers).await;
     }
@@ -104,14 +107,28 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         _ = terminations.recv() => None,
         ended = &mut serving => Some(ended),
     };
-    ui::err("stopping; agents that work go on, and the next start finds them");
+    ui::err(match on_stop {
+        OnStop::LeaveAgents => "stopping; agents that work go on, and the next start finds them",
+        OnStop::Drain => "stopping; agents that work are waited for, once more leaves them to the next start",
+        OnStop::StopAgents => "stopping; agents are ended with their work committed, the next start goes on",
+    });
     systemd::stopping();
     stop.cancel();
+    if on_stop == OnStop::LeaveAgents {
+        closed.cancel();
+    }
+    // What comes in meanwhile is kept for the next start.
+    let worked = tokio::select! {
+        worked = &mut working => worked,
+        _ = interrupts.recv() => leave(&hurry, working).await,
+        _ = terminations.recv() => leave(&hurry, working).await,
+    };
+    closed.cancel();
     let ended = match early {
         Some(ended) => ended,
         None => serving.await,
     };
-    working.await.context("the service broke")?;
+    worked.context("the service broke")?;
     beside.close();
     beside.wait().await;
     if let Some(export) = export {
@@ -119,6 +136,23 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     }
     ended.context("the server broke")?.context("the server ended")?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn on_stop(args: &ServeArgs) -> OnStop {
+    match (args.drain, args.stop_agents) {
+        (true, _) => OnStop::Drain,
+        (false, true) => OnStop::StopAgents,
+        (false, false) => OnStop::LeaveAgents,
+    }
+}
+
+/// The second signal: agents that are still at work go on without us.
+async fn leave(
+    hurry: &CancellationToken,
+    working: tokio::task::JoinHandle<()>,
+) -> Result<(), tokio::task::JoinError> {
+    hurry.cancel();
+    working.await
 }
 
 /// Says what is otherwise with a token. A GitHub that cannot be asked now is no reason not to serve.

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN};
+use super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN, OnStop};
 use crate::decide::Step;
 use crate::observe::{Notice, Observer};
 use crate::queue::{Picture, Room, Turns, plan, unmet};
@@ -23,6 +23,8 @@ use crate::{Engine, EngineError, blocking};
 /// key are mended by others, at their pace.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// How often is looked whether a task whose agent was ended has come to rest.
+const LOOK_AT_ENDING: Duration = Duration::from_millis(200);
 
 /// What is being driven, and what is not to be touched yet.
 #[derive(Default)]
@@ -169,14 +171,26 @@ async fn drive(
     let driving = async { engine.drive(id, &mut teller, nudge).await };
     let stopped = async {
         stop.cancelled().await;
+        match inner.settings.on_stop {
+            OnStop::LeaveAgents => {}
+            OnStop::Drain => return inner.settings.hurry.cancelled().await,
+            OnStop::StopAgents => return until_ended(inner, engine, id).await,
+        }
         // A branch or pull request that is on its way is not torn off. Everything else is found again as it stands.
         let mut publishing = publishing.subscribe();
         let ended = publishing.wait_for(|publishing| !*publishing);
         drop(tokio::time::timeout(FINISH_WITHIN, ended).await);
     };
     let driven = tokio::select! {
-        () = stopped => return,
-        driven = driving => driven,
+        () = stopped => None,
+        driven = driving => Some(driven),
+    };
+    let Some(driven) = driven else {
+        if inner.settings.on_stop == OnStop::StopAgents {
+            // It may have begun in the very moment.
+            end(engine, id).await;
+        }
+        return;
     };
     let mut board = lock(board);
     match driven {
@@ -193,11 +207,39 @@ async fn drive(
             let until =
                 Instant::now() + error.not_before(inner.clock.now()).map_or(last, |wait| wait.max(last));
             board.resting.insert(id.clone(), Rest { until, last });
+            inner.wakes.leftovers.notify_one();
             tracing::warn!(
                 task.id = %id, retry.after_s = last.as_secs(), error = %error.chain(),
                 "the task cannot be driven on now"
             );
         }
+    }
+}
+
+/// Ends the task's agent, and waits until its work is taken: the driver goes on meanwhile. What has no agent is left as it is.
+async fn until_ended(inner: &Inner, engine: &Engine, id: &TaskId) {
+    loop {
+        end(engine, id).await;
+        let works = match inner.store.task(id).await {
+            Ok(Some(record)) => matches!(
+                record.state,
+                TaskState::Running { .. } | TaskState::Importing { .. } | TaskState::Publishing { .. }
+            ),
+            Ok(None) | Err(_) => false,
+        };
+        if !works {
+            return;
+        }
+        tokio::select! {
+            () = inner.settings.hurry.cancelled() => return,
+            () = tokio::time::sleep(LOOK_AT_ENDING) => {}
+        }
+    }
+}
+
+async fn end(engine: &Engine, id: &TaskId) {
+    if let Err(error) = engine.end_with_service(id).await {
+        tracing::warn!(task.id = %id, error = %error.chain(), "an agent could not be ended and goes on");
     }
 }
 

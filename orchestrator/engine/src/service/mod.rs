@@ -16,6 +16,7 @@ mod answers;
 mod bases;
 mod drivers;
 mod facts;
+mod leftovers;
 mod pauses;
 mod projects;
 mod receive;
@@ -73,6 +74,20 @@ pub struct Wakes {
     pub(crate) talk: Notify,
     /// A branch moved.
     pub(crate) bases: Notify,
+    /// A task could not be driven to its end, and may have left something.
+    pub(crate) leftovers: Notify,
+}
+
+/// What becomes of agents that work when the service is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStop {
+    /// They go on; the next start finds them.
+    #[default]
+    LeaveAgents,
+    /// They are waited for, each to the end of its task. Nothing new is begun.
+    Drain,
+    /// They are ended with their work committed; the next start goes on with another attempt.
+    StopAgents,
 }
 
 /// How the service runs.
@@ -84,11 +99,21 @@ pub struct ServiceSettings {
     pub sweep: SweepMode,
     /// Shortest time between two writes of one task's progress.
     pub progress_every: Duration,
+    /// What becomes of agents that work at the end.
+    pub on_stop: OnStop,
+    /// Cancelled when nobody wants to wait any more for what [`OnStop`] waits for: what works is left then.
+    pub hurry: CancellationToken,
 }
 
 impl Default for ServiceSettings {
     fn default() -> Self {
-        Self { limits: QueueLimits::default(), sweep: SweepMode::Off, progress_every: PROGRESS_EVERY }
+        Self {
+            limits: QueueLimits::default(),
+            sweep: SweepMode::Off,
+            progress_every: PROGRESS_EVERY,
+            on_stop: OnStop::default(),
+            hurry: CancellationToken::new(),
+        }
     }
 }
 
@@ -165,19 +190,36 @@ impl Service {
         }
     }
 
-    /// Runs until `stop` is cancelled. Agents go on in their containers after that; the next start finds them.
+    /// Runs until `stop` is cancelled, and as much longer as [`OnStop`] says.
     pub async fn run(self, stop: CancellationToken) {
         let tracker = TaskTracker::new();
         let service = &self.inner;
+        // While agents are waited for, people are told how they end.
+        let silence = match service.settings.on_stop {
+            OnStop::LeaveAgents => stop.clone(),
+            OnStop::Drain | OnStop::StopAgents => CancellationToken::new(),
+        };
         tracker.spawn(repeat("receive", stop.clone(), service.clone(), |s| &s.wakes.received, receive::look));
         tracker.spawn(requests::run(service.clone(), stop.clone()));
         tracker.spawn(repeat("react", stop.clone(), service.clone(), |s| &s.wakes.reactions, talk::react));
         tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
-        tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
-        tracker.spawn(drivers::run(service.clone(), stop.clone()));
+        tracker.spawn(repeat("talk", silence.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
+        let (driven, told) = (drivers::run(service.clone(), stop.clone()), silence.clone());
+        tracker.spawn(async move {
+            driven.await;
+            told.cancel();
+        });
         tracker.spawn(sweep::run(service.clone(), stop.clone()));
+        tracker.spawn(leftovers::run(service.clone(), stop.clone()));
         tracker.close();
         tracker.wait().await;
+        if service.settings.on_stop != OnStop::LeaveAgents {
+            // The last task may have ended after the last look.
+            match tokio::time::timeout(FINISH_WITHIN, talk::look(service.clone())).await {
+                Ok(Err(error)) => tracing::warn!(error = %error.chain(), "the next start says how it ended"),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
     }
 }
 
