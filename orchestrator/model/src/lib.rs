@@ -4,6 +4,7 @@ mod clock;
 mod forge_settings;
 mod ids;
 mod intent;
+mod moves;
 mod records;
 mod settings;
 mod size;
@@ -19,6 +20,7 @@ pub use forge_settings::{
 };
 pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, fnv1a, slug};
 pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
+pub use moves::{Move, MoveDetail};
 pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{
     ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, ImportPolicy,

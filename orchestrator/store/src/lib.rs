@@ -3,6 +3,7 @@
 mod deliveries;
 mod error;
 mod forge;
+mod history;
 mod row;
 mod sqlite;
 
@@ -19,6 +20,7 @@ pub use deliveries::{
 };
 pub use error::StoreError;
 pub use forge::{Change, ForgeStore};
+pub use history::HistoryStore;
 pub use sqlite::SqliteStore;
 
 /// What the rest of the orchestrator asks of the store. Each call is one transaction.

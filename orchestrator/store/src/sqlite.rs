@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod forge;
+mod history;
 
 use std::fs::File;
 use std::path::Path;
@@ -9,13 +10,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Attempt, Issue, IssueKey, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord, TaskState,
+    Attempt, Issue, IssueKey, Move, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord,
+    TaskState,
 };
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Executor, Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::{Store, StoreError, row};
 
@@ -72,13 +74,13 @@ impl SqliteStore {
 
 /// Moves a task that is still where it was read.
 async fn move_task(
-    on: impl Executor<'_, Database = Sqlite>,
+    on: &mut SqliteConnection,
     record: &TaskRecord,
     event: TaskEvent,
     at: Timestamp,
 ) -> Result<TaskRecord, StoreError> {
     let id = record.task.id.as_str();
-    let next = record.after(event, at)?;
+    let next = record.after(event.clone(), at)?;
     let moved = sqlx::query(MOVE_TASK)
         .bind(next.state.status().as_str())
         .bind(json("task", id, &next.state)?)
@@ -87,11 +89,12 @@ async fn move_task(
         .bind(i64::from(next.attempt))
         .bind(id)
         .bind(record.version)
-        .execute(on)
+        .execute(&mut *on)
         .await?;
     if moved.rows_affected() == 0 {
         return Err(StoreError::Stale { id: id.to_owned() });
     }
+    history::note_move(on, &Move::between(record, &event, &next)).await?;
     Ok(next)
 }
 
@@ -345,7 +348,10 @@ impl Store for SqliteStore {
         event: TaskEvent,
         at: Timestamp,
     ) -> Result<TaskRecord, StoreError> {
-        move_task(&self.pool, record, event, at).await
+        let mut tx = self.begin().await?;
+        let moved = move_task(&mut tx, record, event, at).await?;
+        tx.commit().await?;
+        Ok(moved)
     }
 
     async fn request_cancel(&self, id: &TaskId, at: Timestamp) -> Result<(), StoreError> {

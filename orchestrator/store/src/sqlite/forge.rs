@@ -131,7 +131,7 @@ impl ForgeStore for SqliteStore {
         at: Timestamp,
     ) -> Result<TaskRecord, StoreError> {
         let mut tx = self.begin().await?;
-        let moved = move_task(&mut *tx, record, event, at).await?;
+        let moved = move_task(&mut tx, record, event, at).await?;
         settling(&record.task.project, key, outcome, at).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(moved)

@@ -3,6 +3,7 @@
 
 mod deliveries;
 mod forge;
+mod history;
 mod story;
 
 use cloud_code_model::{Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings};
