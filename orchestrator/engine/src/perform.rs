@@ -15,6 +15,7 @@ use crate::facts::{Facts, ReportFact};
 use crate::follow_up::heard;
 use crate::gather::read_tasking;
 use crate::git::Repo;
+use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
 use crate::{Engine, EngineError, blocking, prompts};
@@ -203,6 +204,12 @@ impl Engine {
             Err(error) => return Err(error),
         };
         reach(Point::WorkTaken).await;
+        let ended = Ended {
+            status: crate::words(&outcome.status).into(),
+            failure: outcome.failure.as_ref(),
+            head: head.as_deref(),
+        };
+        self.keep_attempt(facts, ended, observer).await;
         let gate = match facts.record.task.plan.publish.approval {
             true => Gate::Approval,
             false => Gate::Open,
@@ -215,7 +222,7 @@ impl Engine {
     }
 
     /// Where an earlier task of the issue left the branch.
-    async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
+    pub(crate) async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
         let asked = &facts.record.task;
         let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
         let earlier = tasks.iter().take_while(|t| t.task.id != asked.id);

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cloud_code_model::{IssueKey, ProjectName};
+use cloud_code_model::{ByteSize, HistorySettings, IssueKey, ProjectName};
 use cloud_code_task_schema::{MAX_YAML_BYTES, TaskId, parse_strict, read_capped};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,18 @@ pub struct Caps {
     pub max_age: Duration,
     /// Bytes of one attempt's files before they are compressed; above it they are cut.
     pub max_attempt_size: u64,
+}
+
+impl Caps {
+    /// The caps of an installation's settings; absent keys take their defaults.
+    pub fn of(settings: &HistorySettings) -> Self {
+        let bytes = |size: Option<ByteSize>, default: ByteSize| size.unwrap_or(default).bytes();
+        Self {
+            max_size: bytes(settings.max_size, HistorySettings::MAX_SIZE),
+            max_age: settings.max_age.unwrap_or(HistorySettings::MAX_AGE).as_duration(),
+            max_attempt_size: bytes(settings.max_attempt_size, HistorySettings::MAX_ATTEMPT_SIZE),
+        }
+    }
 }
 
 /// Names an attempt.

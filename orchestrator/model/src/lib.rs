@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod age;
 mod clock;
 mod forge_settings;
 mod ids;
@@ -12,6 +13,7 @@ mod state;
 mod stop;
 mod thread;
 
+pub use age::{Age, InvalidAge};
 pub use clock::{Clock, IdSource};
 pub use forge_settings::{
     Access, AccessSettings, DEFAULT_PREFIX, DEFAULT_READY_LABEL, GateSettings, GithubAppSettings,
@@ -23,8 +25,8 @@ pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Plac
 pub use moves::{Move, MoveDetail};
 pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{
-    ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, ImportPolicy,
-    ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
+    ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, HistorySettings,
+    ImportPolicy, ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
 };
 pub use size::ByteSize;
 pub use state::{Again, Gate, IllegalTransition, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};

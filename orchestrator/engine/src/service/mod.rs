@@ -169,6 +169,7 @@ impl Service {
         tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
         tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
         tracker.spawn(drivers::run(service.clone(), stop.clone()));
+        tracker.spawn(crate::keep::prune_now_and_then(service.clone(), stop.clone()));
         tracker.spawn(sweep::run(service.clone(), stop.clone()));
         tracker.close();
         tracker.wait().await;
