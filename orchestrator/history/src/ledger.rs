@@ -78,6 +78,11 @@ impl History {
 impl Ledger {
     /// Notes an attempt.
     pub(crate) fn add(&self, entry: &Entry) -> Result<(), HistoryError> {
+        if !self.folder.is_dir() {
+            // The attempt is in its place already: the walk finds it.
+            self.rebuild()?;
+            return self.ensure(entry);
+        }
         let mut sums = self.sums()?;
         let name = day_of(entry.at);
         let path = self.day_path(&name);
