@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cloud_code_model::{ProjectName, RepositoryName, RuntimeKind};
-use cloud_code_task_schema::{BranchName, CliName, HumanDuration, Mode, Usd};
+use cloud_code_task_schema::{BranchName, CliName, HumanDuration, Mode, TaskId, Usd};
 
 /// Runs coding CLIs on your repositories, each task in a container and on a branch of its own.
 ///
@@ -61,6 +61,11 @@ pub(crate) enum Command {
     Handoff(Box<HandoffArgs>),
     /// Show one issue: state, branch, cost, and what the agent said.
     Status(StatusArgs),
+    /// Show the whole story of an issue as a timeline, or one attempt in detail: what it was told, said and changed.
+    #[command(after_help = SHOW_HELP)]
+    Show(ShowArgs),
+    /// Pack the whole story of an issue into one file.
+    Export(ExportArgs),
     /// List issues, newest first.
     List(ListArgs),
     /// Show what the agent did, event by event, or the CLI's raw output.
@@ -102,6 +107,12 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+const SHOW_HELP: &str = "Examples:
+  cloud-code show fix-the-login                        its tasks, phases, attempts and costs
+  cloud-code show fix-the-login --attempt 2            the second attempt at its newest task
+  cloud-code show fix-the-login --attempt 2 --log      the CLI's output then
+  cloud-code show fix-the-login --diff                 what the last attempt added";
 
 const RUN_HELP: &str = "Examples:
   cloud-code run --repo . \"Fix the login check\"
@@ -365,6 +376,42 @@ pub(crate) struct CleanArgs {
     /// Also where work was never imported; it is lost then.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Also what is kept of its attempts, of issues that were cleaned before as well.
+    #[arg(long)]
+    pub(crate) history: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// One attempt in detail [default with --log, --diff or --task: the last one].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempt: Option<u32>,
+    /// Which task's attempt [default: the newest].
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<TaskId>,
+    /// The attempt's log: the CLI's output as it came.
+    #[arg(long, conflicts_with_all = ["diff", "json"])]
+    pub(crate) log: bool,
+    /// What the attempt added, as a patch.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) diff: bool,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// The file to write, ending in `.tar.gz` [default: PROJECT-ISSUE.tar.gz here].
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -387,6 +434,8 @@ pub(crate) enum FileKind {
     Event,
     /// `cli.yaml`
     Cli,
+    /// `attempt.yaml` of the history
+    Attempt,
     /// `cloud-code.yaml`
     Settings,
     /// `projects/<name>.yaml`

@@ -8,6 +8,7 @@ mod diff;
 mod doctor;
 mod doctor_github;
 mod drive;
+mod export;
 mod images;
 mod init;
 mod inspect;
@@ -16,6 +17,7 @@ mod logs;
 mod run;
 mod schema;
 mod serve;
+mod show;
 mod status;
 mod token_triggers;
 mod validate;
@@ -60,6 +62,8 @@ pub(crate) async fn run(cli: Cli, scrubber: Scrubber) -> Result<ExitCode> {
         Command::Handoff(args) => run::hand_off(&app, *args).await,
         Command::Resume(args) => run::resume(&app, args).await,
         Command::Status(args) => status::run(&app, args).await,
+        Command::Show(args) => show::run(&app, args).await,
+        Command::Export(args) => export::run(&app, args).await,
         Command::List(args) => list::run(&app, args).await,
         Command::Logs(args) => logs::run(&app, args).await,
         Command::Diff(args) => diff::run(&app, args).await,
