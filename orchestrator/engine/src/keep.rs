@@ -19,6 +19,7 @@ use cloud_code_runtime::{ContainerExit, ContainerId, ContainerState, Exit};
 use cloud_code_store::{HistoryStore, Store};
 use cloud_code_task_schema::{
     ControlDir, ExitReport, Failure, MAX_YAML_BYTES, Reporting, TaskReport, parse_reporting, read_capped,
+    to_yaml,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +72,15 @@ impl Engine {
             );
             let text = format!("what the attempt left is not kept in the history: {}", error.chain());
             observer.notice(Notice::Warning(text));
+            return;
+        }
+        for tidied in [self.tidy_control(facts).await, self.prune_history().await] {
+            if let Err(error) = tidied {
+                tracing::warn!(
+                    task.id = %facts.record.task.id, error = %error.chain(),
+                    "what is kept twice or too long could not be removed"
+                );
+            }
         }
     }
 
@@ -97,8 +107,7 @@ impl Engine {
             }
             reach(Point::HistoryPlaced).await;
         }
-        self.tidy_control(facts).await?;
-        self.prune_history().await
+        Ok(())
     }
 
     async fn write_attempt(
@@ -123,6 +132,7 @@ impl Engine {
             TaskState::Importing { outcome } => outcome.head.clone(),
             _ => None,
         };
+        let manifest = self.bare_manifest(facts);
         let (history, control) = (self.history.clone(), ControlFiles::new(self.paths(&facts.record).control));
         blocking(move || {
             let patch = |from: &str, to: Option<&str>| match to {
@@ -138,6 +148,7 @@ impl Engine {
                 about,
                 control: &control,
                 last_counted,
+                manifest,
                 before: patch(&base, before.as_deref()),
                 after: match (&after, claimed) {
                     (None, Some(head)) if head != stood && head != base => {
@@ -149,6 +160,24 @@ impl Engine {
             })?)
         })
         .await
+    }
+
+    /// The manifest in force. The project's variables are in it: their names are kept, their values are not.
+    fn bare_manifest(&self, facts: &Facts) -> Content {
+        let plan = &facts.record.task.plan;
+        let mut manifest = match self.settings.catalog.manifest_for(plan) {
+            Ok(manifest) => manifest,
+            Err(error) => return Content::Missing(error.to_string()),
+        };
+        for name in plan.env.keys() {
+            if let Some(value) = manifest.env.get_mut(name) {
+                *value = "[value left out]".to_owned();
+            }
+        }
+        match to_yaml(&manifest) {
+            Ok(text) => Content::Bytes(text.into_bytes()),
+            Err(problems) => Content::Missing(problems.to_string()),
+        }
     }
 
     /// Where the branch stood before this attempt: where the one before left it, or the task before. Of rows alone, because
@@ -289,6 +318,11 @@ impl Engine {
 
     /// Drops what is over the caps of the history.
     pub async fn prune_history(&self) -> Result<(), EngineError> {
+        let (history, now) = (self.history.clone(), self.clock.now());
+        let asked = history.clone();
+        if !blocking(move || Ok(asked.is_over(now)?)).await? {
+            return Ok(());
+        }
         let open: BTreeSet<(ProjectName, IssueKey)> = self
             .store
             .open_tasks()
@@ -296,7 +330,6 @@ impl Engine {
             .into_iter()
             .map(|one| (one.task.project, one.task.issue))
             .collect();
-        let (history, now) = (self.history.clone(), self.clock.now());
         let is_open =
             move |project: &ProjectName, issue: &IssueKey| open.contains(&(project.clone(), issue.clone()));
         let pruned = blocking(move || Ok(history.prune(now, &is_open)?)).await?;

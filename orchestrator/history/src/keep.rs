@@ -30,6 +30,8 @@ pub struct Material<'a> {
     pub control: &'a ControlFiles,
     /// The last attempt of the task that the agent counted; it may have counted on by itself.
     pub last_counted: u32,
+    /// The CLI's manifest, without the values of variables.
+    pub manifest: Content,
     /// What the branch held before.
     pub before: Content,
     /// What the attempt added to it.
@@ -85,7 +87,7 @@ impl From<io::Result<File>> for Source {
 
 impl History {
     /// Writes an attempt's folder under another name. What a killed writer left there is replaced.
-    pub fn write(&self, material: Material<'_>) -> Result<Outcome, HistoryError> {
+    pub fn write(&self, mut material: Material<'_>) -> Result<Outcome, HistoryError> {
         let key = material.about.key();
         let standing = self.folder(&key);
         if self.has(&key) {
@@ -103,7 +105,7 @@ impl History {
         let mut archive = ArchiveWriter::create(&folder.join(FILES))?;
         let mut about = material.about.clone();
         let mut room = self.caps().max_attempt_size.max(LEAST);
-        for (kind, name, source) in self.sources(&material)? {
+        for (kind, name, source) in self.sources(&mut material)? {
             let cap = (self.caps().max_attempt_size / 16 * kind.share()).min(room);
             match self.add(&mut archive, &name, source, cap, material.mask)? {
                 Ok(kept) => {
@@ -142,18 +144,19 @@ impl History {
         self.ledger().ensure(&Entry { key: key.clone(), at: kept.file.kept_at, bytes })
     }
 
-    fn sources(&self, material: &Material<'_>) -> Result<Vec<(FileName, String, Source)>, HistoryError> {
-        let (about, control) = (&material.about, material.control);
+    fn sources(&self, material: &mut Material<'_>) -> Result<Vec<(FileName, String, Source)>, HistoryError> {
+        let Material { about, control, manifest, before, after, .. } = material;
         let mut sources = Vec::new();
         for kind in FileName::ALL {
             let name = kind.as_str().to_owned();
             match kind {
-                FileName::Tasking | FileName::Reporting | FileName::Manifest => {
+                FileName::Tasking | FileName::Reporting => {
                     sources.push((kind, name, control.file(kind.as_str()).into()));
                 }
                 FileName::Events => sources.push((kind, name, self.events(about, control)?)),
-                FileName::Before => sources.extend(made(kind, name, &material.before)),
-                FileName::After => sources.extend(made(kind, name, &material.after)),
+                FileName::Manifest => sources.extend(made(kind, name, manifest)),
+                FileName::Before => sources.extend(made(kind, name, before)),
+                FileName::After => sources.extend(made(kind, name, after)),
                 FileName::Prompt | FileName::Log => {
                     let last = material.last_counted.clamp(about.attempt, about.attempt + MAX_COUNTED);
                     for number in about.attempt..=last {
@@ -224,11 +227,11 @@ impl History {
 trait ReadSeek: Read + Seek {}
 impl<T: Read + Seek> ReadSeek for T {}
 
-fn made(kind: FileName, name: String, content: &Content) -> Option<(FileName, String, Source)> {
-    let source = match content {
+fn made(kind: FileName, name: String, content: &mut Content) -> Option<(FileName, String, Source)> {
+    let source = match std::mem::replace(content, Content::Nothing) {
         Content::Nothing => return None,
-        Content::Bytes(bytes) => Source::Bytes(bytes.clone()),
-        Content::Missing(why) => Source::Missing(why.clone()),
+        Content::Bytes(bytes) => Source::Bytes(bytes),
+        Content::Missing(why) => Source::Missing(why),
     };
     Some((kind, name, source))
 }

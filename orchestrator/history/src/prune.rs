@@ -29,6 +29,15 @@ pub struct Pruned {
 type IsOpen<'a> = &'a dyn Fn(&ProjectName, &IssueKey) -> bool;
 
 impl History {
+    /// Whether something is over the caps: to be asked before it is found out which issues are open.
+    pub fn is_over(&self, now: Timestamp) -> Result<bool, HistoryError> {
+        let sums = self.sums()?;
+        let limit = before(now, self.caps().max_age);
+        let is_old = |first: Timestamp| limit.is_some_and(|limit| first < limit);
+        let is_aged = sums.days.values().any(|day| day.first_at.is_some_and(is_old));
+        Ok(is_aged || sums.bytes() + self.drops().length() > self.caps().max_size)
+    }
+
     /// Drops what is over the caps. Killed at any point, the next one goes on.
     pub fn prune(&self, now: Timestamp, is_open: IsOpen<'_>) -> Result<Pruned, HistoryError> {
         let _turn = self.turn()?;

@@ -198,11 +198,13 @@ fn attempts(rows: &Rows, record: &TaskRecord, kept: &[Kept], dropped: &[Dropped]
     let kept: BTreeMap<u32, &AttemptFile> =
         kept.iter().filter(|one| one.file.task == *id).map(|one| (one.file.attempt, &one.file)).collect();
     let own = rows.attempts.iter().filter(|attempt| attempt.task == *id);
+    let ended = |number: u32| kept.get(&number).copied();
+    // Where the host could not go on, only what is kept says how it ended.
     let story = |attempt: &Attempt| AttemptStory {
         number: attempt.number,
         started_at: attempt.started_at,
-        finished_at: attempt.finished_at,
-        result: attempt.result.clone(),
+        finished_at: attempt.finished_at.or_else(|| Some(ended(attempt.number)?.finished_at)),
+        result: attempt.result.clone().or_else(|| Some(ended(attempt.number)?.ending.status.clone())),
         cost: own_cost(&kept, attempt.number),
         kept: kept.get(&attempt.number).map(|file| (*file).clone()),
         dropped: dropped

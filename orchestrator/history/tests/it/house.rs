@@ -75,6 +75,7 @@ impl House {
             about,
             control: &ControlFiles::new(self.control()),
             last_counted,
+            manifest: Content::Nothing,
             before: Content::Nothing,
             after,
             mask: &OneSecret,

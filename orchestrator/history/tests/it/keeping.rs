@@ -15,7 +15,6 @@ fn an_attempt_is_kept_with_all_that_belongs_to_it_and_no_secret() {
     let house = House::new(ROOMY);
     house.has("tasking.yaml", "version: 1\n");
     house.has("reporting.yaml", format!("version: 1\nnote: {SECRET}\n"));
-    house.has("cli.yaml", "name: codex\n");
     house.has("logs/T1.1.prompt.md", "Fix it\n");
     house.has(LOG, format!("key is {SECRET}\n"));
     let event = |seq, task: &str, attempt, text: &str| {
@@ -33,8 +32,7 @@ fn an_attempt_is_kept_with_all_that_belongs_to_it_and_no_secret() {
 
     let kept = house.history.attempt(&key).unwrap().unwrap().file;
     let names: Vec<&str> = kept.files.iter().map(|file| file.name.as_str()).collect();
-    let all =
-        ["tasking.yaml", "reporting.yaml", "cli.yaml", "prompt.md", "events.jsonl", "after.diff", "cli.log"];
+    let all = ["tasking.yaml", "reporting.yaml", "prompt.md", "events.jsonl", "after.diff", "cli.log"];
     assert_eq!(names, all);
     assert_eq!((kept.missing, kept.secrets), (vec![], vec!["OPENAI_API_KEY".to_owned()]));
     assert_eq!(house.file(&key, "cli.log").unwrap(), "key is [secret removed]\n");
@@ -108,7 +106,6 @@ fn what_an_agent_planted_is_not_followed_and_said() {
         [
             "tasking.yaml: it cannot be read: it is not a regular file",
             "reporting.yaml: it cannot be read: it is not a regular file",
-            "cli.yaml: it is not there",
             "prompt.md: it is not there",
             "events.jsonl: no event of the attempt is in it",
             "after.diff: no mirror",
