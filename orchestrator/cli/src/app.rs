@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_engine::{CliCatalog, Engine, EngineSettings, Forges, disk_is_full};
 use cloud_code_forge::Scrubber;
+use cloud_code_history::{Caps, History};
 use cloud_code_model::{
     Clock, GlobalSettings, IdSource, InstanceId, Issue, QueueLimits, RuntimeKind, TaskRecord,
 };
@@ -162,7 +163,14 @@ impl App {
                 Arc::new(move || scrubber.values())
             },
         };
-        Ok(Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds)))
+        let engine =
+            Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds));
+        Ok(engine.with_history(self.history()))
+    }
+
+    /// What is kept of every attempt.
+    pub(crate) fn history(&self) -> History {
+        History::new(self.layout.history(), Caps::of(&self.settings.history))
     }
 
     /// Where the agent's program is.

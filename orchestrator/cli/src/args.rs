@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cloud_code_model::{IssueKey, ProjectName, RepositoryName, RuntimeKind};
-use cloud_code_task_schema::{BranchName, CliName, HumanDuration, Mode, Priority, Usd};
+use cloud_code_task_schema::{BranchName, CliName, HumanDuration, Mode, Priority, TaskId, Usd};
 
 /// Runs coding CLIs on your repositories, each task in a container and on a branch of its own.
 ///
@@ -73,6 +73,11 @@ pub(crate) enum Command {
     Handoff(Box<HandoffArgs>),
     /// Show one issue: state, branch, cost, and what the agent said.
     Status(StatusArgs),
+    /// Show the whole story of an issue as a timeline, or one attempt in detail: what it was told, said and changed.
+    #[command(after_help = SHOW_HELP)]
+    Show(ShowArgs),
+    /// Pack the whole story of an issue into one file.
+    Export(ExportArgs),
     /// List issues, newest first.
     List(ListArgs),
     /// Show who waits in `serve` and why; stop and start parts of the queue; let somebody go first.
@@ -133,6 +138,12 @@ const QUEUE_HELP: &str = "Examples:
 
 Higher priorities go first. Among equal ones projects take turns; within a project the oldest goes first, and who waits
 long is lifted. A pause lets what runs go on to its end.";
+
+const SHOW_HELP: &str = "Examples:
+  cloud-code show fix-the-login                        its tasks, phases, attempts and costs
+  cloud-code show fix-the-login --attempt 2            the second attempt at its newest task
+  cloud-code show fix-the-login --attempt 2 --log      the CLI's output then
+  cloud-code show fix-the-login --diff                 what the last attempt added";
 
 const RUN_HELP: &str = "Examples:
   cloud-code run --repo . \"Fix the login check\"
@@ -483,6 +494,42 @@ pub(crate) struct CleanArgs {
     /// Also where work was never imported; it is lost then.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Also what is kept of its attempts, of issues that were cleaned before as well.
+    #[arg(long)]
+    pub(crate) history: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// One attempt in detail [default with --log, --diff or --task: the last one].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempt: Option<u32>,
+    /// Which task's attempt [default: the newest].
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<TaskId>,
+    /// The attempt's log: the CLI's output as it came.
+    #[arg(long, conflicts_with_all = ["diff", "json"])]
+    pub(crate) log: bool,
+    /// What the attempt added, as a patch.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) diff: bool,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// The file to write, ending in `.tar.gz` [default: PROJECT-ISSUE.tar.gz here].
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -505,6 +552,8 @@ pub(crate) enum FileKind {
     Event,
     /// `cli.yaml`
     Cli,
+    /// `attempt.yaml` of the history
+    Attempt,
     /// `cloud-code.yaml`
     Settings,
     /// `projects/<name>.yaml`

@@ -16,6 +16,7 @@ use crate::decide::{LOOK_AGAIN, Step, decide};
 use crate::driver_lock::DriverLock;
 use crate::facts::Facts;
 use crate::follow::Follower;
+use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
 use crate::{Engine, EngineError, seen};
 
@@ -107,6 +108,8 @@ impl Engine {
         }
         tracing::warn!(task.id = %facts.record.task.id, step = step.name(), error = %error.chain(), "a step failed");
         let failure = Failure::new(error.failure_kind(), error.for_record());
+        let ended = Ended { status: "host_failed".into(), failure: Some(&failure), head: None };
+        self.keep_attempt(facts, ended, observer).await;
         let at = self.clock.now();
         let moved = self.store.transition(&facts.record, TaskEvent::HostFailed { failure }, at).await;
         match moved {

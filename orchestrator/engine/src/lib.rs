@@ -17,6 +17,7 @@ mod forges;
 mod gather;
 mod git;
 mod installed;
+mod keep;
 mod moved_base;
 mod observe;
 mod open;
@@ -38,6 +39,7 @@ mod words;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cloud_code_history::History;
 use cloud_code_model::{Clock, IdSource, InstanceId};
 use cloud_code_runtime::{Runtime, Secrets};
 use cloud_code_store::Database;
@@ -99,6 +101,7 @@ pub struct Engine {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) history: History,
 }
 
 impl Engine {
@@ -110,7 +113,19 @@ impl Engine {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        Self { settings, store, runtime, clock, ids }
+        let history = keep::default_history(&settings.layout);
+        Self { settings, store, runtime, clock, ids, history }
+    }
+
+    /// The same with another history than that of the default settings.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        Self { history, ..self }
+    }
+
+    /// What is kept of every attempt.
+    pub const fn history(&self) -> &History {
+        &self.history
     }
 
     /// The store.

@@ -16,6 +16,7 @@ use crate::facts::{Facts, ReportFact};
 use crate::follow_up::heard;
 use crate::gather::read_tasking;
 use crate::git::Repo;
+use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
 use crate::{Engine, EngineError, blocking, prompts, seen};
@@ -218,6 +219,12 @@ impl Engine {
             Err(error) => return Err(error),
         };
         reach(Point::WorkTaken).await;
+        let ended = Ended {
+            status: crate::words(&outcome.status).into(),
+            failure: outcome.failure.as_ref(),
+            head: head.as_deref(),
+        };
+        self.keep_attempt(facts, ended, observer).await;
         let gate = match facts.record.task.plan.publish.approval {
             true => Gate::Approval,
             false => Gate::Open,
@@ -230,7 +237,7 @@ impl Engine {
     }
 
     /// Where an earlier task of the issue left the branch, or an earlier attempt at this one.
-    async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
+    pub(crate) async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
         let asked = &facts.record.task;
         if facts.record.attempt > 1 {
             let workspaces = self.workspaces(facts)?;

@@ -5,6 +5,7 @@ mod deliveries;
 mod error;
 mod figures;
 mod forge;
+mod history;
 mod leases;
 mod queue;
 mod spending;
@@ -25,6 +26,7 @@ pub use deliveries::{
 pub use error::StoreError;
 pub use figures::{Figures, OpenFigures, TaskCount, Waiting};
 pub use forge::{Change, ForgeStore};
+pub use history::HistoryStore;
 pub use leases::{Claim, Lease, Leases, Member, ProcessId, Standing, Terms, Worker};
 pub use queue::QueueStore;
 pub use spending::{Balances, Spending};

@@ -9,6 +9,7 @@ mod diff;
 mod doctor;
 mod doctor_github;
 mod drive;
+mod export;
 mod images;
 mod init;
 mod inspect;
@@ -18,6 +19,7 @@ mod queue;
 mod run;
 mod schema;
 mod serve;
+mod show;
 mod status;
 mod token_triggers;
 mod validate;
@@ -68,6 +70,8 @@ pub(crate) async fn run(cli: Cli, scrubber: Scrubber) -> Result<ExitCode> {
         Command::Resume(args) => run::resume(&app, args).await,
         Command::Status(args) => status::run(&app, args).await,
         Command::Queue(args) => queue::run(&app, args).await,
+        Command::Show(args) => show::run(&app, args).await,
+        Command::Export(args) => export::run(&app, args).await,
         Command::List(args) => list::run(&app, args).await,
         Command::Logs(args) => logs::run(&app, args).await,
         Command::Diff(args) => diff::run(&app, args).await,

@@ -209,6 +209,7 @@ impl Service {
             driven.await;
             told.cancel();
         });
+        tracker.spawn(crate::keep::prune_now_and_then(service.clone(), stop.clone()));
         tracker.spawn(sweep::run(service.clone(), stop.clone()));
         tracker.spawn(leftovers::run(service.clone(), stop.clone()));
         tracker.close();

@@ -4,6 +4,7 @@ mod backup;
 mod deliveries;
 mod figures;
 mod forge;
+mod history;
 mod leases;
 mod postgres;
 mod queue;
