@@ -8,6 +8,9 @@ mod cast;
 mod http;
 mod logs;
 mod seen;
+#[path = "../github/small_disk.rs"]
+#[expect(dead_code, reason = "the stage is shared with the stories of GitHub")]
+mod small_disk;
 #[path = "../github/stage.rs"]
 #[expect(dead_code, reason = "the stage is shared with the stories of GitHub")]
 mod stage;

@@ -9,7 +9,7 @@ use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
 use super::history::note_move;
-use super::sql::{Dialect, Sql, sql};
+use super::sql::{Dialect, sql};
 use super::transaction::Tx;
 use super::{Database, json, row};
 use crate::{Store, StoreError};
