@@ -133,7 +133,9 @@ pub(crate) fn step(
     let Some(tracer) = tracer() else { return };
     let record = &facts.record;
     let error = error.map(EngineError::chain);
-    let span = Span::Step { phase: record.state.status().as_str(), name };
+    let status = record.state.status();
+    let is_over = status.is_terminal() || status == TaskStatus::BackingOff;
+    let span = Span::Step { phase: (!is_over).then_some(status.as_str()), name };
     tracer.over(&Over { error: error.as_deref(), ..over(record, span, began, ended) });
 }
 

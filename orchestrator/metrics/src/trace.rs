@@ -16,8 +16,8 @@ pub enum Span<'a> {
     Phase(&'a str),
     /// Something that the host did while the task was in that status.
     Step {
-        /// The status.
-        phase: &'a str,
+        /// The status; none for what is tidied up when the attempt is over.
+        phase: Option<&'a str>,
         /// What.
         name: &'static str,
     },

@@ -49,8 +49,8 @@ pub(crate) async fn backup(app: &App, args: BackupArgs) -> Result<ExitCode> {
     if !app.home.join(DATABASE).exists() {
         bail!("there is nothing to back up in {}\n  hint: --home DIR names another home", app.home.display());
     }
-    let target = std::path::absolute(&args.dir).context("that is not a usable path")?;
-    if target.starts_with(&app.home) {
+    let target = real(&args.dir)?;
+    if target.starts_with(real(&app.home)?) {
         bail!("the backup would be a part of itself: {} is in the home folder", target.display());
     }
     make_empty(&target)?;
@@ -183,6 +183,16 @@ fn is_free(home: &Path) -> Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", home.display())),
     }
+}
+
+/// The path without links and steps upwards, as far as it exists.
+fn real(path: &Path) -> Result<PathBuf> {
+    let whole =
+        std::path::absolute(path).with_context(|| format!("{} is not a usable path", path.display()))?;
+    let there = whole.ancestors().find(|part| part.exists()).unwrap_or(&whole);
+    let found = fs::canonicalize(there).with_context(|| format!("cannot read {}", there.display()))?;
+    let rest = whole.strip_prefix(there).unwrap_or(Path::new(""));
+    Ok(if rest.as_os_str().is_empty() { found } else { found.join(rest) })
 }
 
 fn make_empty(target: &Path) -> Result<()> {

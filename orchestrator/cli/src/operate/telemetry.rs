@@ -121,7 +121,8 @@ impl Tracer for Sender {
             Span::Phase(phase) => (phase.to_owned(), ids.phase(phase), ids.root()),
             Span::Step { phase, name } => {
                 let id = self.next.fetch_add(1, Ordering::Relaxed).max(1);
-                (name.to_owned(), SpanId::from_bytes(id.to_be_bytes()), ids.phase(phase))
+                let parent = phase.map_or_else(|| ids.root(), |phase| ids.phase(phase));
+                (name.to_owned(), SpanId::from_bytes(id.to_be_bytes()), parent)
             }
         };
         let mut attributes = vec![

@@ -19,7 +19,7 @@ fn asks(stage: &Stage, text: &str) -> u64 {
 }
 
 fn place(stage: &Stage) -> PathBuf {
-    stage.home().join("../backup")
+    stage.home().with_file_name("backup")
 }
 
 fn run(stage: &Stage, args: &[&str]) -> Output {
@@ -97,7 +97,7 @@ fn what_is_no_whole_backup_is_not_put_back_and_nothing_is_written_over() {
     assert!(refused(&stage, &["backup", dir]).contains("is not empty"));
 
     assert!(refused(&stage, &["restore", dir]).contains("is not empty"));
-    let other = stage.home().join("../other");
+    let other = stage.home().with_file_name("other");
     let home = other.to_str().unwrap();
     let list = fs::read_to_string(backup.join("backup.json")).unwrap();
     fs::remove_file(backup.join("backup.json")).unwrap();

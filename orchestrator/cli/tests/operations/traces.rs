@@ -22,7 +22,8 @@ impl Collector {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let (got, heads) = (Arc::new(Mutex::default()), Arc::new(Mutex::default()));
+        let got: Arc<Mutex<Vec<ExportTraceServiceRequest>>> = Arc::default();
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
         let (keep, keep_heads) = (got.clone(), heads.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
