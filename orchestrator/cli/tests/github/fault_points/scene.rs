@@ -7,7 +7,7 @@ use std::process::Command;
 use cloud_code_fake_github::{Fault as AtForge, PullView};
 use cloud_code_fault_points::Point;
 use cloud_code_model::TaskRecord;
-use cloud_code_store::ForgeStore as _;
+use cloud_code_store::{ForgeStore as _, SqliteStore};
 
 use super::engine::{Engine, IMAGE};
 use super::worst::{Struck, There, Worst, there};
@@ -95,7 +95,8 @@ impl<'a> Scene<'a> {
                 self.stage.goes_on();
                 // What the dead agent left running is ended before the next attempt begins.
                 self.works_on(struck, 2);
-                assert_eq!(self.stage.clis(struck), 1, "CLIs that work on #{struck}");
+                // A shell counts twice in the moment before what it starts has its own name.
+                self.stage.wait_for("one CLI to work", || (self.stage.clis(struck) == 1).then_some(()));
             }
             Worst::ContainerRemoved => {
                 let struck = self.struck_issue();
@@ -126,8 +127,7 @@ impl<'a> Scene<'a> {
                         .wait_for("the CLI to fail", || (self.stage.clis(self.issue) == 0).then_some(()));
                 }
                 // Late in a task what little is left to write may find its room in what is there already.
-                let is_help = self.point == Point::NoteWritten;
-                self.is_noticed(&FULL, || !is_help && self.is_told_as_done());
+                self.is_noticed(&FULL, || self.is_told_as_done());
                 self.stage.disk().empties();
             }
         }
@@ -154,6 +154,12 @@ impl<'a> Scene<'a> {
     }
 
     fn is_told_as_done(&self) -> bool {
+        if self.point == Point::NoteWritten {
+            let path = self.stage.home().join("cloud-code.db");
+            // The disk is full: the database may not even be opened.
+            let waiting = async { SqliteStore::open(&path).await.ok()?.waiting_notes().await.ok() };
+            return self.stage.block_on("the database", waiting).is_some_and(|waiting| waiting.is_empty());
+        }
         let labels = self.stage.github.labels(SHOP, self.issue);
         labels == ["cloud-code: in-review"] && self.pull_of(self.issue).is_some()
     }
