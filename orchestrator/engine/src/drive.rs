@@ -38,6 +38,7 @@ impl Engine {
         nudge: &Notify,
     ) -> Result<TaskRecord, EngineError> {
         let _lock = self.lock_driver(id)?;
+        self.shorten_events(id).await;
         let mut session = None;
         loop {
             let mut facts = self.gather(id).await?;
