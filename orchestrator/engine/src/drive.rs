@@ -39,6 +39,7 @@ impl Engine {
         nudge: &Notify,
     ) -> Result<TaskRecord, EngineError> {
         let lock = DriverLock::take(&self.settings.layout, id)?;
+        self.shorten_events(id).await;
         let mut session = None;
         loop {
             let mut facts = self.gather(id).await?;
