@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod again;
+mod blocking;
 mod catalog;
 mod catch_up;
 mod clocks;
@@ -14,6 +15,7 @@ mod follow_up;
 mod forges;
 mod gather;
 mod git;
+mod host_git;
 mod installed;
 mod moved_base;
 mod observe;
@@ -28,6 +30,7 @@ mod service;
 mod tasking;
 mod theirs;
 mod unimported;
+mod watch;
 mod words;
 
 use std::path::PathBuf;
@@ -39,6 +42,7 @@ use cloud_code_store::SqliteStore;
 use cloud_code_workspace::Layout;
 use secrecy::SecretString;
 
+pub use blocking::{Inline, run_inline};
 pub use catalog::{COMMAND_CLI, CliCatalog, CliEntry, CliError, CliOrigin};
 pub use clocks::Elapsed;
 pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step, decide};
@@ -48,6 +52,7 @@ pub use follow::Follower;
 pub use follow_up::FollowUpRequest;
 pub use forges::{Forges, NoForges};
 pub use git::Repo;
+pub use host_git::{Git, GitMirror, Handover, HostGit, Intake, Preparation};
 pub use installed::NoVersion;
 pub use observe::{Notice, Observer, Silent};
 pub use open::{Origin, RunRequest, Uncommitted};
@@ -55,6 +60,9 @@ pub use packet::packet;
 pub use prompts::PromptError;
 pub use service::{Engines, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes};
 pub use tasking::next_tasking;
+pub use watch::{Inotify, Watch, Watches};
+
+pub(crate) use blocking::blocking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.
 pub type Environment = Arc<dyn Fn(&str) -> Option<SecretString> + Send + Sync>;
@@ -91,10 +99,12 @@ pub struct Engine {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) git: Arc<dyn Git>,
+    pub(crate) watches: Arc<dyn Watches>,
 }
 
 impl Engine {
-    /// Puts the rooms together. Nothing is read or started.
+    /// Puts the rooms together, with this host's git and its notices of changed files. Nothing is read or started.
     pub fn new(
         settings: EngineSettings,
         store: SqliteStore,
@@ -102,7 +112,19 @@ impl Engine {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        Self { settings, store, runtime, clock, ids }
+        Self { settings, store, runtime, clock, ids, git: Arc::new(HostGit), watches: Arc::new(Inotify) }
+    }
+
+    /// The same with another git.
+    #[must_use]
+    pub fn with_git(self, git: Arc<dyn Git>) -> Self {
+        Self { git, ..self }
+    }
+
+    /// The same with other notices of changed files.
+    #[must_use]
+    pub fn with_watches(self, watches: Arc<dyn Watches>) -> Self {
+        Self { watches, ..self }
     }
 
     /// The store.
@@ -134,17 +156,6 @@ impl Engine {
         let names = manifest.credentials.iter().chain(&plan.secrets);
         let own = names.filter_map(|name| (self.settings.environment)(name));
         Ok(own.chain((self.settings.forge_secrets)()).collect())
-    }
-}
-
-/// Runs blocking work (git, files) off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
-) -> Result<T, EngineError> {
-    let span = tracing::Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
-        Ok(result) => result,
-        Err(error) => Err(EngineError::Job(error.to_string())),
     }
 }
 

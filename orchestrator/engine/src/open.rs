@@ -78,7 +78,7 @@ impl Engine {
         let title = title(origin.and_then(|origin| origin.title.as_deref()).unwrap_or(&request.text))?;
         let plan = &request.plan;
         self.check_plan(plan, request.mode)?;
-        let repo = Repo::new(&self.settings.layout, &request.project, &plan.repo)?;
+        let repo = self.repo(&request.project, &plan.repo)?;
         if plan.runtime == RuntimeKind::Docker {
             self.check_image(plan).await?;
         }

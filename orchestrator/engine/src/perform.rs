@@ -14,7 +14,6 @@ use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
 use crate::follow_up::heard;
 use crate::gather::read_tasking;
-use crate::git::Repo;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
 use crate::{Engine, EngineError, blocking, prompts};
@@ -116,7 +115,7 @@ impl Engine {
             TaskState::Preparing => Some(asked.plan.prompts.clone()),
             _ => None,
         };
-        let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
+        let repo = self.repo(&asked.project, &asked.plan.repo)?;
         let (beside, known) = (control.clone(), issue.clone());
         blocking(move || {
             if let Some(folder) = prompts {

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloud_code_model::{ProjectPlan, TaskRecord, TaskState};
 use cloud_code_store::Store;
 use cloud_code_task_schema::{FailureKind, TaskId};
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +47,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             tracing::warn!(error = %error.chain(), "the open tasks cannot be read");
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = inner.wakes.tasks.notified() => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -120,6 +122,7 @@ async fn drive(
         drop(tokio::time::timeout(FINISH_WITHIN, ended).await);
     };
     let driven = tokio::select! {
+        biased;
         () = stopped => return,
         driven = driving => driven,
     };

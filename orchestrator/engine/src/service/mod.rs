@@ -190,6 +190,7 @@ async fn repeat<F, Fut>(
         let woken = wake(&inner).notified();
         let mut looking = std::pin::pin!(look(inner.clone()));
         let looked = tokio::select! {
+            biased;
             looked = &mut looking => Some(looked),
             // What it is in the middle of writing is not torn off.
             () = stop.cancelled() => tokio::time::timeout(FINISH_WITHIN, looking).await.ok(),
@@ -198,6 +199,7 @@ async fn repeat<F, Fut>(
             tracing::warn!(service.r#loop = name, error = %error.chain(), "a look of the service failed");
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = woken => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}

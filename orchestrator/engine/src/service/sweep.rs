@@ -113,6 +113,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     };
     loop {
         let swept = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             swept = look(&inner, &mut rounds) => swept,
         };
@@ -126,6 +127,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             }
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
@@ -14,6 +13,7 @@ use cloud_code_model::{
 use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::ControlDir;
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
 use super::Inner;
 use super::drivers::Dirty;
