@@ -5,7 +5,6 @@
 
 use cloud_code_forge::Forge;
 use cloud_code_model::{Ask, Intent, Issue, Note, Place, RepositoryName, TaskRecord, Thread};
-use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::BranchName;
 use cloud_code_workspace::{CommitId, RebaseError, Rebased, Source};
 

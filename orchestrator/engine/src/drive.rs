@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cloud_code_model::{TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::ContainerId;
-use cloud_code_store::{Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{ControlDir, Failure, FailureKind, TaskId};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloud_code_model::{Brief, Issue, NewTask, ProjectPlan, TaskRecord, reads_only};
-use cloud_code_store::{Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{
     CliName, ControlDir, Handoff, MAX_YAML_BYTES, Mode, TaskId, TaskReport, parse_reporting, read_capped,
 };

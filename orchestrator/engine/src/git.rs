@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use cloud_code_model::{IssueKey, ProjectName, RuntimeKind, StopReason, TaskRecord};
 use cloud_code_runtime::Labels;
-use cloud_code_store::Store;
 use cloud_code_task_schema::{BranchName, TaskId};
 use cloud_code_workspace::{
     CiChanges, CommitId, Credential, Expectations, GitView, ImportOutcome, ImportPolicy, IssuePaths, Layout,

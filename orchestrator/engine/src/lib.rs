@@ -26,6 +26,7 @@ mod prompts;
 mod public;
 mod publish;
 mod pull_request;
+mod rows;
 mod service;
 mod tasking;
 mod theirs;
@@ -38,7 +39,6 @@ use std::sync::Arc;
 
 use cloud_code_model::{Clock, IdSource, InstanceId};
 use cloud_code_runtime::{Runtime, Secrets};
-use cloud_code_store::SqliteStore;
 use cloud_code_workspace::Layout;
 use secrecy::SecretString;
 
@@ -58,6 +58,7 @@ pub use observe::{Notice, Observer, Silent};
 pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
+pub use rows::Rows;
 pub use service::{Engines, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes};
 pub use tasking::next_tasking;
 pub use watch::{Inotify, Watch, Watches};
@@ -95,7 +96,7 @@ pub struct EngineSettings {
 /// The reconciler of one installation.
 pub struct Engine {
     pub(crate) settings: EngineSettings,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Arc<dyn Rows>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
@@ -107,11 +108,12 @@ impl Engine {
     /// Puts the rooms together, with this host's git and its notices of changed files. Nothing is read or started.
     pub fn new(
         settings: EngineSettings,
-        store: SqliteStore,
+        store: impl Rows + 'static,
         runtime: Arc<dyn Runtime>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
+        let store = Arc::new(store);
         Self { settings, store, runtime, clock, ids, git: Arc::new(HostGit), watches: Arc::new(Inotify) }
     }
 
@@ -128,8 +130,8 @@ impl Engine {
     }
 
     /// The store.
-    pub const fn store(&self) -> &SqliteStore {
-        &self.store
+    pub fn store(&self) -> &dyn Rows {
+        self.store.as_ref()
     }
 
     /// What holds for this installation.

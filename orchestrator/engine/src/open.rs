@@ -7,7 +7,7 @@ use cloud_code_model::{
     Brief, Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, reads_only,
     slug,
 };
-use cloud_code_store::{Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, CliManifest, MAX_YAML_BYTES, Mode, parse_tasking, to_yaml};
 
 use crate::catalog::CliError;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use cloud_code_fault_points::{Point, reach};
 use cloud_code_model::{Attempt, Gate, OutcomeStatus, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
-use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
 
 use crate::again::again;

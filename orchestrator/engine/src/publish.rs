@@ -7,7 +7,6 @@ use cloud_code_model::{
     Ask, Intent, IssueKey, Place, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState,
     Thread,
 };
-use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{BranchName, ControlDir};
 use cloud_code_workspace::{CommitId, Credential, Source};
 

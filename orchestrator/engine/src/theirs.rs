@@ -4,7 +4,6 @@
 //! history was rewritten is left to people: which of the two histories counts is not ours to say.
 
 use cloud_code_model::{Issue, ProjectPlan, reads_only};
-use cloud_code_store::Store;
 use cloud_code_task_schema::{BranchName, Mode};
 use cloud_code_workspace::{CommitId, RebaseError, Rebased, Source};
 

@@ -3,7 +3,6 @@
 //! agent said.
 
 use cloud_code_model::{Issue, TaskRecord, reads_only};
-use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, TaskReport};
 
 use crate::follow_up::heard;

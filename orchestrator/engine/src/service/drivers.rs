@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cloud_code_model::{ProjectPlan, TaskRecord, TaskState};
-use cloud_code_store::Store;
 use cloud_code_task_schema::{FailureKind, TaskId};
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};

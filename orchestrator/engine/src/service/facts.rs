@@ -9,7 +9,6 @@ use cloud_code_model::{
     Ask, Intent, IntentRecord, ProjectName, Published, PullState, RequiredAccess, Subject, TaskState, Thread,
     ThreadFacts,
 };
-use cloud_code_store::{ForgeStore, Store};
 
 use super::projects::ServedProject;
 use super::receive::Worked;

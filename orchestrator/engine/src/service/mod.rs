@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloud_code_model::{Clock, RuntimeKind};
-use cloud_code_store::SqliteStore;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,7 +37,7 @@ use tokio_util::task::TaskTracker;
 pub use projects::{Projects, ServedProject};
 pub use sweep::{HookLog, SweepMode};
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Rows};
 
 /// How long each loop sleeps when nothing wakes it. A wake-up that was lost costs this much; lower reads the store for
 /// nothing.
@@ -111,7 +110,7 @@ pub struct Service {
 }
 
 pub(crate) struct Inner {
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Arc<dyn Rows>,
     pub(crate) engines: Engines,
     pub(crate) projects: Projects,
     pub(crate) settings: ServiceSettings,
@@ -136,7 +135,7 @@ impl Inner {
 impl Service {
     /// Puts it together; nothing runs yet.
     pub fn new(
-        store: SqliteStore,
+        store: impl Rows + 'static,
         engines: Engines,
         projects: Projects,
         settings: ServiceSettings,
@@ -145,7 +144,7 @@ impl Service {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                store,
+                store: Arc::new(store),
                 engines,
                 projects,
                 settings,

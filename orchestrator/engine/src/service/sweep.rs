@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cloud_code_forge::DeliveryLog;
 use cloud_code_model::ProjectName;
-use cloud_code_store::{Deliveries, Forget, HookTarget};
+use cloud_code_store::{Forget, HookTarget};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -171,7 +171,7 @@ async fn read_log(inner: &Inner, rounds: &Rounds, log: &HookLog) -> Swept {
     if rounds.logs.rests(&log.target) {
         return Swept::Partly;
     }
-    let reader = log::Reader { store: &inner.store, clock: inner.clock.as_ref(), log };
+    let reader = log::Reader { store: inner.store.as_ref(), clock: inner.clock.as_ref(), log };
     let received = || inner.wakes.received.notify_one();
     match reader.read(received).await {
         Ok(swept) => {

@@ -10,7 +10,6 @@ use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
 use cloud_code_model::{
     IssueKey, Note, Place, ProjectName, PullState, TaskRecord, TaskState, Thread, ThreadWritten, fnv1a,
 };
-use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::ControlDir;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;

@@ -7,7 +7,6 @@ use cloud_code_intake::{Denial, Sender, SenderKind, help_text};
 use cloud_code_model::{
     Ask, Command, Intent, IntentRecord, Issue, ProjectPlan, TaskRecord, TaskState, Thread, ThreadFacts,
 };
-use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{BranchName, Mode};
 use jiff::SignedDuration;
 
