@@ -1,0 +1,109 @@
+//! A store in memory: what the traits of `cloud-code-store` promise, kept in tables of this process. It passes the same
+//! stories as the databases do. It outlives the engine that uses it, as a database does.
+//!
+//! Each call goes through a [`Door`], which may be slow, refuse, take the answer away after the effect, or never open.
+
+mod deliveries;
+mod forge;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use cloud_code_model::{Attempt, IntentRecord, Issue, Note, Project, TaskRecord, Thread};
+use cloud_code_store::{Delivery, StoreError};
+
+/// What a call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It only looks.
+    Read,
+    /// It changes something.
+    Write,
+}
+
+/// What stands between a caller and the tables.
+#[async_trait]
+pub trait Door: Send + Sync {
+    /// Before the effect. An error is the answer, and nothing was done.
+    async fn before(&self, call: &'static str, access: Access) -> Result<(), StoreError>;
+    /// After the effect, which stands. An error takes the answer's place.
+    async fn after(&self, call: &'static str, access: Access) -> Result<(), StoreError>;
+}
+
+/// A door that is always open.
+#[derive(Debug, Clone, Copy)]
+pub struct Open;
+
+#[async_trait]
+impl Door for Open {
+    async fn before(&self, _: &'static str, _: Access) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn after(&self, _: &'static str, _: Access) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// The tables, in the order in which rows came.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    pub(crate) projects: BTreeMap<String, Project>,
+    pub(crate) issues: Vec<Issue>,
+    pub(crate) tasks: Vec<TaskRecord>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) intents: Vec<IntentRecord>,
+    pub(crate) threads: BTreeMap<(String, u64), Thread>,
+    pub(crate) notes: Vec<NoteRow>,
+    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) cursors: BTreeMap<String, String>,
+    pub(crate) last_seq: u64,
+    /// What no caller may bring about, noted as it happens.
+    pub(crate) broken: Vec<String>,
+}
+
+/// A note with what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct NoteRow {
+    pub(crate) note: Note,
+    pub(crate) remote: Option<u64>,
+    pub(crate) gave_up: Option<String>,
+}
+
+/// The store. Clones are handles on the same tables.
+#[derive(Clone)]
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+    door: Arc<dyn Door>,
+}
+
+impl MemoryStore {
+    /// Empty tables behind a door.
+    pub fn new(door: Arc<dyn Door>) -> Self {
+        Self { tables: Arc::default(), door }
+    }
+
+    /// The tables themselves, past the door.
+    pub fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read<T>(&self, call: &'static str, look: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
+        self.door.before(call, Access::Read).await?;
+        let found = look(&self.tables());
+        self.door.after(call, Access::Read).await?;
+        Ok(found)
+    }
+
+    async fn write<T>(
+        &self,
+        call: &'static str,
+        change: impl FnOnce(&mut Tables) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.door.before(call, Access::Write).await?;
+        let changed = change(&mut self.tables())?;
+        self.door.after(call, Access::Write).await?;
+        Ok(changed)
+    }
+}
