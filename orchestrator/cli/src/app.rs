@@ -9,7 +9,7 @@ use cloud_code_engine::{CliCatalog, Engine, EngineSettings, Forges, disk_is_full
 use cloud_code_forge::Scrubber;
 use cloud_code_model::{Clock, GlobalSettings, IdSource, InstanceId, Issue, RuntimeKind, TaskRecord};
 use cloud_code_runtime::{DockerRuntime, DockerSettings, LocalRuntime, LocalSettings, Runtime};
-use cloud_code_store::{SqliteStore, Store};
+use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::TaskId;
 use cloud_code_workspace::Layout;
 use jiff::Timestamp;
@@ -81,10 +81,10 @@ impl App {
     }
 
     /// The store; made when it is not there.
-    pub(crate) async fn store(&self) -> Result<SqliteStore> {
+    pub(crate) async fn store(&self) -> Result<Database> {
         make_home(&self.home)?;
         let path = self.home.join(DATABASE);
-        SqliteStore::open(&path).await.map_err(|error| match disk_is_full(&self.home) {
+        Database::open(&path).await.map_err(|error| match disk_is_full(&self.home) {
             true => anyhow!(error).context(format!(
                 "the disk that holds {} is full\n  hint: free some space there",
                 self.home.display()
@@ -120,7 +120,7 @@ impl App {
     /// The engine, on a store and with forges that are there already.
     pub(crate) fn engine_with(
         &self,
-        store: SqliteStore,
+        store: Database,
         kind: RuntimeKind,
         forges: Arc<dyn Forges>,
     ) -> Result<Engine> {
@@ -186,7 +186,7 @@ impl App {
     }
 
     /// The issue a person names: `key`, `project#key`, or the newest.
-    pub(crate) async fn find_issue(&self, store: &SqliteStore, named: Option<&str>) -> Result<Issue> {
+    pub(crate) async fn find_issue(&self, store: &Database, named: Option<&str>) -> Result<Issue> {
         let issues = store.issues(None, MAX_SEARCH).await?;
         let Some(named) = named else {
             return issues.into_iter().next().ok_or_else(|| {
@@ -227,7 +227,7 @@ impl App {
     }
 
     /// The newest task of an issue.
-    pub(crate) async fn newest_task(&self, store: &SqliteStore, issue: &Issue) -> Result<TaskRecord> {
+    pub(crate) async fn newest_task(&self, store: &Database, issue: &Issue) -> Result<TaskRecord> {
         let mut tasks = store.tasks_of(&issue.project, &issue.key).await?;
         tasks.pop().ok_or_else(|| anyhow!("the issue {}#{} has no task", issue.project, issue.key))
     }

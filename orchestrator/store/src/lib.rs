@@ -1,10 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod database;
 mod deliveries;
 mod error;
 mod forge;
-mod row;
-mod sqlite;
 
 use async_trait::async_trait;
 use cloud_code_model::{
@@ -13,13 +12,13 @@ use cloud_code_model::{
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
+pub use database::Database;
 pub use deliveries::{
     Deliveries, Delivery, DeliveryKey, DeliverySource, DeliveryState, Forget, Forgotten, HookTarget,
     NewDelivery, Put,
 };
 pub use error::StoreError;
 pub use forge::{Change, ForgeStore};
-pub use sqlite::SqliteStore;
 
 /// What the rest of the orchestrator asks of the store. Each call is one transaction.
 #[async_trait]

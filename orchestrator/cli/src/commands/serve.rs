@@ -13,7 +13,7 @@ use cloud_code_engine::{
 use cloud_code_forge::{ForgeError, Github, HookOwner};
 use cloud_code_model::{IntakeMode, ProjectName, RepositoryName, RuntimeKind, Triggers};
 use cloud_code_server::{Limits, ServerSetup};
-use cloud_code_store::{HookTarget, SqliteStore};
+use cloud_code_store::{Database, HookTarget};
 use cloud_code_task_schema::CliName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -119,7 +119,7 @@ async fn tell_of_token(github: &Github, projects: &[(ProjectName, Triggers)]) {
 
 /// The numbers that the projects' repositories had when they were served before.
 async fn repository_numbers(
-    store: &SqliteStore,
+    store: &Database,
     projects: &[ServedProject],
 ) -> Result<HashMap<RepositoryName, u64>> {
     let mut numbers = HashMap::new();
@@ -139,7 +139,7 @@ struct Served {
 async fn listen(
     app: &App,
     args: &ServeArgs,
-    store: SqliteStore,
+    store: Database,
     secrets: Vec<secrecy::SecretString>,
     wakes: Arc<Wakes>,
     stop: CancellationToken,

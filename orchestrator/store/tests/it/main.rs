@@ -6,7 +6,7 @@ mod forge;
 mod story;
 
 use cloud_code_model::{Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings};
-use cloud_code_store::{SqliteStore, Store};
+use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::Mode;
 use jiff::Timestamp;
 
@@ -51,8 +51,8 @@ pub(crate) fn task(id: &str, key: &str) -> NewTask {
     }
 }
 
-pub(crate) async fn opened(dir: &tempfile::TempDir) -> SqliteStore {
-    SqliteStore::open(&dir.path().join("cloud-code.db")).await.unwrap()
+pub(crate) async fn opened(dir: &tempfile::TempDir) -> Database {
+    Database::open(&dir.path().join("cloud-code.db")).await.unwrap()
 }
 
 pub(crate) async fn with_project(store: &impl Store) -> ProjectName {

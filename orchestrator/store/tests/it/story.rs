@@ -3,7 +3,7 @@
 use cloud_code_model::{
     Again, Attempt, Gate, Issue, NewTask, Outcome, OutcomeStatus, StopReason, TaskEvent, TaskStatus,
 };
-use cloud_code_store::{SqliteStore, Store, StoreError};
+use cloud_code_store::{Database, Store, StoreError};
 use cloud_code_task_schema::{Failure, FailureKind, Handoff, Usage};
 
 use crate::{at, issue, opened, project, task};
@@ -226,14 +226,14 @@ async fn eight_first_openers_make_one_schema() {
     for _ in 0..8 {
         let path = path.clone();
         openers.push(tokio::spawn(async move {
-            let store = SqliteStore::open(&path).await.unwrap();
+            let store = Database::open(&path).await.unwrap();
             store.put_project(&project()).await.unwrap();
         }));
     }
     for opener in openers {
         opener.await.unwrap();
     }
-    let store = SqliteStore::open(&path).await.unwrap();
+    let store = Database::open(&path).await.unwrap();
     assert_eq!(store.project(&"shop".parse().unwrap()).await.unwrap(), Some(project()));
 }
 

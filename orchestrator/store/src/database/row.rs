@@ -5,20 +5,19 @@ use std::str::FromStr;
 use cloud_code_model::{Attempt, IntentRecord, Issue, NewTask, Note, Project, TaskRecord, Thread};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::Row;
 use crate::StoreError;
 
 /// A row with the name of its table, for messages.
 pub(crate) struct Reader<'a> {
     what: &'static str,
     id: String,
-    row: &'a SqliteRow,
+    row: &'a Row,
 }
 
 impl<'a> Reader<'a> {
-    fn new(what: &'static str, id_column: &str, row: &'a SqliteRow) -> Result<Self, StoreError> {
+    fn new(what: &'static str, id_column: &str, row: &'a Row) -> Result<Self, StoreError> {
         Ok(Self { what, id: row.try_get(id_column)?, row })
     }
     fn corrupt(&self, column: &str, why: impl std::fmt::Display) -> StoreError {
@@ -49,12 +48,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(crate) fn project(row: &SqliteRow) -> Result<Project, StoreError> {
+pub(crate) fn project(row: &Row) -> Result<Project, StoreError> {
     let r = Reader::new("project", "name", row)?;
     Ok(Project { name: r.parsed("name")?, repo: r.text("repo")?, created_at: r.parsed("created_at")? })
 }
 
-pub(crate) fn issue(row: &SqliteRow) -> Result<Issue, StoreError> {
+pub(crate) fn issue(row: &Row) -> Result<Issue, StoreError> {
     let r = Reader::new("issue", "key", row)?;
     Ok(Issue {
         project: r.parsed("project")?,
@@ -70,7 +69,7 @@ pub(crate) fn issue(row: &SqliteRow) -> Result<Issue, StoreError> {
     })
 }
 
-pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
+pub(crate) fn task(row: &Row) -> Result<TaskRecord, StoreError> {
     let r = Reader::new("task", "id", row)?;
     Ok(TaskRecord {
         task: NewTask {
@@ -103,7 +102,7 @@ pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
     })
 }
 
-pub(crate) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
+pub(crate) fn attempt(row: &Row) -> Result<Attempt, StoreError> {
     let r = Reader::new("attempt", "task", row)?;
     let number: i64 = row.try_get("number")?;
     Ok(Attempt {
@@ -116,7 +115,7 @@ pub(crate) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
     })
 }
 
-pub(crate) fn intent(row: &SqliteRow) -> Result<IntentRecord, StoreError> {
+pub(crate) fn intent(row: &Row) -> Result<IntentRecord, StoreError> {
     let r = Reader::new("intent", "key", row)?;
     Ok(IntentRecord {
         project: r.parsed("project")?,
@@ -127,7 +126,7 @@ pub(crate) fn intent(row: &SqliteRow) -> Result<IntentRecord, StoreError> {
     })
 }
 
-pub(crate) fn thread(row: &SqliteRow) -> Result<Thread, StoreError> {
+pub(crate) fn thread(row: &Row) -> Result<Thread, StoreError> {
     let r = Reader::new("thread", "project", row)?;
     Ok(Thread {
         project: r.parsed("project")?,
@@ -138,7 +137,7 @@ pub(crate) fn thread(row: &SqliteRow) -> Result<Thread, StoreError> {
     })
 }
 
-pub(crate) fn note(row: &SqliteRow) -> Result<Note, StoreError> {
+pub(crate) fn note(row: &Row) -> Result<Note, StoreError> {
     let r = Reader::new("note", "key", row)?;
     Ok(Note {
         project: r.parsed("project")?,
@@ -150,6 +149,6 @@ pub(crate) fn note(row: &SqliteRow) -> Result<Note, StoreError> {
     })
 }
 
-pub(crate) fn note_remote(row: &SqliteRow) -> Result<u64, StoreError> {
+pub(crate) fn note_remote(row: &Row) -> Result<u64, StoreError> {
     Reader::new("note", "key", row)?.number("remote")
 }

@@ -1,0 +1,2 @@
+#![doc = "x"]
+mod chance; mod memory; pub use chance::Chance; pub use memory::*;
