@@ -23,13 +23,24 @@ pub enum Access {
     Write,
 }
 
+/// What becomes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is given.
+    Given,
+    /// The effect stands, and the caller is told of an error.
+    Lost,
+    /// The effect stands, and the caller never hears of it.
+    Never,
+}
+
 /// What stands between a caller and the tables.
 #[async_trait]
 pub trait Door: Send + Sync {
     /// Before the effect. An error is the answer, and nothing was done.
-    async fn before(&self, call: &'static str, access: Access) -> Result<(), StoreError>;
-    /// After the effect, which stands. An error takes the answer's place.
-    async fn after(&self, call: &'static str, access: Access) -> Result<(), StoreError>;
+    async fn before(&self, call: &'static str, access: Access) -> Result<Answer, StoreError>;
+    /// After the effect, which stands.
+    async fn after(&self, call: &'static str, answer: Answer) -> Result<(), StoreError>;
 }
 
 /// A door that is always open.
@@ -38,10 +49,10 @@ pub struct Open;
 
 #[async_trait]
 impl Door for Open {
-    async fn before(&self, _: &'static str, _: Access) -> Result<(), StoreError> {
-        Ok(())
+    async fn before(&self, _: &'static str, _: Access) -> Result<Answer, StoreError> {
+        Ok(Answer::Given)
     }
-    async fn after(&self, _: &'static str, _: Access) -> Result<(), StoreError> {
+    async fn after(&self, _: &'static str, _: Answer) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -59,8 +70,6 @@ pub struct Tables {
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) cursors: BTreeMap<String, String>,
     pub(crate) last_seq: u64,
-    /// What no caller may bring about, noted as it happens.
-    pub(crate) broken: Vec<String>,
 }
 
 /// A note with what became of it.
@@ -90,9 +99,9 @@ impl MemoryStore {
     }
 
     async fn read<T>(&self, call: &'static str, look: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
-        self.door.before(call, Access::Read).await?;
+        let answer = self.door.before(call, Access::Read).await?;
         let found = look(&self.tables());
-        self.door.after(call, Access::Read).await?;
+        self.door.after(call, answer).await?;
         Ok(found)
     }
 
@@ -101,9 +110,9 @@ impl MemoryStore {
         call: &'static str,
         change: impl FnOnce(&mut Tables) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.door.before(call, Access::Write).await?;
+        let answer = self.door.before(call, Access::Write).await?;
         let changed = change(&mut self.tables())?;
-        self.door.after(call, Access::Write).await?;
+        self.door.after(call, answer).await?;
         Ok(changed)
     }
 }
