@@ -241,12 +241,16 @@ fn service(
         plan: terms.plan.clone(),
         triggers: cloud_code_model::TriggerSettings::default().resolved(),
         access: cloud_code_model::AccessSettings::default().resolved(),
+        priority: Default::default(),
     };
     let clis = vec![cli("claude-code"), cli("codex")];
     let projects = Projects::new(vec![project], clis, forge.clone(), store.clone());
     let log = HookLog { log: forge, target: target(), of: None };
     let settings = ServiceSettings {
-        concurrency: terms.concurrency,
+        limits: cloud_code_model::QueueLimits {
+            concurrency: u32::try_from(terms.concurrency).unwrap_or(u32::MAX),
+            ..Default::default()
+        },
         sweep: SweepMode::Log { logs: vec![log], every: SWEEP },
         ..ServiceSettings::default()
     };
