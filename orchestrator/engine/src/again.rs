@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::budget::cut;
 use crate::facts::{Facts, ReportFact};
+use crate::fall_back::fall_back;
 
 /// How much longer each wait is than the one before.
 const GROWTH: u32 = 3;
@@ -37,7 +38,11 @@ pub(crate) fn next(facts: &Facts, failure: &Failure, now: Timestamp) -> Next {
             None => Next::Grant { attempt },
         };
     }
-    match wait(record, failure, now) {
+    let wait = wait(record, failure, now);
+    // Another CLI need not wait for a provider that this one must wait for.
+    let patience = SignedDuration::try_from(record.task.plan.retries.longest_wait.as_duration());
+    let is_long = |until: &Timestamp| patience.is_ok_and(|patience| until.duration_since(now) > patience * 2);
+    match wait.filter(|until| !is_long(until) || fall_back(record, failure).is_none()) {
         Some(until) => Next::Again { until, attempt },
         None => Next::End,
     }

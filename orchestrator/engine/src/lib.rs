@@ -12,6 +12,7 @@ mod drive;
 mod driver_lock;
 mod error;
 mod facts;
+mod fall_back;
 mod follow;
 mod follow_up;
 mod forges;

@@ -12,6 +12,7 @@ use crate::budget;
 use crate::container::container_spec;
 use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
+use crate::fall_back::fall_back;
 use crate::follow_up::heard;
 use crate::gather::read_tasking;
 use crate::keep::Ended;
@@ -231,6 +232,12 @@ impl Engine {
             (Some(failure), OutcomeStatus::Failed) => again::next(facts, failure, self.clock.now()),
             _ => Next::End,
         };
+        if let (Some(failure), Next::End, None) = (&outcome.failure, next, facts.record.cancel_requested_at)
+            && let Some(cli) = fall_back(&facts.record, failure)
+        {
+            observer.notice(Notice::Warning(format!("{}; {cli} takes over", failure.message)));
+            self.ask_for_fall_back(&facts.record, cli).await?;
+        }
         self.advance(facts, TaskEvent::Imported { head, gate, next }, observer).await
     }
 

@@ -18,10 +18,12 @@ while [ $# -gt 0 ]; do [ "$1" = --model ] && model=$2; shift; done
 told() { printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g' | awk '{ printf "%s%s", sep, $0; sep = "\\n" }'; }
 ends() {
   text=$(told "$1")
+  cost=$((runs / 4)).$((runs % 4 * 25)); each=0.25
+  case $prompt in *TELL-NO-PRICE*) cost=0; each=0; model=claude-sonnet-4-5 ;; esac
   printf '{"type":"assistant","message":{"id":"m%s","model":"%s","content":[{"type":"text","text":"%s"}]}}\n' "$runs" "$model" "$text"
   printf '{"type":"result","subtype":"%s","is_error":%s,"session_id":"s-%s","result":"%s",%s"total_cost_usd":%s,' \
-    "${2:-success}" "${3:-false}" "$name" "$text" "${4:-}" "$((runs / 4)).$((runs % 4 * 25))"
-  printf '"modelUsage":{"%s":{"inputTokens":%s,"outputTokens":%s,"costUSD":0.25}}}\n' "$model" "$((runs * 1200))" "$((runs * 300))"
+    "${2:-success}" "${3:-false}" "$name" "$text" "${4:-}" "$cost"
+  printf '"modelUsage":{"%s":{"inputTokens":%s,"outputTokens":%s,"costUSD":%s}}}\n' "$model" "$((runs * 1200))" "$((runs * 300))" "$each"
   exit 0
 }
 refused() { ends "$2" success true "\"terminal_reason\":\"api_error\",\"api_error_status\":$1,"; }
@@ -37,6 +39,7 @@ once() { [ ! -e "$PROMPTS.$1" ] && touch "$PROMPTS.$1"; }
 case $prompt in
   *BUSY-ONCE*) if once busy-once; then refused 529 'The provider is overloaded'; fi ;;
   *LIMIT-ONCE*) if once limit-once; then refused 429 'Rate limit reached. Please try again in 4 seconds.'; fi ;;
+  *LIMIT-LONG*) if once limit-long; then refused 429 'Rate limit reached. Please try again in 4000 seconds.'; fi ;;
   *REFUSE-THE-KEY*) refused 401 'Invalid API key' ;;
   *FAIL-ONCE*) if [ ! -e "$PROMPTS.failed" ]; then touch "$PROMPTS.failed"; ends 'The parser cannot be found' error_during_execution true; fi ;;
   *ASK-FIRST*) ends 'Which colour should it be, red or blue?' ;;

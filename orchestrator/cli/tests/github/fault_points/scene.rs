@@ -7,7 +7,7 @@ use std::process::Command;
 use cloud_code_fake_github::{Fault as AtForge, PullView};
 use cloud_code_fault_points::Point;
 use cloud_code_model::TaskRecord;
-use cloud_code_store::{ForgeStore as _, Database};
+use cloud_code_store::{Database, ForgeStore as _};
 
 use super::engine::{Engine, IMAGE};
 use super::worst::{Struck, There, Worst, there};

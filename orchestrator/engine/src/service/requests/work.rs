@@ -239,7 +239,15 @@ impl Desk<'_> {
             && cli != plan.cli
         {
             // What belongs to the project's own CLI does not go along; its address neither, nor the key with it.
-            plan = ProjectPlan { cli, model: None, image: None, base_url: None, command: None, ..plan };
+            plan = ProjectPlan {
+                cli,
+                model: None,
+                image: None,
+                base_url: None,
+                command: None,
+                fallback_cli: None,
+                ..plan
+            };
         }
         if let Some(last) = last {
             plan.repo = last.task.plan.repo.clone();
