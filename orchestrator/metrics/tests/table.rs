@@ -1,5 +1,4 @@
 //! What is served is what the table says, and the table is what people read.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -167,7 +167,7 @@ impl Copier {
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn nanos(stat: &Stat) -> Duration {
-    Duration::from_nanos(u64::try_from(stat.st_mtime_nsec).unwrap_or_default())
+    Duration::from_nanos(stat.st_mtime_nsec)
 }
 
 /// What went away meanwhile, or turned into something else, was not meant to stay.

@@ -1,5 +1,5 @@
 //! How the service is run: what it tells of itself, how it is copied and put back, how a service manager handles it.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backup;
 #[path = "../github/cast.rs"]
