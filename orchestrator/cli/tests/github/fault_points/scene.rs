@@ -19,7 +19,8 @@ const RUN_USD: f64 = 0.25;
 /// What `serve` logs when the disk is full, in the words of the system, of SQLite and of our own.
 const FULL: [&str; 3] = ["No space left", "is full", "disk_full"];
 /// What it logs when Docker does not answer.
-const NO_DOCKER: [&str; 2] = ["no Docker engine answers", "the engine failed"];
+const NO_DOCKER: [&str; 3] =
+    ["no Docker engine answers", "the engine failed", "the connection to the Docker engine broke"];
 
 pub(super) struct Scene<'a> {
     stage: Stage,
