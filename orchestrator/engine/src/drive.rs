@@ -10,13 +10,15 @@ use cloud_code_task_schema::{ControlDir, Failure, FailureKind, TaskId};
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 
+use crate::budget::Meter;
 use crate::clocks::Clocks;
 use crate::decide::{LOOK_AGAIN, Step, decide};
 use crate::driver_lock::DriverLock;
 use crate::facts::Facts;
 use crate::follow::Follower;
+use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, seen};
 
 /// How often a changing control directory makes the driver look: an agent writes several files a second while its CLI
 /// talks, and one look covers them all. Higher delays the end of a task by as much.
@@ -44,6 +46,7 @@ impl Engine {
             let session = session.get_or_insert_with(|| Session::new(&control, id));
             session.watch(&control);
             facts.elapsed = session.clocks.look(&facts, Instant::now());
+            facts.budget = session.meter.look(self, &facts).await?;
             session.follower.pump(&facts, observer);
             let step = decide(&facts);
             tracing::debug!(task.id = %id, step = step.name(), "next step");
@@ -53,7 +56,7 @@ impl Engine {
                     lock.is_spent();
                     return Ok(facts.record);
                 }
-                Step::AwaitApproval | Step::Rest => return Ok(facts.record),
+                Step::AwaitApproval | Step::AwaitBudget | Step::Rest => return Ok(facts.record),
                 Step::Wait => self.sleep(&facts, session, nudge).await,
                 step => {
                     observer.notice(Notice::Step(&step));
@@ -81,7 +84,10 @@ impl Engine {
         step: Step,
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
-        let error = match self.perform(facts, &step, observer).await {
+        let began = self.clock.now();
+        let performed = self.perform(facts, &step, observer).await;
+        seen::step(facts, step.name(), began, self.clock.now(), performed.as_ref().err());
+        let error = match performed {
             Ok(()) => return Ok(()),
             // Somebody else moved the task or its container in between: look again.
             Err(EngineError::Store(StoreError::Stale { .. })) => return Ok(()),
@@ -102,10 +108,13 @@ impl Engine {
         }
         tracing::warn!(task.id = %facts.record.task.id, step = step.name(), error = %error.chain(), "a step failed");
         let failure = Failure::new(error.failure_kind(), error.for_record());
+        let ended = Ended { status: "host_failed".into(), failure: Some(&failure), head: None };
+        self.keep_attempt(facts, ended, observer).await;
         let at = self.clock.now();
         let moved = self.store.transition(&facts.record, TaskEvent::HostFailed { failure }, at).await;
         match moved {
             Ok(record) => {
+                seen::moved(&facts.record, &record);
                 observer.notice(Notice::State(&record));
                 Ok(())
             }
@@ -141,6 +150,7 @@ impl Engine {
 struct Session {
     follower: Follower,
     clocks: Clocks,
+    meter: Meter,
     watch: Option<Watch>,
 }
 
@@ -152,7 +162,12 @@ struct Watch {
 
 impl Session {
     fn new(control: &ControlDir, id: &TaskId) -> Self {
-        Self { follower: Follower::new(control.clone(), id.clone()), clocks: Clocks::default(), watch: None }
+        Self {
+            follower: Follower::new(control.clone(), id.clone()),
+            clocks: Clocks::default(),
+            meter: Meter::default(),
+            watch: None,
+        }
     }
 
     /// Watches the folder as soon as it is there; it is made in the middle of a task's life.

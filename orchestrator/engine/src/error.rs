@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use cloud_code_forge::ForgeError;
+use cloud_code_history::HistoryError;
 use cloud_code_model::TaskStatus;
 use cloud_code_runtime::RuntimeError;
 use cloud_code_store::StoreError;
@@ -58,6 +59,9 @@ pub enum EngineError {
     /// The forge did not do what it was asked.
     #[error(transparent)]
     Forge(#[from] ForgeError),
+    /// What an attempt left could not be kept.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// A diff could not be made.
     #[error(transparent)]
     Diff(#[from] DiffError),
@@ -324,7 +328,7 @@ impl EngineError {
             Self::SourceName(_) | Self::Source(_) | Self::Mirror(_) | Self::Prepare(_) => {
                 FailureKind::Internal
             }
-            Self::Rebase(_) | Self::MoveBranch(_) => FailureKind::Internal,
+            Self::Rebase(_) | Self::MoveBranch(_) | Self::History(_) => FailureKind::Internal,
             Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
             Self::Document(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
             Self::Prompts(_)

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod again;
+mod budget;
 mod catalog;
 mod catch_up;
 mod clocks;
@@ -16,15 +17,19 @@ mod forges;
 mod gather;
 mod git;
 mod installed;
+mod keep;
 mod moved_base;
 mod observe;
 mod open;
 mod packet;
 mod perform;
+mod prices;
 mod prompts;
 mod public;
 mod publish;
 mod pull_request;
+mod queue;
+mod seen;
 mod service;
 mod tasking;
 mod theirs;
@@ -34,9 +39,10 @@ mod words;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cloud_code_history::History;
 use cloud_code_model::{Clock, IdSource, InstanceId};
 use cloud_code_runtime::{Runtime, Secrets};
-use cloud_code_store::SqliteStore;
+use cloud_code_store::Database;
 use cloud_code_workspace::Layout;
 use secrecy::SecretString;
 
@@ -54,6 +60,7 @@ pub use observe::{Notice, Observer, Silent};
 pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
+pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet};
 pub use service::{
     Engines, HookLog, OnStop, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
 };
@@ -90,26 +97,39 @@ pub struct EngineSettings {
 /// The reconciler of one installation.
 pub struct Engine {
     pub(crate) settings: EngineSettings,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Database,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) history: History,
 }
 
 impl Engine {
     /// Puts the rooms together. Nothing is read or started.
     pub fn new(
         settings: EngineSettings,
-        store: SqliteStore,
+        store: Database,
         runtime: Arc<dyn Runtime>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        Self { settings, store, runtime, clock, ids }
+        let history = keep::default_history(&settings.layout);
+        Self { settings, store, runtime, clock, ids, history }
+    }
+
+    /// The same with another history than that of the default settings.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        Self { history, ..self }
+    }
+
+    /// What is kept of every attempt.
+    pub const fn history(&self) -> &History {
+        &self.history
     }
 
     /// The store.
-    pub const fn store(&self) -> &SqliteStore {
+    pub const fn store(&self) -> &Database {
         &self.store
     }
 

@@ -32,6 +32,11 @@ impl Layout {
         self.repos().join(format!("{project}.git"))
     }
 
+    /// What is kept of every attempt: `history/`.
+    pub fn history(&self) -> PathBuf {
+        self.home.join("history")
+    }
+
     /// The folders of one issue: `workspaces/<project>/<issue>/…`.
     pub fn issue(&self, project: &ProjectName, issue: &IssueKey) -> IssuePaths {
         let parent = self.home.join("workspaces").join(project.as_str());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_model::{Issue, TaskRecord};
-use cloud_code_store::{SqliteStore, Store};
+use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::{ControlDir, Event, EventItem, EventReader};
 use nix::fcntl::OFlag;
 
@@ -28,7 +28,11 @@ pub(crate) async fn run(app: &App, args: LogsArgs) -> Result<ExitCode> {
     let store = app.store().await?;
     let issue = app.find_issue(&store, args.issue.issue.as_deref()).await?;
     if issue.cleaned_at.is_some() {
-        bail!("{}#{} was cleaned, its logs are gone", issue.project, issue.key);
+        bail!(
+            "{0}#{1} was cleaned, its logs left with its workspace\n  hint: `cloud-code show {0}#{1} --log` shows what is kept of them",
+            issue.project,
+            issue.key
+        );
     }
     let control = ControlDir::new(app.layout.issue(&issue.project, &issue.key).control);
     if args.raw {
@@ -38,13 +42,13 @@ pub(crate) async fn run(app: &App, args: LogsArgs) -> Result<ExitCode> {
     }
 }
 
-async fn has_ended(app: &App, store: &SqliteStore, issue: &Issue) -> Result<bool> {
+async fn has_ended(app: &App, store: &Database, issue: &Issue) -> Result<bool> {
     Ok(app.newest_task(store, issue).await?.state.status().is_terminal())
 }
 
 async fn events(
     app: &App,
-    store: &SqliteStore,
+    store: &Database,
     issue: &Issue,
     control: &ControlDir,
     args: &LogsArgs,
@@ -92,7 +96,7 @@ fn time_of(event: &Event) -> String {
 
 async fn raw(
     app: &App,
-    store: &SqliteStore,
+    store: &Database,
     issue: &Issue,
     control: &ControlDir,
     follow: bool,

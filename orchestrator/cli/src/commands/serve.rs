@@ -12,23 +12,23 @@ use cloud_code_engine::{
 };
 use cloud_code_forge::{ForgeError, Github, HookOwner};
 use cloud_code_model::{IntakeMode, ProjectName, RepositoryName, RuntimeKind, Triggers};
-use cloud_code_server::{Limits, ServerSetup};
-use cloud_code_store::{HookTarget, SqliteStore};
+use cloud_code_server::{Limits, Part, ServerSetup};
+use cloud_code_store::{Database, HookTarget};
 use cloud_code_task_schema::CliName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::app::{App, SystemClock};
 use crate::args::ServeArgs;
 use crate::commands::init::manifest::webhook_url;
 use crate::commands::token_triggers::{self, Otherwise};
+use crate::operate::{metrics, parts, systemd, telemetry};
 use crate::{github, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8642";
-/// How many tasks run at one time unless told otherwise.
-const DEFAULT_CONCURRENCY: u32 = 2;
 /// How often is looked for what nobody brought, where a webhook should have.
 const HEAL_EVERY: Duration = Duration::from_secs(300);
 /// How often is looked where nobody brings anything. GitHub allows 5,000 requests an hour; a look takes three to ten.
@@ -67,7 +67,7 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let wakes = Arc::new(Wakes::default());
     let (on_stop, hurry) = (on_stop(&args), CancellationToken::new());
     let settings = ServiceSettings {
-        concurrency: app.settings.server.concurrency.unwrap_or(DEFAULT_CONCURRENCY) as usize,
+        limits: app.queue_limits()?,
         sweep: sweep(app, intake, &connected, &projects).await,
         on_stop,
         hurry: hurry.clone(),
@@ -75,17 +75,27 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     };
     let triggers: Vec<(ProjectName, Triggers)> =
         projects.iter().map(|project| (project.name.clone(), project.triggers.clone())).collect();
+    let kinds: Vec<RuntimeKind> = projects.iter().map(|project| project.plan.runtime).collect();
     let projects = Projects::new(projects, clis, forges, store.clone());
     let service =
         Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
 
     let (stop, closed) = (CancellationToken::new(), CancellationToken::new());
-    let served = listen(app, &args, store, secrets, wakes, closed.clone()).await?;
+    let address = address(app, &args);
+    let parts = parts::parts(app, &kinds)?;
+    let served = listen(&address, store.clone(), secrets, wakes, parts, closed.clone()).await?;
     ui::err(format!("serving {}", names.join(", ")));
     if let Some(address) = &served.address {
         ui::err(format!("listening on http://{address}"));
     }
+    let beside = TaskTracker::new();
+    metrics::start(app, &address, store, &beside, closed.clone()).await?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let instance = app.instance()?;
+    let export = telemetry::start(&app.settings.telemetry, variable, &app.scrubber, instance.as_str())?;
     let mut working = tokio::spawn(service.run(stop.clone()));
+    systemd::ready();
+    systemd::watch(&beside, closed.clone());
     if app.settings.github.app.is_none() {
         tell_of_token(&connected, &triggers).await;
     }
@@ -102,6 +112,7 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         OnStop::Drain => "stopping; agents that work are waited for, once more leaves them to the next start",
         OnStop::StopAgents => "stopping; agents are ended with their work committed, the next start goes on",
     });
+    systemd::stopping();
     stop.cancel();
     if on_stop == OnStop::LeaveAgents {
         closed.cancel();
@@ -118,6 +129,11 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         None => serving.await,
     };
     worked.context("the service broke")?;
+    beside.close();
+    beside.wait().await;
+    if let Some(export) = export {
+        export.end().await;
+    }
     ended.context("the server broke")?.context("the server ended")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -153,7 +169,7 @@ async fn tell_of_token(github: &Github, projects: &[(ProjectName, Triggers)]) {
 
 /// The numbers that the projects' repositories had when they were served before.
 async fn repository_numbers(
-    store: &SqliteStore,
+    store: &Database,
     projects: &[ServedProject],
 ) -> Result<HashMap<RepositoryName, u64>> {
     let mut numbers = HashMap::new();
@@ -170,20 +186,21 @@ struct Served {
     task: tokio::task::JoinHandle<Result<()>>,
 }
 
+/// Where it is to listen.
+fn address(app: &App, args: &ServeArgs) -> String {
+    let set = args.listen.clone().or_else(|| app.settings.server.listen.clone());
+    set.unwrap_or_else(|| DEFAULT_LISTEN.to_owned())
+}
+
 async fn listen(
-    app: &App,
-    args: &ServeArgs,
-    store: SqliteStore,
+    address: &str,
+    store: Database,
     secrets: Vec<secrecy::SecretString>,
     wakes: Arc<Wakes>,
+    parts: Vec<Arc<dyn Part>>,
     stop: CancellationToken,
 ) -> Result<Served> {
-    let address = args
-        .listen
-        .clone()
-        .or_else(|| app.settings.server.listen.clone())
-        .unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
-    let listener = TcpListener::bind(&address).await.with_context(|| {
+    let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}\n  hint: another `serve` runs, or set `server.listen`")
     })?;
     let address = listener.local_addr().ok();
@@ -192,6 +209,7 @@ async fn listen(
         clock: Arc::new(SystemClock),
         secrets,
         look_again: wakes.received.clone(),
+        parts,
         limits: Limits::default(),
     };
     let task = tokio::spawn(async move { Ok(cloud_code_server::serve(listener, setup, stop).await?) });

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use cloud_code_fake_github::{AppSeed, FakeGithub, Person, RepoSeed, Role};
 use cloud_code_fault_points::Point;
 use cloud_code_model::TaskRecord;
-use cloud_code_store::{SqliteStore, Store as _};
+use cloud_code_store::{Database, Store as _};
 
 use crate::small_disk::SmallDisk;
 
@@ -498,9 +498,9 @@ impl Stage {
     }
 
     /// What is in the database, asked beside `serve`.
-    pub(crate) fn stored<T, F: Future<Output = T>>(&self, ask: impl FnOnce(SqliteStore) -> F) -> T {
+    pub(crate) fn stored<T, F: Future<Output = T>>(&self, ask: impl FnOnce(Database) -> F) -> T {
         let path = self.home().join("cloud-code.db");
-        self.block_on("the database", async { ask(SqliteStore::open(&path).await.unwrap()).await })
+        self.block_on("the database", async { ask(Database::open(&path).await.unwrap()).await })
     }
 
     /// Every task there is, as it stands.

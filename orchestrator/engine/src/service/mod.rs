@@ -30,8 +30,9 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloud_code_model::{Clock, RuntimeKind};
-use cloud_code_store::SqliteStore;
+use cloud_code_metrics::pulses;
+use cloud_code_model::{Clock, QueueLimits, RuntimeKind};
+use cloud_code_store::Database;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +45,11 @@ use crate::{Engine, EngineError};
 /// How long each loop sleeps when nothing wakes it. A wake-up that was lost costs this much; lower reads the store for
 /// nothing.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Longest silence of a loop that only reads the store and sets others to work.
+const DISPATCH_PATIENCE: Duration = LOOK_AGAIN.saturating_mul(12);
+/// Longest silence of a loop that asks the forge, one thing after another: a forge that does not answer costs a look minutes,
+/// and is no fault of the loop.
+const LOOK_PATIENCE: Duration = LOOK_AGAIN.saturating_mul(120);
 /// How often a running task's progress is written to the forge: 240 edits an hour for one busy task, of the 500 writes
 /// that GitHub allows. Ends and questions are written at once.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
@@ -88,7 +94,7 @@ pub enum OnStop {
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
     /// How many tasks run at one time.
-    pub concurrency: usize,
+    pub limits: QueueLimits,
     /// How events are fetched that nobody brought.
     pub sweep: SweepMode,
     /// Shortest time between two writes of one task's progress.
@@ -102,7 +108,7 @@ pub struct ServiceSettings {
 impl Default for ServiceSettings {
     fn default() -> Self {
         Self {
-            concurrency: 2,
+            limits: QueueLimits::default(),
             sweep: SweepMode::Off,
             progress_every: PROGRESS_EVERY,
             on_stop: OnStop::default(),
@@ -136,7 +142,7 @@ pub struct Service {
 }
 
 pub(crate) struct Inner {
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Database,
     pub(crate) engines: Engines,
     pub(crate) projects: Projects,
     pub(crate) settings: ServiceSettings,
@@ -161,7 +167,7 @@ impl Inner {
 impl Service {
     /// Puts it together; nothing runs yet.
     pub fn new(
-        store: SqliteStore,
+        store: Database,
         engines: Engines,
         projects: Projects,
         settings: ServiceSettings,
@@ -203,6 +209,7 @@ impl Service {
             driven.await;
             told.cancel();
         });
+        tracker.spawn(crate::keep::prune_now_and_then(service.clone(), stop.clone()));
         tracker.spawn(sweep::run(service.clone(), stop.clone()));
         tracker.spawn(leftovers::run(service.clone(), stop.clone()));
         tracker.close();
@@ -228,7 +235,9 @@ async fn repeat<F, Fut>(
     F: Fn(Arc<Inner>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), EngineError>> + Send,
 {
+    let pulse = pulses().begin(name, LOOK_PATIENCE);
     loop {
+        pulse.beat();
         let woken = wake(&inner).notified();
         let mut looking = std::pin::pin!(look(inner.clone()));
         let looked = tokio::select! {
@@ -239,10 +248,12 @@ async fn repeat<F, Fut>(
         if let Some(Err(error)) = looked {
             tracing::warn!(service.r#loop = name, error = %error.chain(), "a look of the service failed");
         }
+        pulse.beat();
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = woken => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
+    pulse.ends();
 }
