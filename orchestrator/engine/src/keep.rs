@@ -16,10 +16,9 @@ use cloud_code_history::{
 };
 use cloud_code_model::{Attempt, IssueKey, ProjectName, TaskState};
 use cloud_code_runtime::{ContainerExit, ContainerId, ContainerState, Exit};
-use cloud_code_store::{HistoryStore, Store};
 use cloud_code_task_schema::{
-    ControlDir, ExitReport, Failure, MAX_YAML_BYTES, Reporting, TaskReport, parse_reporting, read_capped,
-    to_yaml,
+    ControlDir, ExitReport, Failure, MAX_YAML_BYTES, Reporting, TaskId, TaskReport, parse_reporting,
+    read_capped, to_yaml,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +33,11 @@ use crate::{Engine, EngineError, blocking};
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often what is too old is looked for when no attempt ends. An age is given in hours.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Length at which a workspace's event log is shortened: what a reader takes in is capped at eight times of it.
+const MOST_EVENTS: u64 = 32 << 20;
+/// About what is left of it then: the newest attempt or two.
+const KEPT_EVENTS: u64 = 1 << 20;
 
 /// How an attempt ended.
 pub(crate) struct Ended<'a> {
@@ -314,6 +318,41 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+
+    /// Makes the workspace's event log short again before a task begins, while no agent writes it and nobody follows it.
+    /// What could not be done is told and harms nobody: the log is a little longer.
+    pub(crate) async fn shorten_events(&self, id: &TaskId) {
+        let shorten = async {
+            let Some(record) = self.store.task(id).await? else { return Ok(0) };
+            if record.state != TaskState::Queued {
+                return Ok(0);
+            }
+            let (project, issue) = (record.task.project.clone(), record.task.issue.clone());
+            let path = self.paths(&record).control;
+            let (history, control) = (self.history.clone(), ControlFiles::new(path.clone()));
+            blocking(move || {
+                if !path.is_dir() {
+                    return Ok(0);
+                }
+                let is_kept = |task: &TaskId, attempt: u32| {
+                    let (project, issue, task) = (project.clone(), issue.clone(), task.clone());
+                    history.has(&Key { project, issue, task, attempt })
+                };
+                let shortened = control.shorten_events(MOST_EVENTS, KEPT_EVENTS, is_kept);
+                shortened.map_err(|source| EngineError::Io { path, source })
+            })
+            .await
+        };
+        match shorten.await {
+            Ok(0) => {}
+            Ok(bytes) => {
+                tracing::info!(task.id = %id, bytes, "older lines of the event log were left to the history")
+            }
+            Err(error) => {
+                tracing::warn!(task.id = %id, error = %error.chain(), "the event log could not be shortened");
+            }
+        }
     }
 
     /// Drops what is over the caps of the history.

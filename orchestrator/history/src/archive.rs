@@ -127,6 +127,9 @@ pub(crate) fn plain_header(size: u64) -> tar::Header {
     header
 }
 
+/// Takes a file of an archive: its name, its size and its content.
+pub type Take<'a> = &'a mut dyn FnMut(&str, u64, &mut dyn Read) -> io::Result<ControlFlow<()>>;
+
 /// Reads one.
 pub struct Archive {
     path: PathBuf,
@@ -152,10 +155,7 @@ impl Archive {
     }
 
     /// Gives every file to `take` with its name and size, in the archive's order, until it has enough.
-    pub fn each(
-        &self,
-        take: &mut dyn FnMut(&str, u64, &mut dyn Read) -> io::Result<ControlFlow<()>>,
-    ) -> Result<(), HistoryError> {
+    pub fn each(&self, take: Take<'_>) -> Result<(), HistoryError> {
         let file = File::open(&self.path).at(&self.path)?;
         let mut reader = tar::Archive::new(GzDecoder::new(BufReader::new(file)));
         for entry in reader.entries().at(&self.path)? {

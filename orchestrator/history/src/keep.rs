@@ -55,7 +55,7 @@ pub enum Content {
 #[derive(Debug)]
 pub enum Outcome {
     /// It is written and not in place.
-    Written(Draft),
+    Written(Box<Draft>),
     /// It stood in its place already.
     Stood,
 }
@@ -118,11 +118,11 @@ impl History {
         archive.finish()?;
         write_about(&folder.join(ATTEMPT), &about)?;
         place::sync_folder(&folder)?;
-        Ok(Outcome::Written(Draft { about, folder }))
+        Ok(Outcome::Written(Box::new(Draft { about, folder })))
     }
 
     /// Puts a written attempt in its place and notes it.
-    pub fn place(&self, draft: Draft) -> Result<(), HistoryError> {
+    pub fn place(&self, draft: Box<Draft>) -> Result<(), HistoryError> {
         let key = draft.about.key();
         let standing = self.folder(&key);
         let _turn = self.turn()?;

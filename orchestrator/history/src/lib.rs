@@ -14,7 +14,7 @@ mod place;
 mod prune;
 mod story;
 
-pub use archive::{Archive, FileName};
+pub use archive::{Archive, FileName, Take};
 pub use attempt::{
     AttemptFile, CliFacts, CommitFacts, Ending, ExitFacts, KeptFile, MissingFile, VerifyRound,
 };

@@ -62,8 +62,7 @@ fn the_story_is_told_and_outlives_the_workspace() {
         "failed",
         "verify_failed: ",
         "attempt 1  command",
-        " verify rounds, ",
-        " runs failed",
+        "1 verify round, 1 of 1 runs failed",
     ] {
         assert!(shown.contains(part), "{part:?} is not in\n{shown}");
     }

@@ -1,6 +1,5 @@
 //! What is kept, what is dropped, and what is told of it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "figures that are promised are shown")]
 
 mod export;
 mod house;
