@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cloud_code_task_schema::{TaskId, to_yaml};
 
@@ -87,7 +87,7 @@ impl From<io::Result<File>> for Source {
 
 impl History {
     /// Writes an attempt's folder under another name. What a killed writer left there is replaced.
-    pub fn write(&self, mut material: Material<'_>) -> Result<Outcome, HistoryError> {
+    pub fn write(&self, material: Material<'_>) -> Result<Outcome, HistoryError> {
         let key = material.about.key();
         let standing = self.folder(&key);
         if self.has(&key) {
@@ -102,6 +102,20 @@ impl History {
             place::remove_folder(&folder)?;
             place::make_folder(&folder)?;
         }
+        match self.fill(&folder, material) {
+            Ok(about) => Ok(Outcome::Written(Box::new(Draft { about, folder }))),
+            Err(error) => {
+                // A full disk is the usual reason, and half an attempt on it is of no use to anybody.
+                if let Err(left) = place::remove_folder(&folder) {
+                    tracing::warn!(path = %folder.display(), error = %left, "half an attempt stays");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the files of an attempt into its folder.
+    fn fill(&self, folder: &Path, mut material: Material<'_>) -> Result<AttemptFile, HistoryError> {
         let mut archive = ArchiveWriter::create(&folder.join(FILES))?;
         let mut about = material.about.clone();
         let mut room = self.caps().max_attempt_size.max(LEAST);
@@ -117,8 +131,8 @@ impl History {
         }
         archive.finish()?;
         write_about(&folder.join(ATTEMPT), &about)?;
-        place::sync_folder(&folder)?;
-        Ok(Outcome::Written(Box::new(Draft { about, folder })))
+        place::sync_folder(folder)?;
+        Ok(about)
     }
 
     /// Puts a written attempt in its place and notes it.

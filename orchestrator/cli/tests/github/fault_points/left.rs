@@ -9,11 +9,20 @@ use crate::stage::Stage;
 /// How long tidying may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Below the home folder; `*` is one name. A folder that ends in `/` may hold anything: it is git's, or an agent's.
-const MAY_STAY: [&str; 24] = [
+const MAY_STAY: [&str; 33] = [
     "cloud-code.db",
     "cloud-code.db-shm",
     "cloud-code.db-wal",
     "cloud-code.db.lock",
+    "history",
+    "history/shop",
+    "history/shop/*",
+    "history/shop/*/*",
+    "history/shop/*/*/attempt.yaml",
+    "history/shop/*/*/files.tar.gz",
+    "history/lock",
+    "history/ledger/",
+    "history/dropped.jsonl",
     "instance",
     "cloud-code.yaml",
     "projects",

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use cloud_code_fake_github::{Fault as AtForge, PullView};
 use cloud_code_fault_points::Point;
-use cloud_code_model::TaskRecord;
-use cloud_code_store::{Database, ForgeStore as _};
+use cloud_code_model::{TaskRecord, TaskState};
+use cloud_code_store::{Database, ForgeStore as _, Store as _};
 
 use super::engine::{Engine, IMAGE};
 use super::worst::{Struck, There, Worst, there};
@@ -19,7 +19,8 @@ const RUN_USD: f64 = 0.25;
 /// What `serve` logs when the disk is full, in the words of the system, of SQLite and of our own.
 const FULL: [&str; 3] = ["No space left", "is full", "disk_full"];
 /// What it logs when Docker does not answer.
-const NO_DOCKER: [&str; 2] = ["no Docker engine answers", "the engine failed"];
+const NO_DOCKER: [&str; 3] =
+    ["no Docker engine answers", "the engine failed", "the connection to the Docker engine broke"];
 
 pub(super) struct Scene<'a> {
     stage: Stage,
@@ -42,6 +43,10 @@ impl<'a> Scene<'a> {
         });
         if let Some(engine) = engine {
             runs_in(&stage, engine);
+        }
+        if worst == Worst::DiskFull {
+            // The queue begins nothing on a disk as small as this one, unless it is told that it is enough.
+            stage.rewrite("cloud-code.yaml", |text| format!("queue: {{min_free_disk: 1}}\n{text}"));
         }
         Self { stage, engine, point, worst, struck, issue: 0, comment: 0, neighbour: None }
     }
@@ -127,7 +132,7 @@ impl<'a> Scene<'a> {
                         .wait_for("the CLI to fail", || (self.stage.clis(self.issue) == 0).then_some(()));
                 }
                 // Late in a task what little is left to write may find its room in what is there already.
-                self.is_noticed(&FULL, || self.is_told_as_done());
+                self.is_noticed(&FULL, || self.is_told_as_done() || self.waits_in_queue());
                 self.stage.disk().empties();
             }
         }
@@ -162,6 +167,15 @@ impl<'a> Scene<'a> {
         }
         let labels = self.stage.github.labels(SHOP, self.issue);
         labels == ["cloud-code: in-review"] && self.pull_of(self.issue).is_some()
+    }
+
+    /// The queue holds it back for want of room, and would for as long as there is none.
+    fn waits_in_queue(&self) -> bool {
+        let is_queued = |task: &TaskRecord| matches!(task.state, TaskState::Queued);
+        let path = self.stage.home().join("cloud-code.db");
+        let open = async { Database::open(&path).await.ok()?.open_tasks().await.ok() };
+        let open = self.stage.block_on("the database", open);
+        open.is_some_and(|tasks| tasks.iter().any(is_queued))
     }
 
     /// The pull request of an issue, when its check says that it is done.
