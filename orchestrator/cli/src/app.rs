@@ -1,5 +1,6 @@
 //! One installation, put together: settings, store, runtimes, engine.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,9 +9,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_engine::{CliCatalog, Engine, EngineSettings, Forges, disk_is_full};
 use cloud_code_forge::Scrubber;
 use cloud_code_history::{Caps, History};
-use cloud_code_model::{Clock, GlobalSettings, IdSource, InstanceId, Issue, RuntimeKind, TaskRecord};
+use cloud_code_model::{
+    Clock, GlobalSettings, IdSource, InstanceId, Issue, QueueLimits, RuntimeKind, TaskRecord,
+};
 use cloud_code_runtime::{DockerRuntime, DockerSettings, LocalRuntime, LocalSettings, Runtime};
-use cloud_code_store::{SqliteStore, Store};
+use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::TaskId;
 use cloud_code_workspace::Layout;
 use jiff::Timestamp;
@@ -20,7 +23,7 @@ use crate::args::GlobalArgs;
 use crate::{catalog, github, settings};
 
 /// The database, below the home folder.
-const DATABASE: &str = "cloud-code.db";
+pub(crate) const DATABASE: &str = "cloud-code.db";
 /// The id of this installation, below the home folder. Made once.
 const INSTANCE_FILE: &str = "instance";
 /// The agent's program, beside this one.
@@ -82,16 +85,29 @@ impl App {
     }
 
     /// The store; made when it is not there.
-    pub(crate) async fn store(&self) -> Result<SqliteStore> {
+    pub(crate) async fn store(&self) -> Result<Database> {
         make_home(&self.home)?;
         let path = self.home.join(DATABASE);
-        SqliteStore::open(&path).await.map_err(|error| match disk_is_full(&self.home) {
+        Database::open(&path).await.map_err(|error| match disk_is_full(&self.home) {
             true => anyhow!(error).context(format!(
                 "the disk that holds {} is full\n  hint: free some space there",
                 self.home.display()
             )),
             false => anyhow!(error).context(format!("cannot open {}", path.display())),
         })
+    }
+
+    /// How many tasks may run in `serve`.
+    pub(crate) fn queue_limits(&self) -> Result<QueueLimits> {
+        let own = self.settings.defaults.queue.concurrency;
+        let mut per_project = BTreeMap::new();
+        for name in settings::projects(&self.home)? {
+            let Some(project) = settings::project(&self.home, &name)? else { continue };
+            if let Some(most) = project.queue.concurrency.or(own) {
+                per_project.insert(name, most);
+            }
+        }
+        Ok(self.settings.queue.limits(self.settings.server.concurrency, per_project))
     }
 
     /// The runtime of a kind.
@@ -121,7 +137,7 @@ impl App {
     /// The engine, on a store and with forges that are there already.
     pub(crate) fn engine_with(
         &self,
-        store: SqliteStore,
+        store: Database,
         kind: RuntimeKind,
         forges: Arc<dyn Forges>,
     ) -> Result<Engine> {
@@ -194,7 +210,7 @@ impl App {
     }
 
     /// The issue a person names: `key`, `project#key`, or the newest.
-    pub(crate) async fn find_issue(&self, store: &SqliteStore, named: Option<&str>) -> Result<Issue> {
+    pub(crate) async fn find_issue(&self, store: &Database, named: Option<&str>) -> Result<Issue> {
         let issues = store.issues(None, MAX_SEARCH).await?;
         let Some(named) = named else {
             return issues.into_iter().next().ok_or_else(|| {
@@ -226,7 +242,7 @@ impl App {
     }
 
     /// The shortest name by which a person finds the issue again: its key, when no other project has it too.
-    pub(crate) async fn shortest_name(&self, store: &SqliteStore, issue: &Issue) -> Result<String> {
+    pub(crate) async fn shortest_name(&self, store: &Database, issue: &Issue) -> Result<String> {
         let issues = store.issues(None, MAX_SEARCH).await?;
         Ok(match issues.iter().filter(|other| other.key == issue.key).count() {
             0 | 1 => issue.key.to_string(),
@@ -235,7 +251,7 @@ impl App {
     }
 
     /// The newest task of an issue.
-    pub(crate) async fn newest_task(&self, store: &SqliteStore, issue: &Issue) -> Result<TaskRecord> {
+    pub(crate) async fn newest_task(&self, store: &Database, issue: &Issue) -> Result<TaskRecord> {
         let mut tasks = store.tasks_of(&issue.project, &issue.key).await?;
         tasks.pop().ok_or_else(|| anyhow!("the issue {}#{} has no task", issue.project, issue.key))
     }

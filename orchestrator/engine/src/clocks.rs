@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use cloud_code_model::TaskState;
 use jiff::Timestamp;
 
+use crate::budget::is_cut;
 use crate::facts::{Facts, ReportFact};
 
 /// How long things have lasted, as far as this driver has seen.
@@ -19,7 +20,7 @@ pub struct Elapsed {
     pub running: Duration,
     /// Since the last new sign of life of its agent.
     pub silent: Duration,
-    /// Since a person asked to stop it.
+    /// Since it was asked to stop.
     pub cancelling: Duration,
 }
 
@@ -34,8 +35,9 @@ pub(crate) struct Clocks {
 impl Clocks {
     /// Looks at the facts of this moment.
     pub(crate) fn look(&mut self, facts: &Facts, now: Instant) -> Elapsed {
-        let cancelling = match facts.record.cancel_requested_at {
-            Some(_) => now.duration_since(*self.cancelling.get_or_insert(now)),
+        let is_cancelled = facts.record.cancel_requested_at.is_some() || is_cut(&facts.record);
+        let cancelling = match is_cancelled.then_some(()) {
+            Some(()) => now.duration_since(*self.cancelling.get_or_insert(now)),
             None => Duration::ZERO,
         };
         let TaskState::Running { container, .. } = &facts.record.state else {
@@ -99,6 +101,7 @@ mod tests {
             requested_by: None,
             intent: None,
             brief: cloud_code_model::Brief::default(),
+            queue: Default::default(),
             created_at: at,
         };
         Facts {
@@ -110,6 +113,7 @@ mod tests {
             report: ReportFact::NotYet { heartbeat_at: None },
             container: None,
             worktree_head: None,
+            budget: Vec::new(),
             elapsed: Elapsed::default(),
         }
     }

@@ -358,6 +358,22 @@ impl EngineError {
         }
     }
 
+    /// Whether the machine lacks something that it will have again: room, or its Docker engine. No fault of the task, and no
+    /// other task would fare better, so it waits where it is. A wrong address or a lack of rights is not of this kind.
+    pub(crate) fn is_of_the_machine(&self) -> bool {
+        match self {
+            Self::DiskFull { .. } | Self::Store(StoreError::DiskFull | StoreError::Busy { .. }) => true,
+            Self::Runtime(error) => matches!(
+                error,
+                RuntimeError::DiskFull { .. }
+                    | RuntimeError::EngineUnreachable { .. }
+                    | RuntimeError::EngineTimeout { .. }
+                    | RuntimeError::EngineLost { .. }
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether git was refused for a limit. It shows one status for this and for a lack of rights; the words differ.
     fn is_limit_of_git(&self) -> bool {
         match self {

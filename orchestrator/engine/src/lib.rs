@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod again;
+mod budget;
 mod catalog;
 mod catch_up;
 mod clocks;
 mod container;
 mod decide;
 mod drive;
+mod driver_lock;
 mod error;
 mod facts;
 mod follow;
@@ -21,10 +23,13 @@ mod observe;
 mod open;
 mod packet;
 mod perform;
+mod prices;
 mod prompts;
 mod public;
 mod publish;
 mod pull_request;
+mod queue;
+mod seen;
 mod service;
 mod tasking;
 mod theirs;
@@ -37,7 +42,7 @@ use std::sync::Arc;
 use cloud_code_history::History;
 use cloud_code_model::{Clock, IdSource, InstanceId};
 use cloud_code_runtime::{Runtime, Secrets};
-use cloud_code_store::SqliteStore;
+use cloud_code_store::Database;
 use cloud_code_workspace::Layout;
 use secrecy::SecretString;
 
@@ -55,7 +60,10 @@ pub use observe::{Notice, Observer, Silent};
 pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
-pub use service::{Engines, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes};
+pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet};
+pub use service::{
+    Engines, HookLog, OnStop, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+};
 pub use tasking::next_tasking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.
@@ -89,7 +97,7 @@ pub struct EngineSettings {
 /// The reconciler of one installation.
 pub struct Engine {
     pub(crate) settings: EngineSettings,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Database,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
@@ -100,7 +108,7 @@ impl Engine {
     /// Puts the rooms together. Nothing is read or started.
     pub fn new(
         settings: EngineSettings,
-        store: SqliteStore,
+        store: Database,
         runtime: Arc<dyn Runtime>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
@@ -121,7 +129,7 @@ impl Engine {
     }
 
     /// The store.
-    pub const fn store(&self) -> &SqliteStore {
+    pub const fn store(&self) -> &Database {
         &self.store
     }
 

@@ -57,7 +57,7 @@ impl Move {
         };
         // An attempt ends where it is imported; the row counts on only when the next one begins.
         let attempt = match event {
-            TaskEvent::Woken => after.attempt,
+            TaskEvent::Woken | TaskEvent::Granted => after.attempt,
             _ => before.attempt,
         };
         Self {

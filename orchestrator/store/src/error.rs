@@ -1,6 +1,7 @@
 //! What a caller of the store can branch on.
 
 use cloud_code_model::IllegalTransition;
+use sqlx::postgres::PgDatabaseError;
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,22 @@ pub enum StoreError {
         /// The issue.
         id: String,
     },
+    /// Somebody else works on the issue now. Whatever is being done for it must stop.
+    #[error("the lease on {id} with token {token} was lost: another process works on it, or may")]
+    LeaseLost {
+        /// The issue.
+        id: String,
+        /// The stale token.
+        token: i64,
+    },
+    /// The process does not run its worker any more: another one was started, or it was silent for too long.
+    #[error(
+        "this process does not run the worker {worker} any more: another one was started, or this one was silent for too long"
+    )]
+    Superseded {
+        /// The worker.
+        worker: String,
+    },
     /// The event cannot happen to a task in that state.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
@@ -55,6 +72,12 @@ pub enum StoreError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The server could not be reached, or all of this process's connections are in use.
+    #[error("the database gave no connection within {seconds} s")]
+    NoConnection {
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The schema is newer than this program, or a migration failed.
     #[error("the database cannot be brought to this version's schema")]
     Migrate(#[source] sqlx::migrate::MigrateError),
@@ -66,6 +89,9 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// What names the PostgreSQL server does not read. The URL is not repeated: it holds a password.
+    #[error("the store's URL does not read; it looks like postgres://user@host:5432/database")]
+    Url(#[source] sqlx::Error),
     /// The database itself failed.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
@@ -76,14 +102,31 @@ const SQLITE_BUSY: i32 = 5;
 const SQLITE_FULL: i32 = 13;
 /// Extended codes keep the primary one in their low byte.
 const PRIMARY_MASK: i32 = 0xff;
+/// PostgreSQL's: `disk_full`, and `lock_not_available`.
+const POSTGRES_FULL: &str = "53100";
+const POSTGRES_BUSY: &str = "55P03";
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|e| e.code()).and_then(|c| c.parse::<i32>().ok());
-        match code.map(|c| c & PRIMARY_MASK) {
-            Some(SQLITE_FULL) => Self::DiskFull,
-            Some(SQLITE_BUSY) => Self::Busy { seconds: crate::sqlite::BUSY_TIMEOUT.as_secs() },
-            Some(_) | None => Self::Database(error),
+        let seconds = crate::database::BUSY_TIMEOUT.as_secs();
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Self::NoConnection { seconds };
+        }
+        let busy = Self::Busy { seconds };
+        let Some(database) = error.as_database_error() else { return Self::Database(error) };
+        let code = database.code().unwrap_or_default();
+        // Each counts in its own way: what is a number in one is another thing in the other.
+        match database.try_downcast_ref::<PgDatabaseError>() {
+            Some(_) => match code.as_ref() {
+                POSTGRES_FULL => Self::DiskFull,
+                POSTGRES_BUSY => busy,
+                _ => Self::Database(error),
+            },
+            None => match code.parse::<i32>().map(|code| code & PRIMARY_MASK) {
+                Ok(SQLITE_FULL) => Self::DiskFull,
+                Ok(SQLITE_BUSY) => busy,
+                Ok(_) | Err(_) => Self::Database(error),
+            },
         }
     }
 }

@@ -89,6 +89,11 @@ impl IssuePaths {
         self.marker().is_file()
     }
 
+    /// Whether anything of it is there, be it on its way out.
+    pub fn is_left(&self) -> bool {
+        self.root.is_dir() || self.doomed().is_dir()
+    }
+
     /// The commit that `prepare` made the worktree from; none where it is not prepared.
     pub fn prepared_from(&self) -> Option<CommitId> {
         let text = std::fs::read_to_string(self.marker()).ok()?;

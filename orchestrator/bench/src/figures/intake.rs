@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use cloud_code_model::Clock;
 use cloud_code_server::{Limits, ServerSetup, serve};
-use cloud_code_store::{Deliveries as _, HookTarget, SqliteStore};
+use cloud_code_store::{Database, Deliveries as _, HookTarget};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -118,12 +118,13 @@ fn server() -> Result<Runtime> {
 fn ours(scene: &Scene, run: u32, pace: Pace) -> Result<Window> {
     let path = scene.folder("intake")?.join(format!("{run}-{}.db", pace.name()));
     let runtime = server()?;
-    let store = Arc::new(runtime.block_on(SqliteStore::open(&path))?);
+    let store = Arc::new(runtime.block_on(Database::open(&path))?);
     let setup = ServerSetup {
         store: store.clone(),
         clock: Arc::new(MachineClock),
         secrets: vec![SECRET.into()],
         look_again: Arc::new(Notify::new()),
+        parts: Vec::new(),
         limits: Limits::default(),
     };
     let token = CancellationToken::new();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow, bail};
 use cloud_code_engine::Repo;
 use cloud_code_model::Issue;
-use cloud_code_store::{SqliteStore, Store};
+use cloud_code_store::{Database, Store};
 use jiff::Timestamp;
 
 use crate::app::{App, full_name};
@@ -85,7 +85,7 @@ fn forget(app: &App, issue: &Issue) -> Result<bool> {
     Ok(count > 0)
 }
 
-async fn open_task(store: &SqliteStore, issue: &Issue) -> Result<Option<String>> {
+async fn open_task(store: &Database, issue: &Issue) -> Result<Option<String>> {
     let tasks = store.tasks_of(&issue.project, &issue.key).await?;
     Ok(tasks.iter().find(|t| !t.state.status().is_terminal()).map(|t| t.state.status().to_string()))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_model::{Issue, TaskRecord};
-use cloud_code_store::{SqliteStore, Store};
+use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::{ControlDir, Event, EventItem, EventReader};
 use nix::fcntl::OFlag;
 
@@ -42,13 +42,13 @@ pub(crate) async fn run(app: &App, args: LogsArgs) -> Result<ExitCode> {
     }
 }
 
-async fn has_ended(app: &App, store: &SqliteStore, issue: &Issue) -> Result<bool> {
+async fn has_ended(app: &App, store: &Database, issue: &Issue) -> Result<bool> {
     Ok(app.newest_task(store, issue).await?.state.status().is_terminal())
 }
 
 async fn events(
     app: &App,
-    store: &SqliteStore,
+    store: &Database,
     issue: &Issue,
     control: &ControlDir,
     args: &LogsArgs,
@@ -96,7 +96,7 @@ fn time_of(event: &Event) -> String {
 
 async fn raw(
     app: &App,
-    store: &SqliteStore,
+    store: &Database,
     issue: &Issue,
     control: &ControlDir,
     follow: bool,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use cloud_code_history::{AttemptFile, AttemptStory, FileName, Kept, Phase, Rows, Story, TaskStory};
 use cloud_code_model::{Issue, TaskRecord, TaskStatus};
-use cloud_code_store::{ForgeStore, HistoryStore, SqliteStore, Store};
+use cloud_code_store::{Database, ForgeStore, HistoryStore, Store};
 use jiff::Timestamp;
 
 use crate::app::{App, full_name};
@@ -32,7 +32,7 @@ pub(crate) async fn run(app: &App, args: ShowArgs) -> Result<ExitCode> {
 }
 
 /// Everything that the store knows of an issue's story.
-pub(crate) async fn rows(store: &SqliteStore, issue: Issue) -> Result<Rows> {
+pub(crate) async fn rows(store: &Database, issue: Issue) -> Result<Rows> {
     let tasks = store.tasks_of(&issue.project, &issue.key).await?;
     let mut attempts = Vec::new();
     for task in &tasks {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cloud_code_forge::{Forge, ForgeError};
 use cloud_code_intake::{RepositoryRef, Rules};
 use cloud_code_model::{Access, ProjectName, ProjectPlan, RepositoryName, Triggers};
-use cloud_code_store::{Deliveries, SqliteStore, StoreError};
-use cloud_code_task_schema::CliName;
+use cloud_code_store::{Database, Deliveries, StoreError};
+use cloud_code_task_schema::{CliName, Priority};
 
 use crate::{EngineError, Forges};
 
@@ -24,6 +24,8 @@ pub struct ServedProject {
     pub triggers: Triggers,
     /// Who may command.
     pub access: Access,
+    /// How urgent its tasks are unless one says otherwise.
+    pub priority: Priority,
 }
 
 /// All of them.
@@ -31,7 +33,7 @@ pub struct Projects {
     served: Vec<Arc<ServedProject>>,
     clis: Vec<CliName>,
     forges: Arc<dyn Forges>,
-    store: SqliteStore,
+    store: Database,
     /// The forge's numbers of the repositories: names are changed and reused.
     ids: Mutex<HashMap<u64, ProjectName>>,
 }
@@ -42,7 +44,7 @@ impl Projects {
         served: Vec<ServedProject>,
         clis: Vec<CliName>,
         forges: Arc<dyn Forges>,
-        store: SqliteStore,
+        store: Database,
     ) -> Self {
         let served = served.into_iter().map(Arc::new).collect();
         Self { served, clis, forges, store, ids: Mutex::default() }
@@ -50,10 +52,7 @@ impl Projects {
 
     /// The number of the repository that a project had when it was served before, under the name it has in its settings
     /// now. Another name there is a person's decision, and begins anew.
-    pub async fn number_before(
-        store: &SqliteStore,
-        project: &ServedProject,
-    ) -> Result<Option<u64>, StoreError> {
+    pub async fn number_before(store: &Database, project: &ServedProject) -> Result<Option<u64>, StoreError> {
         let noted = store.cursor(&cursor(&project.name)).await?;
         let noted = noted.as_deref().and_then(|noted| noted.split_once(' '));
         Ok(noted

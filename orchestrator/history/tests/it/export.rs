@@ -43,6 +43,7 @@ fn rows() -> Rows {
         plan: settings.plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
         requested_by: Some("alice".into()),
         intent: None,
+        queue: Default::default(),
         created_at: at(0),
     };
     let mut record = TaskRecord::queued(task);

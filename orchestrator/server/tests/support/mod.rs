@@ -8,7 +8,7 @@ use axum::http::{Request, StatusCode, request};
 use axum::response::Response;
 use cloud_code_model::Clock;
 use cloud_code_server::{Intake, Limits, ServerSetup, router};
-use cloud_code_store::{Deliveries, DeliveryKey, HookTarget, SqliteStore};
+use cloud_code_store::{Database, Deliveries, DeliveryKey, HookTarget};
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
@@ -26,8 +26,8 @@ impl Clock for Standing {
     }
 }
 
-pub async fn opened(dir: &Path) -> Arc<SqliteStore> {
-    Arc::new(SqliteStore::open(&dir.join("cloud-code.db")).await.unwrap())
+pub async fn opened(dir: &Path) -> Arc<Database> {
+    Arc::new(Database::open(&dir.join("cloud-code.db")).await.unwrap())
 }
 
 pub fn setup(store: Arc<dyn Deliveries>) -> ServerSetup {
@@ -36,6 +36,7 @@ pub fn setup(store: Arc<dyn Deliveries>) -> ServerSetup {
         clock: Arc::new(Standing),
         secrets: vec![SECRET.into()],
         look_again: Arc::new(Notify::new()),
+        parts: Vec::new(),
         limits: Limits::default(),
     }
 }

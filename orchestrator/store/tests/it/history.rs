@@ -1,21 +1,25 @@
 //! How tasks came where they are.
 
-use cloud_code_model::{Again, Gate, Outcome, OutcomeStatus, TaskEvent, TaskRecord};
-use cloud_code_store::{HistoryStore, SqliteStore, Store, StoreError};
+use cloud_code_model::{Gate, Next, Outcome, OutcomeStatus, TaskEvent, TaskRecord};
+use cloud_code_store::{Database, HistoryStore, Store, StoreError};
 use cloud_code_task_schema::{Failure, FailureKind};
 
-use crate::{at, issue, opened, project, task};
+use crate::home::{Home, on_both};
+use crate::{at, issue, project, task};
 
-async fn queued(store: &SqliteStore) -> TaskRecord {
+on_both!(
+    every_move_is_told_once_and_a_refused_one_never,
+    a_task_that_is_moved_for_ever_does_not_fill_the_store,
+);
+
+async fn queued(store: &Database) -> TaskRecord {
     store.put_project(&project()).await.unwrap();
     store.open_issue(&issue("login"), &task("T1", "login")).await.unwrap();
     store.task(&"T1".parse().unwrap()).await.unwrap().unwrap()
 }
 
-#[tokio::test]
-async fn every_move_is_told_once_and_a_refused_one_never() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn every_move_is_told_once_and_a_refused_one_never(home: Home) {
+    let store = home.open().await;
     let read = queued(&store).await;
     let preparing = store.transition(&read, TaskEvent::Taken, at(4)).await.unwrap();
     let stale = store.transition(&read, TaskEvent::Withdrawn, at(5)).await;
@@ -27,8 +31,8 @@ async fn every_move_is_told_once_and_a_refused_one_never() {
     let failure = Failure::new(FailureKind::Network, "x".repeat(4_000));
     let outcome = Outcome { status: OutcomeStatus::Failed, failure: Some(failure), head: Some("abc".into()) };
     let importing = store.transition(&running, TaskEvent::Ended { outcome }, at(7)).await.unwrap();
-    let again = Some(Again { until: at(60), attempt: 2 });
-    let imported = TaskEvent::Imported { head: Some("abc".into()), gate: Gate::Open, again };
+    let next = Next::Again { until: at(60), attempt: 2 };
+    let imported = TaskEvent::Imported { head: Some("abc".into()), gate: Gate::Open, next };
     let resting = store.transition(&importing, imported, at(8)).await.unwrap();
     store.transition(&resting, TaskEvent::Woken, at(61)).await.unwrap();
 
@@ -52,10 +56,8 @@ async fn every_move_is_told_once_and_a_refused_one_never() {
     assert_eq!(store.moves_of_issue(&read.task.project, &read.task.issue).await.unwrap(), moves);
 }
 
-#[tokio::test]
-async fn a_task_that_is_moved_for_ever_does_not_fill_the_store() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_task_that_is_moved_for_ever_does_not_fill_the_store(home: Home) {
+    let store = home.open().await;
     let mut record = store.transition(&queued(&store).await, TaskEvent::Taken, at(4)).await.unwrap();
     for round in 0..200_i64 {
         let started = TaskEvent::Started { container: "c".into(), at: at(5) };
@@ -63,8 +65,8 @@ async fn a_task_that_is_moved_for_ever_does_not_fill_the_store() {
         let failure = Some(Failure::new(FailureKind::Network, "down"));
         let outcome = Outcome { status: OutcomeStatus::Failed, failure, head: None };
         record = store.transition(&record, TaskEvent::Ended { outcome }, at(6)).await.unwrap();
-        let again = Some(Again { until: at(7), attempt: u32::try_from(round).unwrap() + 2 });
-        let imported = TaskEvent::Imported { head: None, gate: Gate::Open, again };
+        let next = Next::Again { until: at(7), attempt: u32::try_from(round).unwrap() + 2 };
+        let imported = TaskEvent::Imported { head: None, gate: Gate::Open, next };
         record = store.transition(&record, imported, at(7)).await.unwrap();
         record = store.transition(&record, TaskEvent::Woken, at(8)).await.unwrap();
     }

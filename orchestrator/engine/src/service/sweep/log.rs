@@ -186,7 +186,7 @@ mod tests {
 
     use async_trait::async_trait;
     use cloud_code_forge::{DeliveryLog, DeliveryPayload};
-    use cloud_code_store::{HookTarget, SqliteStore};
+    use cloud_code_store::{Database, HookTarget};
 
     use super::*;
 
@@ -241,20 +241,20 @@ mod tests {
         }
     }
 
-    async fn read(store: &SqliteStore, log: &Arc<Long>) -> Swept {
+    async fn read(store: &Database, log: &Arc<Long>) -> Swept {
         let target = HookTarget { kind: "integration".to_owned(), id: 7 };
         let log = HookLog { log: log.clone(), target, of: None };
         Reader { store, clock: &Noon, log: &log }.read(|| {}).await.unwrap()
     }
 
-    async fn stored(store: &SqliteStore) -> usize {
+    async fn stored(store: &Database) -> usize {
         store.next(10_000).await.unwrap().len()
     }
 
     #[tokio::test]
     async fn a_log_that_is_longer_than_one_look_is_read_to_its_end() {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("db")).await.unwrap();
+        let store = Database::open(&dir.path().join("db")).await.unwrap();
         let log = Arc::new(Long::default());
         *log.ids.lock().unwrap() = 1..6;
         assert_eq!((read(&store, &log).await, stored(&store).await), (Swept::All, 5));

@@ -1,4 +1,4 @@
-//! The queue of deliveries in SQLite.
+//! The queue of deliveries as rows.
 
 mod packing;
 
@@ -6,10 +6,11 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
+use sqlx::AssertSqlSafe;
 
-use super::SqliteStore;
+use super::Database;
+use super::sql::{Dialect, Row, sql};
+use super::transaction::Tx;
 use crate::StoreError;
 use crate::deliveries::{
     Deliveries, Delivery, DeliveryKey, DeliverySource, DeliveryState, Forget, Forgotten, HookTarget,
@@ -27,8 +28,14 @@ const FORGET_AT_ONCE: i64 = 200;
 const MAX_ROWS: usize = 32;
 const PUT: &str = "INSERT INTO deliveries (target_type, target_id, guid, event, source, received_at, state, done_at, \
      packing, body) ";
+/// How many values a row of it has.
+const PUT_VALUES: usize = 10;
 const UNLESS_KNOWN: &str =
     " ON CONFLICT (target_type, target_id, guid) DO NOTHING RETURNING target_type, target_id, guid";
+const PUT_IN_TURNS: &str = "SELECT pg_advisory_xact_lock($1)";
+/// The number of that lock. Any does that no other program takes in the same database.
+const TURNS: i64 = 0x636c_6f75_6463_6f64;
+const SEEN: &str = "SELECT guid FROM deliveries WHERE target_type = $1 AND target_id = $2 AND guid IN ";
 const SETTLE: &str = "UPDATE deliveries SET attempts = attempts + 1, state = $1, note = $2, done_at = $3 \
      WHERE target_type = $4 AND target_id = $5 AND guid = $6 AND state = 'waiting'";
 const FORGET_KEYS: &str = "DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries WHERE received_at < $1 \
@@ -50,33 +57,47 @@ fn target_id(target: &HookTarget) -> Result<i64, StoreError> {
 }
 
 /// The keys of those that were new.
-async fn put_some(
-    tx: &mut Transaction<'static, Sqlite>,
-    deliveries: &[NewDelivery],
-) -> Result<HashSet<DeliveryKey>, StoreError> {
+async fn put_some(tx: &mut Tx, deliveries: &[NewDelivery]) -> Result<HashSet<DeliveryKey>, StoreError> {
     let ids: Vec<i64> =
         deliveries.iter().map(|new| target_id(&new.key.target)).collect::<Result<_, StoreError>>()?;
-    let mut query = QueryBuilder::<Sqlite>::new(PUT);
-    query.push_values(deliveries.iter().zip(ids), |mut row, (new, id)| {
+    let rows: Vec<String> = (0..deliveries.len())
+        .map(|row| format!("({})", placeholders(row * PUT_VALUES, PUT_VALUES)))
+        .collect();
+    let mut statement = sql(AssertSqlSafe(format!("{PUT}VALUES {}{UNLESS_KNOWN}", rows.join(", "))));
+    for (new, id) in deliveries.iter().zip(ids) {
         let received_at = text(new.received_at);
         let (packing, body) = packing::pack(&new.body);
-        row.push_bind(&new.key.target.kind)
-            .push_bind(id)
-            .push_bind(&new.key.guid)
-            .push_bind(&new.event)
-            .push_bind(new.source.as_str())
-            .push_bind(received_at.clone())
-            .push_bind(new.state.as_str())
-            .push_bind(new.state.is_settled().then_some(received_at))
-            .push_bind(packing.as_str())
-            .push_bind(body);
-    });
-    query.push(UNLESS_KNOWN);
-    let rows = query.build().fetch_all(&mut **tx).await?;
-    rows.iter().map(key).collect()
+        statement = statement
+            .bind(&new.key.target.kind)
+            .bind(id)
+            .bind(&new.key.guid)
+            .bind(&new.event)
+            .bind(new.source.as_str())
+            .bind(&received_at)
+            .bind(new.state.as_str())
+            .bind(new.state.is_settled().then_some(received_at))
+            .bind(packing.as_str())
+            .bind(body);
+    }
+    Ok(tx.all(statement, key).await?.into_iter().collect())
 }
 
-fn key(row: &SqliteRow) -> Result<DeliveryKey, StoreError> {
+/// Two who put the same keys in another order would wait for each other. In turns they do not, and a delivery's place in
+/// the queue is the order in which it was stored.
+async fn take_turn(tx: &mut Tx) -> Result<(), StoreError> {
+    match tx.dialect() {
+        Dialect::Sqlite => Ok(()),
+        Dialect::Postgres => tx.is_there(sql(PUT_IN_TURNS).bind(TURNS)).await.map(drop),
+    }
+}
+
+/// `count` placeholders behind the first `before`.
+fn placeholders(before: usize, count: usize) -> String {
+    let names: Vec<String> = (before + 1..=before + count).map(|n| format!("${n}")).collect();
+    names.join(", ")
+}
+
+fn key(row: &Row) -> Result<DeliveryKey, StoreError> {
     let (guid, id): (String, i64) = (row.try_get("guid")?, row.try_get("target_id")?);
     match u64::try_from(id) {
         Ok(id) => Ok(DeliveryKey { target: HookTarget { kind: row.try_get("target_type")?, id }, guid }),
@@ -84,7 +105,7 @@ fn key(row: &SqliteRow) -> Result<DeliveryKey, StoreError> {
     }
 }
 
-fn read(row: &SqliteRow) -> Result<Delivery, StoreError> {
+fn read(row: &Row) -> Result<Delivery, StoreError> {
     let guid: String = row.try_get("guid")?;
     let corrupt = |column: &str, why: &dyn std::fmt::Display| StoreError::Corrupt {
         what: "delivery",
@@ -114,10 +135,11 @@ fn read(row: &SqliteRow) -> Result<Delivery, StoreError> {
 }
 
 #[async_trait]
-impl Deliveries for SqliteStore {
+impl Deliveries for Database {
     async fn put(&self, deliveries: &[NewDelivery]) -> Result<Vec<Put>, StoreError> {
         let mut answers = Vec::with_capacity(deliveries.len());
         let mut tx = self.begin().await?;
+        take_turn(&mut tx).await?;
         let mut rest = deliveries;
         while !rest.is_empty() {
             let rows = MAX_ROWS.min(1 << rest.len().ilog2());
@@ -135,25 +157,20 @@ impl Deliveries for SqliteStore {
     }
 
     async fn next_after(&self, seq: u64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT * FROM deliveries WHERE state = 'waiting' AND seq > $1 ORDER BY seq LIMIT $2",
-        )
-        .bind(i64::try_from(seq).unwrap_or(i64::MAX))
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(read).collect()
+        let statement =
+            sql("SELECT * FROM deliveries WHERE state = 'waiting' AND seq > $1 ORDER BY seq LIMIT $2")
+                .bind(i64::try_from(seq).unwrap_or(i64::MAX))
+                .bind(i64::from(limit));
+        self.all(statement, read).await
     }
 
     async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, StoreError> {
-        let row =
-            sqlx::query("SELECT * FROM deliveries WHERE target_type = $1 AND target_id = $2 AND guid = $3")
+        let statement =
+            sql("SELECT * FROM deliveries WHERE target_type = $1 AND target_id = $2 AND guid = $3")
                 .bind(&key.target.kind)
                 .bind(target_id(&key.target)?)
-                .bind(&key.guid)
-                .fetch_optional(&self.pool)
-                .await?;
-        row.as_ref().map(read).transpose()
+                .bind(&key.guid);
+        self.one(statement, read).await
     }
 
     async fn settle(
@@ -163,16 +180,15 @@ impl Deliveries for SqliteStore {
         note: Option<&str>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let settled = sqlx::query(SETTLE)
+        let statement = sql(SETTLE)
             .bind(state.as_str())
             .bind(note)
             .bind(state.is_settled().then(|| text(at)))
             .bind(&key.target.kind)
             .bind(target_id(&key.target)?)
-            .bind(&key.guid)
-            .execute(&self.pool)
-            .await?;
-        if settled.rows_affected() == 0 && self.delivery(key).await?.is_none() {
+            .bind(&key.guid);
+        let settled = self.change(statement).await?;
+        if settled == 0 && self.delivery(key).await?.is_none() {
             return Err(StoreError::Missing { what: "delivery", id: key.to_string() });
         }
         Ok(())
@@ -181,32 +197,24 @@ impl Deliveries for SqliteStore {
     async fn seen(&self, target: &HookTarget, guids: &[String]) -> Result<HashSet<String>, StoreError> {
         let mut seen = HashSet::new();
         for some in guids.chunks(MAX_ASKED) {
-            let mut query = QueryBuilder::<Sqlite>::new("SELECT guid FROM deliveries WHERE target_type = ");
-            query.push_bind(&target.kind).push(" AND target_id = ").push_bind(target_id(target)?);
-            query.push(" AND guid IN (");
-            let mut list = query.separated(", ");
+            let mut statement = sql(AssertSqlSafe(format!("{SEEN}({})", placeholders(2, some.len()))))
+                .bind(&target.kind)
+                .bind(target_id(target)?);
             for guid in some {
-                list.push_bind(guid);
+                statement = statement.bind(guid);
             }
-            query.push(")");
-            for row in query.build().fetch_all(&self.pool).await? {
-                seen.insert(row.try_get("guid")?);
-            }
+            seen.extend(self.all(statement, |row| Ok(row.try_get::<String>("guid")?)).await?);
         }
         Ok(seen)
     }
 
     async fn last_received(&self, target: &HookTarget) -> Result<Option<Timestamp>, StoreError> {
-        let row = sqlx::query(
-            "SELECT received_at FROM deliveries WHERE target_type = $1 AND target_id = $2 \
-             ORDER BY received_at DESC LIMIT 1",
-        )
+        let statement = sql("SELECT received_at FROM deliveries WHERE target_type = $1 AND target_id = $2 \
+             ORDER BY received_at DESC LIMIT 1")
         .bind(&target.kind)
-        .bind(target_id(target)?)
-        .fetch_optional(&self.pool)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let at: String = row.try_get("received_at")?;
+        .bind(target_id(target)?);
+        let found = self.one(statement, |row| Ok(row.try_get::<String>("received_at")?)).await?;
+        let Some(at) = found else { return Ok(None) };
         let corrupt = |e: jiff::Error| StoreError::Corrupt {
             what: "delivery",
             id: target.to_string(),
@@ -218,25 +226,17 @@ impl Deliveries for SqliteStore {
     async fn forget(&self, what: Forget) -> Result<Forgotten, StoreError> {
         let mut forgotten = Forgotten::default();
         loop {
-            let gone = sqlx::query(FORGET_KEYS)
-                .bind(text(what.keys_before))
-                .bind(FORGET_AT_ONCE)
-                .execute(&self.pool)
-                .await?
-                .rows_affected();
+            let gone =
+                self.change(sql(FORGET_KEYS).bind(text(what.keys_before)).bind(FORGET_AT_ONCE)).await?;
             forgotten.keys += gone;
             if gone == 0 {
                 break;
             }
         }
         loop {
-            let emptied = sqlx::query(FORGET_BODIES)
-                .bind([].as_slice())
-                .bind(text(what.bodies_before))
-                .bind(FORGET_AT_ONCE)
-                .execute(&self.pool)
-                .await?
-                .rows_affected();
+            let bodies =
+                sql(FORGET_BODIES).bind(Vec::new()).bind(text(what.bodies_before)).bind(FORGET_AT_ONCE);
+            let emptied = self.change(bodies).await?;
             forgotten.bodies += emptied;
             if emptied == 0 {
                 break;
@@ -246,47 +246,37 @@ impl Deliveries for SqliteStore {
     }
 
     async fn catch_up(&self) -> Result<(), StoreError> {
-        // PASSIVE waits for nobody, and nobody waits for it.
-        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await?;
-        Ok(())
+        match self.dialect() {
+            // PASSIVE waits for nobody, and nobody waits for it.
+            Dialect::Sqlite => self.bare().change(sql("PRAGMA wal_checkpoint(PASSIVE)")).await.map(drop),
+            Dialect::Postgres => Ok(()),
+        }
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query("SELECT value FROM cursors WHERE name = $1")
-            .bind(name)
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(row.map(|row| row.try_get("value")).transpose()?)
+        let statement = sql("SELECT value FROM cursors WHERE name = $1").bind(name);
+        self.one(statement, |row| Ok(row.try_get("value")?)).await
     }
 
     async fn set_cursor(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO cursors (name, value) VALUES ($1, $2) \
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        )
+        let statement = sql("INSERT INTO cursors (name, value) VALUES ($1, $2) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value")
         .bind(name)
-        .bind(value)
-        .execute(&self.pool)
-        .await?;
+        .bind(value);
+        self.change(statement).await?;
         Ok(())
     }
 
     async fn cursors(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT name, value FROM cursors WHERE SUBSTR(name, 1, LENGTH($1)) = $1 ORDER BY name",
-        )
-        .bind(prefix)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("value")?))).collect()
+        let statement =
+            sql("SELECT name, value FROM cursors WHERE SUBSTR(name, 1, LENGTH($1)) = $1 ORDER BY name")
+                .bind(prefix);
+        self.all(statement, |row| Ok((row.try_get("name")?, row.try_get("value")?))).await
     }
 
     async fn drop_cursor(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM cursors WHERE name = $1 AND value = $2")
-            .bind(name)
-            .bind(value)
-            .execute(&self.pool)
-            .await?;
+        let statement = sql("DELETE FROM cursors WHERE name = $1 AND value = $2").bind(name).bind(value);
+        self.change(statement).await?;
         Ok(())
     }
 }
@@ -299,15 +289,12 @@ mod tests {
     #[tokio::test]
     async fn a_clean_up_of_bodies_finds_them_by_an_index() {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("db")).await.unwrap();
-        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {FORGET_BODIES}")))
-            .bind([].as_slice())
+        let store = Database::open(&dir.path().join("db")).await.unwrap();
+        let asked = sql(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {FORGET_BODIES}")))
+            .bind(Vec::new())
             .bind("2026-01-01T00:00:00.000Z")
-            .bind(FORGET_AT_ONCE)
-            .fetch_all(&store.pool)
-            .await
-            .unwrap();
-        let steps: Vec<String> = plan.iter().map(|row| row.try_get("detail").unwrap()).collect();
+            .bind(FORGET_AT_ONCE);
+        let steps = store.all(asked, |row| Ok(row.try_get::<String>("detail")?)).await.unwrap();
         assert!(steps.iter().any(|step| step.contains("deliveries_with_body (done_at<?)")), "{steps:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Requests, threads and notes in SQLite.
+//! Requests, threads and notes as rows.
 
 use async_trait::async_trait;
 use cloud_code_model::{
@@ -6,35 +6,19 @@ use cloud_code_model::{
     ThreadWritten,
 };
 use jiff::Timestamp;
-use sqlx::Sqlite;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
 
-use super::{SqliteStore, json, move_task};
+use super::sql::{Sql, sql};
+use super::tasks::move_task;
+use super::{Database, json, row};
+use crate::StoreError;
 use crate::forge::{Change, ForgeStore};
-use crate::{StoreError, row};
 
 /// Numbers of a forge are far below this; a larger one is refused rather than cut.
 fn number(what: &'static str, id: u64) -> Result<i64, StoreError> {
     i64::try_from(id).map_err(|e| StoreError::Corrupt { what, id: id.to_string(), why: e.to_string() })
 }
 
-type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
-type Read<T> = fn(&SqliteRow) -> Result<T, StoreError>;
-
-impl SqliteStore {
-    async fn one<T>(&self, query: Query, read: Read<T>) -> Result<Option<T>, StoreError> {
-        query.fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
-    }
-
-    async fn all<T>(&self, query: Query, read: Read<T>) -> Result<Vec<T>, StoreError> {
-        query.fetch_all(&self.pool).await?.iter().map(read).collect()
-    }
-
-    async fn change(&self, query: Query) -> Result<(), StoreError> {
-        query.execute(&self.pool).await?;
-        Ok(())
-    }
-
+impl Database {
     /// Reads a thread, changes it and writes it back, with nobody in between.
     async fn change_both(
         &self,
@@ -43,17 +27,16 @@ impl SqliteStore {
         change: Change<'_, Thread>,
     ) -> Result<Option<Thread>, StoreError> {
         let mut tx = self.begin().await?;
-        let found = sqlx::query("SELECT * FROM threads WHERE project = $1 AND number = $2")
+        let found = sql("SELECT * FROM threads WHERE project = $1 AND number = $2")
             .bind(project.as_str())
             .bind(number("thread", id)?)
-            .fetch_optional(&mut *tx)
-            .await?;
-        let Some(mut thread) = found.as_ref().map(row::thread).transpose()? else { return Ok(None) };
+            .locking();
+        let Some(mut thread) = tx.one(found, row::thread).await? else { return Ok(None) };
         change(&mut thread);
         let pull =
             thread.published.pull.as_ref().map(|pull| number("pull request", pull.number)).transpose()?;
         let what = id.to_string();
-        sqlx::query(
+        let statement = sql(
             "UPDATE threads SET issue = $1, facts = $2, published = $3, pull = $4 WHERE project = $5 AND number = $6",
         )
         .bind(thread.facts.issue.as_ref().map(IssueKey::as_str))
@@ -61,16 +44,15 @@ impl SqliteStore {
         .bind(json("thread", &what, &thread.published)?)
         .bind(pull)
         .bind(project.as_str())
-        .bind(number("thread", id)?)
-        .execute(&mut *tx)
-        .await?;
+        .bind(number("thread", id)?);
+        tx.change(statement).await?;
         tx.commit().await?;
         Ok(Some(thread))
     }
 }
 
-fn settling(project: &ProjectName, key: &str, outcome: &str, at: Timestamp) -> Query {
-    sqlx::query(
+fn settling(project: &ProjectName, key: &str, outcome: &str, at: Timestamp) -> Sql {
+    sql(
         "UPDATE intents SET outcome = $1, settled_at = $2 WHERE project = $3 AND key = $4 AND outcome IS NULL",
     )
     .bind(outcome.to_owned())
@@ -80,35 +62,32 @@ fn settling(project: &ProjectName, key: &str, outcome: &str, at: Timestamp) -> Q
 }
 
 #[async_trait]
-impl ForgeStore for SqliteStore {
+impl ForgeStore for Database {
     async fn put_intent(
         &self,
         project: &ProjectName,
         intent: &Intent,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let put = sqlx::query(
-            "INSERT INTO intents (project, key, intent, received_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (project, key) DO NOTHING",
-        )
-        .bind(project.as_str())
-        .bind(&intent.key)
-        .bind(json("intent", &intent.key, intent)?)
-        .bind(at.to_string())
-        .execute(&self.pool)
-        .await?;
-        Ok(put.rows_affected() > 0)
+        let statement =
+            sql("INSERT INTO intents (project, key, intent, received_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (project, key) DO NOTHING")
+            .bind(project.as_str())
+            .bind(&intent.key)
+            .bind(json("intent", &intent.key, intent)?)
+            .bind(at.to_string());
+        let put = self.change(statement).await?;
+        Ok(put > 0)
     }
 
     async fn intent(&self, project: &ProjectName, key: &str) -> Result<Option<IntentRecord>, StoreError> {
-        let query = sqlx::query("SELECT * FROM intents WHERE project = $1 AND key = $2")
-            .bind(project.as_str())
-            .bind(key);
+        let query =
+            sql("SELECT * FROM intents WHERE project = $1 AND key = $2").bind(project.as_str()).bind(key);
         self.one(query, row::intent).await
     }
 
     async fn waiting_intents(&self) -> Result<Vec<IntentRecord>, StoreError> {
-        let query = sqlx::query("SELECT * FROM intents WHERE outcome IS NULL ORDER BY received_at, rowid");
+        let query = sql("SELECT * FROM intents WHERE outcome IS NULL ORDER BY received_at, rowid");
         self.all(query, row::intent).await
     }
 
@@ -119,7 +98,7 @@ impl ForgeStore for SqliteStore {
         outcome: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.change(settling(project, key, outcome, at)).await
+        self.change(settling(project, key, outcome, at)).await.map(drop)
     }
 
     async fn decide(
@@ -132,24 +111,23 @@ impl ForgeStore for SqliteStore {
     ) -> Result<TaskRecord, StoreError> {
         let mut tx = self.begin().await?;
         let moved = move_task(&mut tx, record, event, at).await?;
-        settling(&record.task.project, key, outcome, at).execute(&mut *tx).await?;
+        tx.change(settling(&record.task.project, key, outcome, at)).await?;
         tx.commit().await?;
         Ok(moved)
     }
 
     async fn unreacted_intents(&self) -> Result<Vec<IntentRecord>, StoreError> {
-        let query = sqlx::query("SELECT * FROM intents WHERE reacted_at IS NULL ORDER BY received_at, rowid");
+        let query = sql("SELECT * FROM intents WHERE reacted_at IS NULL ORDER BY received_at, rowid");
         self.all(query, row::intent).await
     }
 
     async fn mark_reacted(&self, project: &ProjectName, key: &str, at: Timestamp) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "UPDATE intents SET reacted_at = COALESCE(reacted_at, $1) WHERE project = $2 AND key = $3",
-        )
-        .bind(at.to_string())
-        .bind(project.as_str())
-        .bind(key);
-        self.change(query).await
+        let query =
+            sql("UPDATE intents SET reacted_at = COALESCE(reacted_at, $1) WHERE project = $2 AND key = $3")
+                .bind(at.to_string())
+                .bind(project.as_str())
+                .bind(key);
+        self.change(query).await.map(drop)
     }
 
     async fn task_of_intent(
@@ -157,14 +135,13 @@ impl ForgeStore for SqliteStore {
         project: &ProjectName,
         key: &str,
     ) -> Result<Option<TaskRecord>, StoreError> {
-        let query = sqlx::query("SELECT * FROM tasks WHERE project = $1 AND intent = $2")
-            .bind(project.as_str())
-            .bind(key);
+        let query =
+            sql("SELECT * FROM tasks WHERE project = $1 AND intent = $2").bind(project.as_str()).bind(key);
         self.one(query, row::task).await
     }
 
     async fn thread(&self, project: &ProjectName, id: u64) -> Result<Option<Thread>, StoreError> {
-        let query = sqlx::query("SELECT * FROM threads WHERE project = $1 AND number = $2")
+        let query = sql("SELECT * FROM threads WHERE project = $1 AND number = $2")
             .bind(project.as_str())
             .bind(number("thread", id)?);
         self.one(query, row::thread).await
@@ -175,21 +152,21 @@ impl ForgeStore for SqliteStore {
         project: &ProjectName,
         issue: &IssueKey,
     ) -> Result<Option<Thread>, StoreError> {
-        let query = sqlx::query("SELECT * FROM threads WHERE project = $1 AND issue = $2")
+        let query = sql("SELECT * FROM threads WHERE project = $1 AND issue = $2")
             .bind(project.as_str())
             .bind(issue.as_str());
         self.one(query, row::thread).await
     }
 
     async fn thread_of_pull(&self, project: &ProjectName, pull: u64) -> Result<Option<Thread>, StoreError> {
-        let query = sqlx::query("SELECT * FROM threads WHERE project = $1 AND pull = $2")
+        let query = sql("SELECT * FROM threads WHERE project = $1 AND pull = $2")
             .bind(project.as_str())
             .bind(number("pull request", pull)?);
         self.one(query, row::thread).await
     }
 
     async fn threads(&self) -> Result<Vec<Thread>, StoreError> {
-        let query = sqlx::query("SELECT * FROM threads ORDER BY project, number");
+        let query = sql("SELECT * FROM threads ORDER BY project, number");
         self.all(query, row::thread).await
     }
 
@@ -199,17 +176,14 @@ impl ForgeStore for SqliteStore {
         id: u64,
         facts: &ThreadFacts,
     ) -> Result<bool, StoreError> {
-        let made = sqlx::query(
-            "INSERT INTO threads (project, number, issue, facts) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (project, number) DO NOTHING",
-        )
+        let statement = sql("INSERT INTO threads (project, number, issue, facts) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (project, number) DO NOTHING")
         .bind(project.as_str())
         .bind(number("thread", id)?)
         .bind(facts.issue.as_ref().map(IssueKey::as_str))
-        .bind(json("thread", &id.to_string(), facts)?)
-        .execute(&self.pool)
-        .await?;
-        Ok(made.rows_affected() > 0)
+        .bind(json("thread", &id.to_string(), facts)?);
+        let made = self.change(statement).await?;
+        Ok(made > 0)
     }
 
     async fn change_thread(
@@ -236,15 +210,15 @@ impl ForgeStore for SqliteStore {
         id: u64,
         written: &ThreadWritten,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE threads SET written = $1 WHERE project = $2 AND number = $3")
+        let query = sql("UPDATE threads SET written = $1 WHERE project = $2 AND number = $3")
             .bind(json("thread", &id.to_string(), written)?)
             .bind(project.as_str())
             .bind(number("thread", id)?);
-        self.change(query).await
+        self.change(query).await.map(drop)
     }
 
     async fn put_note(&self, note: &Note) -> Result<(), StoreError> {
-        let query = sqlx::query(
+        let query = sql(
             "INSERT INTO notes (project, key, number, place, body, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (project, key) DO NOTHING",
         )
@@ -254,37 +228,35 @@ impl ForgeStore for SqliteStore {
         .bind(json("note", &note.key, &note.place)?)
         .bind(&note.body)
         .bind(note.created_at.to_string());
-        self.change(query).await
+        self.change(query).await.map(drop)
     }
 
     async fn waiting_notes(&self) -> Result<Vec<Note>, StoreError> {
-        let query = sqlx::query(
-            "SELECT * FROM notes WHERE remote IS NULL AND gave_up IS NULL ORDER BY created_at, rowid",
-        );
+        let query =
+            sql("SELECT * FROM notes WHERE remote IS NULL AND gave_up IS NULL ORDER BY created_at, rowid");
         self.all(query, row::note).await
     }
 
     async fn note_written(&self, project: &ProjectName, key: &str, remote: u64) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE notes SET remote = $1 WHERE project = $2 AND key = $3")
+        let query = sql("UPDATE notes SET remote = $1 WHERE project = $2 AND key = $3")
             .bind(number("note", remote)?)
             .bind(project.as_str())
             .bind(key);
-        self.change(query).await
+        self.change(query).await.map(drop)
     }
 
     async fn written_note(&self, project: &ProjectName, key: &str) -> Result<Option<u64>, StoreError> {
-        let query = sqlx::query("SELECT * FROM notes WHERE project = $1 AND key = $2 AND remote IS NOT NULL")
+        let query = sql("SELECT * FROM notes WHERE project = $1 AND key = $2 AND remote IS NOT NULL")
             .bind(project.as_str())
             .bind(key);
         self.one(query, row::note_remote).await
     }
 
     async fn note_given_up(&self, project: &ProjectName, key: &str, why: &str) -> Result<(), StoreError> {
-        let query =
-            sqlx::query("UPDATE notes SET gave_up = $1 WHERE project = $2 AND key = $3 AND remote IS NULL")
-                .bind(why)
-                .bind(project.as_str())
-                .bind(key);
-        self.change(query).await
+        let query = sql("UPDATE notes SET gave_up = $1 WHERE project = $2 AND key = $3 AND remote IS NULL")
+            .bind(why)
+            .bind(project.as_str())
+            .bind(key);
+        self.change(query).await.map(drop)
     }
 }

@@ -1,24 +1,27 @@
 //! Rows to records. A value that does not read is a named error, never a default.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use cloud_code_model::{Attempt, IntentRecord, Issue, Move, NewTask, Note, Project, TaskRecord, Thread};
+use cloud_code_model::{
+    Attempt, IntentRecord, Issue, Move, NewTask, Note, Pause, Project, Spent, TaskRecord, Thread,
+};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::sql::Row;
 use crate::StoreError;
+use crate::leases::{Lease, Member, Standing, Worker};
 
 /// A row with the name of its table, for messages.
 pub(crate) struct Reader<'a> {
     what: &'static str,
     id: String,
-    row: &'a SqliteRow,
+    row: &'a Row,
 }
 
 impl<'a> Reader<'a> {
-    fn new(what: &'static str, id_column: &str, row: &'a SqliteRow) -> Result<Self, StoreError> {
+    fn new(what: &'static str, id_column: &str, row: &'a Row) -> Result<Self, StoreError> {
         Ok(Self { what, id: row.try_get(id_column)?, row })
     }
     fn corrupt(&self, column: &str, why: impl std::fmt::Display) -> StoreError {
@@ -49,12 +52,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(crate) fn project(row: &SqliteRow) -> Result<Project, StoreError> {
+pub(crate) fn project(row: &Row) -> Result<Project, StoreError> {
     let r = Reader::new("project", "name", row)?;
     Ok(Project { name: r.parsed("name")?, repo: r.text("repo")?, created_at: r.parsed("created_at")? })
 }
 
-pub(crate) fn issue(row: &SqliteRow) -> Result<Issue, StoreError> {
+pub(crate) fn issue(row: &Row) -> Result<Issue, StoreError> {
     let r = Reader::new("issue", "key", row)?;
     Ok(Issue {
         project: r.parsed("project")?,
@@ -70,7 +73,7 @@ pub(crate) fn issue(row: &SqliteRow) -> Result<Issue, StoreError> {
     })
 }
 
-pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
+pub(crate) fn task(row: &Row) -> Result<TaskRecord, StoreError> {
     let r = Reader::new("task", "id", row)?;
     Ok(TaskRecord {
         task: NewTask {
@@ -89,6 +92,7 @@ pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
             plan: r.json("plan")?,
             requested_by: r.optional("requested_by")?,
             intent: r.optional("intent")?,
+            queue: r.json("queue")?,
             created_at: r.parsed("created_at")?,
         },
         state: r.json("state")?,
@@ -103,7 +107,7 @@ pub(crate) fn task(row: &SqliteRow) -> Result<TaskRecord, StoreError> {
     })
 }
 
-pub(crate) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
+pub(crate) fn attempt(row: &Row) -> Result<Attempt, StoreError> {
     let r = Reader::new("attempt", "task", row)?;
     let number: i64 = row.try_get("number")?;
     Ok(Attempt {
@@ -116,7 +120,7 @@ pub(crate) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
     })
 }
 
-pub(crate) fn task_move(row: &SqliteRow) -> Result<Move, StoreError> {
+pub(crate) fn task_move(row: &Row) -> Result<Move, StoreError> {
     let r = Reader::new("move", "task", row)?;
     Ok(Move {
         task: r.parsed("task")?,
@@ -128,7 +132,7 @@ pub(crate) fn task_move(row: &SqliteRow) -> Result<Move, StoreError> {
     })
 }
 
-pub(crate) fn intent(row: &SqliteRow) -> Result<IntentRecord, StoreError> {
+pub(crate) fn intent(row: &Row) -> Result<IntentRecord, StoreError> {
     let r = Reader::new("intent", "key", row)?;
     Ok(IntentRecord {
         project: r.parsed("project")?,
@@ -139,7 +143,7 @@ pub(crate) fn intent(row: &SqliteRow) -> Result<IntentRecord, StoreError> {
     })
 }
 
-pub(crate) fn thread(row: &SqliteRow) -> Result<Thread, StoreError> {
+pub(crate) fn thread(row: &Row) -> Result<Thread, StoreError> {
     let r = Reader::new("thread", "project", row)?;
     Ok(Thread {
         project: r.parsed("project")?,
@@ -150,7 +154,7 @@ pub(crate) fn thread(row: &SqliteRow) -> Result<Thread, StoreError> {
     })
 }
 
-pub(crate) fn note(row: &SqliteRow) -> Result<Note, StoreError> {
+pub(crate) fn note(row: &Row) -> Result<Note, StoreError> {
     let r = Reader::new("note", "key", row)?;
     Ok(Note {
         project: r.parsed("project")?,
@@ -162,6 +166,64 @@ pub(crate) fn note(row: &SqliteRow) -> Result<Note, StoreError> {
     })
 }
 
-pub(crate) fn note_remote(row: &SqliteRow) -> Result<u64, StoreError> {
+pub(crate) fn note_remote(row: &Row) -> Result<u64, StoreError> {
     Reader::new("note", "key", row)?.number("remote")
+}
+
+pub(crate) fn lease(row: &Row) -> Result<Lease, StoreError> {
+    let r = Reader::new("lease", "issue", row)?;
+    let moved_from = r.optional("moved_from")?;
+    Ok(Lease {
+        project: r.parsed("project")?,
+        issue: r.parsed("issue")?,
+        member: Member { worker: r.parsed("worker")?, process: r.text("process")?.into() },
+        token: row.try_get("token")?,
+        moved_from: moved_from
+            .map(|name| name.parse().map_err(|e| r.corrupt("moved_from", e)))
+            .transpose()?,
+    })
+}
+
+pub(crate) fn standing(row: &Row) -> Result<Standing, StoreError> {
+    Ok(Standing { lease: lease(row)?, remaining: remaining(row)? })
+}
+
+pub(crate) fn worker(row: &Row) -> Result<Worker, StoreError> {
+    let r = Reader::new("worker", "name", row)?;
+    Ok(Worker {
+        member: Member { worker: r.parsed("name")?, process: r.text("process")?.into() },
+        host: r.text("host")?,
+        remaining: remaining(row)?,
+    })
+}
+
+fn remaining(row: &Row) -> Result<Option<Duration>, StoreError> {
+    let left: i64 = row.try_get("remaining")?;
+    Ok(u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis))
+}
+
+pub(crate) fn pause(row: &Row) -> Result<Pause, StoreError> {
+    let r = Reader::new("pause", "scope", row)?;
+    Ok(Pause {
+        scope: r.parsed("scope")?,
+        by: r.optional("by_whom")?,
+        reason: r.optional("reason")?,
+        at: r.parsed("at")?,
+    })
+}
+
+pub(crate) fn spent(row: &Row) -> Result<Spent, StoreError> {
+    let r = Reader::new("account", "account", row)?;
+    Ok(Spent {
+        micro_usd: r.number("micro_usd")?,
+        tokens: r.number("tokens")?,
+        turns: r.number("turns")?,
+        attempts: r.number("attempts")?,
+        wall_ms: r.number("wall_ms")?,
+    })
+}
+
+pub(crate) fn grants(row: &Row) -> Result<u32, StoreError> {
+    let grants: i64 = row.try_get("grants")?;
+    Ok(u32::try_from(grants).unwrap_or(u32::MAX))
 }

@@ -1,0 +1,62 @@
+//! The embedded database: one SQLite file in WAL mode, fsynced at each commit.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::{Database, Pool};
+use crate::StoreError;
+
+/// How long a writer waits for another process. Lower and two terminals trip over each other; higher and a stuck
+/// process looks like a hang.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// One writer at a time is SQLite's rule; a second connection lets reads go on beside it, a third moves the log into the
+/// database meanwhile. They are opened when they are needed.
+const MAX_CONNECTIONS: u32 = 3;
+/// Length of the write-ahead log, in pages of 4 KiB, at which a commit itself moves it into the database and pays for that
+/// with its time. SQLite's own 1000 is reached six times a second under a stream of webhooks, each a pause of tens of
+/// milliseconds; [`Deliveries::catch_up`] keeps it from being reached. More only takes disk.
+///
+/// [`Deliveries::catch_up`]: crate::Deliveries::catch_up
+const LOG_PAGES: u32 = 16_384;
+/// Pages kept in memory, in KiB (SQLite's own default is 2000; our rows are small).
+const CACHE_KIB: i32 = 512;
+
+impl Database {
+    /// Opens or makes an SQLite file and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        // Two first processes would both make the schema, and one of them would fail at it.
+        let _turn = take_turn(path).await?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("wal_autocheckpoint", LOG_PAGES.to_string())
+            .pragma("cache_size", format!("-{CACHE_KIB}"));
+        let pool = SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(options).await?;
+        sqlx::migrate!("migrations/sqlite").run(&pool).await.map_err(StoreError::Migrate)?;
+        Ok(Self { pool: Pool::Sqlite(pool), fence: None })
+    }
+}
+
+/// Waits until no other process is opening the database. The turn ends when the file is dropped.
+async fn take_turn(path: &Path) -> Result<File, StoreError> {
+    let path = path.with_added_extension("lock");
+    let wait = {
+        let path = path.clone();
+        move || {
+            let file = File::options().create(true).append(true).open(&path)?;
+            file.lock()?;
+            Ok(file)
+        }
+    };
+    match tokio::task::spawn_blocking(wait).await {
+        Ok(taken) => taken.map_err(|source| StoreError::Lock { path, source }),
+        Err(stopped) => Err(StoreError::Lock { path, source: std::io::Error::other(stopped) }),
+    }
+}
