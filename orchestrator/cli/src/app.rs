@@ -242,7 +242,7 @@ impl App {
     }
 
     /// The shortest name by which a person finds the issue again: its key, when no other project has it too.
-    pub(crate) async fn shortest_name(&self, store: &Database, issue: &Issue) -> Result<String> {
+    pub(crate) async fn shortest_name(&self, store: &dyn Store, issue: &Issue) -> Result<String> {
         let issues = store.issues(None, MAX_SEARCH).await?;
         Ok(match issues.iter().filter(|other| other.key == issue.key).count() {
             0 | 1 => issue.key.to_string(),

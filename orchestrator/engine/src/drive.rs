@@ -1,14 +1,13 @@
 //! Step after step until the task has ended, asleep on real signals in between.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloud_code_model::{TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::ContainerId;
-use cloud_code_store::{Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{ControlDir, Failure, FailureKind, TaskId};
-use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use crate::budget::Meter;
 use crate::clocks::Clocks;
@@ -18,6 +17,7 @@ use crate::facts::Facts;
 use crate::follow::Follower;
 use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
+use crate::watch::{Watch, Watches};
 use crate::{Engine, EngineError, seen};
 
 /// How often a changing control directory makes the driver look: an agent writes several files a second while its CLI
@@ -45,7 +45,7 @@ impl Engine {
             let mut facts = self.gather(id).await?;
             let control = ControlDir::new(self.paths(&facts.record).control);
             let session = session.get_or_insert_with(|| Session::new(&control, id));
-            session.watch(&control);
+            session.watch(self.watches.as_ref(), &control);
             facts.elapsed = session.clocks.look(&facts, Instant::now());
             facts.budget = session.meter.look(self, &facts).await?;
             session.follower.pump(&facts, observer);
@@ -138,11 +138,13 @@ impl Engine {
                 None => std::future::pending::<()>().await,
             }
         };
+        // In this order, so that the same events lead to the same looks.
         tokio::select! {
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            biased;
             () = nudge.notified() => {}
             () = exited => {}
             () = session.changed() => tokio::time::sleep(SETTLE).await,
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
 }
@@ -152,13 +154,7 @@ struct Session {
     follower: Follower,
     clocks: Clocks,
     meter: Meter,
-    watch: Option<Watch>,
-}
-
-/// A watch on the control directory. The watcher ends with it.
-struct Watch {
-    changes: mpsc::Receiver<()>,
-    _watcher: notify::RecommendedWatcher,
+    watch: Option<(mpsc::Receiver<()>, Watch)>,
 }
 
 impl Session {
@@ -172,13 +168,13 @@ impl Session {
     }
 
     /// Watches the folder as soon as it is there; it is made in the middle of a task's life.
-    fn watch(&mut self, control: &ControlDir) {
+    fn watch(&mut self, watches: &dyn Watches, control: &ControlDir) {
         if self.watch.is_some() || !control.path().is_dir() {
             return;
         }
         let (sender, changes) = mpsc::channel(WAKE_ROOM);
-        match watch(control.path(), sender) {
-            Ok(watcher) => self.watch = Some(Watch { changes, _watcher: watcher }),
+        match watches.watch(control.path(), sender) {
+            Ok(watch) => self.watch = Some((changes, watch)),
             // For instance for lack of inotify instances: the look once a second has to do, and tries again.
             Err(error) => tracing::debug!(error = %error, "cannot watch the control directory"),
         }
@@ -187,23 +183,11 @@ impl Session {
     /// Resolves when something changed in the folder; never without a watch.
     async fn changed(&mut self) {
         match &mut self.watch {
-            Some(watch) => match watch.changes.recv().await {
+            Some((changes, _)) => match changes.recv().await {
                 Some(()) => {}
                 None => std::future::pending().await,
             },
             None => std::future::pending().await,
         }
     }
-}
-
-fn watch(folder: &Path, sender: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let reading = matches!(&event, Ok(event) if event.kind.is_access());
-        if !reading {
-            // A full channel already holds a wake-up.
-            let _ = sender.try_send(());
-        }
-    })?;
-    watcher.watch(folder, RecursiveMode::NonRecursive)?;
-    Ok(watcher)
 }

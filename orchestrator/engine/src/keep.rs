@@ -16,7 +16,6 @@ use cloud_code_history::{
 };
 use cloud_code_model::{Attempt, IssueKey, ProjectName, TaskState};
 use cloud_code_runtime::{ContainerExit, ContainerId, ContainerState, Exit};
-use cloud_code_store::{HistoryStore, Store};
 use cloud_code_task_schema::{
     ControlDir, ExitReport, Failure, MAX_YAML_BYTES, Reporting, TaskId, TaskReport, parse_reporting,
     read_capped, to_yaml,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use cloud_code_fault_points::{Point, reach};
 use cloud_code_model::{Attempt, Gate, Next, OutcomeStatus, StopReason, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
-use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
 
 use crate::again;
@@ -15,7 +14,6 @@ use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
 use crate::follow_up::heard;
 use crate::gather::read_tasking;
-use crate::git::Repo;
 use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
@@ -129,7 +127,7 @@ impl Engine {
             TaskState::Preparing => Some(asked.plan.prompts.clone()),
             _ => None,
         };
-        let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
+        let repo = self.repo(&asked.project, &asked.plan.repo)?;
         let (beside, known) = (control.clone(), issue.clone());
         blocking(move || {
             if let Some(folder) = prompts {

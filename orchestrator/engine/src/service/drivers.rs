@@ -3,13 +3,13 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloud_code_metrics::pulses;
 use cloud_code_model::{TaskRecord, TaskState};
-use cloud_code_store::{QueueStore, Store};
 use cloud_code_task_schema::TaskId;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -54,6 +54,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             LOOK_AGAIN
         });
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = inner.wakes.tasks.notified() => {}
             () = tokio::time::sleep(again) => {}
@@ -92,7 +93,7 @@ async fn turns<'a>(
     let home = inner.engines.docker.settings().layout.home().to_owned();
     let room = blocking(move || Ok(Room::look(&home))).await?;
     let pauses = inner.store.pauses().await?;
-    let unmet = unmet(&inner.store, open).await?;
+    let unmet = unmet(inner.store.as_ref(), open).await?;
     let mut spent = BTreeMap::new();
     let mut turns = lock(board).turns.clone();
     turns.join(open.iter().filter(|record| waits(record)).map(|record| &record.task.project));
@@ -114,7 +115,7 @@ async fn turns<'a>(
         // Only of those whose turn it is: the others' budgets may change until then.
         let mut is_settled = true;
         for record in chosen.iter().filter(|record| record.cancel_requested_at.is_none()) {
-            if let Some(why) = crate::queue::spent(&inner.store, record, inner.clock.now()).await? {
+            if let Some(why) = crate::queue::spent(inner.store.as_ref(), record, inner.clock.now()).await? {
                 spent.insert(record.task.id.clone(), why);
                 is_settled = false;
             }
@@ -182,6 +183,7 @@ async fn drive(
         drop(tokio::time::timeout(FINISH_WITHIN, ended).await);
     };
     let driven = tokio::select! {
+        biased;
         () = stopped => None,
         driven = driving => Some(driven),
     };

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use cloud_code_model::{Issue, IssueKey, ProjectName, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerFacts, ContainerId, Labels};
-use cloud_code_store::Store;
 use cloud_code_workspace::{SweepError, sweep_issue};
 use tokio_util::sync::CancellationToken;
 

@@ -32,7 +32,6 @@ use std::time::Duration;
 
 use cloud_code_metrics::pulses;
 use cloud_code_model::{Clock, QueueLimits, RuntimeKind};
-use cloud_code_store::Database;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,7 +39,7 @@ use tokio_util::task::TaskTracker;
 pub use projects::{Projects, ServedProject};
 pub use sweep::{HookLog, SweepMode};
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Rows};
 
 /// How long each loop sleeps when nothing wakes it. A wake-up that was lost costs this much; lower reads the store for
 /// nothing.
@@ -142,7 +141,7 @@ pub struct Service {
 }
 
 pub(crate) struct Inner {
-    pub(crate) store: Database,
+    pub(crate) store: Arc<dyn Rows>,
     pub(crate) engines: Engines,
     pub(crate) projects: Projects,
     pub(crate) settings: ServiceSettings,
@@ -167,7 +166,7 @@ impl Inner {
 impl Service {
     /// Puts it together; nothing runs yet.
     pub fn new(
-        store: Database,
+        store: impl Rows + 'static,
         engines: Engines,
         projects: Projects,
         settings: ServiceSettings,
@@ -176,7 +175,7 @@ impl Service {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                store,
+                store: Arc::new(store),
                 engines,
                 projects,
                 settings,
@@ -241,6 +240,7 @@ async fn repeat<F, Fut>(
         let woken = wake(&inner).notified();
         let mut looking = std::pin::pin!(look(inner.clone()));
         let looked = tokio::select! {
+            biased;
             looked = &mut looking => Some(looked),
             // What it is in the middle of writing is not torn off.
             () = stop.cancelled() => tokio::time::timeout(FINISH_WITHIN, looking).await.ok(),
@@ -250,6 +250,7 @@ async fn repeat<F, Fut>(
         }
         pulse.beat();
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = woken => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use cloud_code_forge::DeliveryLog;
 use cloud_code_metrics::pulses;
 use cloud_code_model::ProjectName;
-use cloud_code_store::{Deliveries, Forget, HookTarget};
+use cloud_code_store::{Forget, HookTarget};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -116,6 +116,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     loop {
         pulse.beat();
         let swept = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             swept = look(&inner, &mut rounds) => swept,
         };
@@ -130,6 +131,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
         };
         pulse.beat();
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = tokio::time::sleep(wait) => {}
         }
@@ -174,7 +176,7 @@ async fn read_log(inner: &Inner, rounds: &Rounds, log: &HookLog) -> Swept {
     if rounds.logs.rests(&log.target) {
         return Swept::Partly;
     }
-    let reader = log::Reader { store: &inner.store, clock: inner.clock.as_ref(), log };
+    let reader = log::Reader { store: inner.store.as_ref(), clock: inner.clock.as_ref(), log };
     let received = || inner.wakes.received.notify_one();
     match reader.read(received).await {
         Ok(swept) => {

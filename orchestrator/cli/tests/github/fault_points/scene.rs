@@ -7,7 +7,7 @@ use std::process::Command;
 use cloud_code_fake_github::{Fault as AtForge, PullView};
 use cloud_code_fault_points::Point;
 use cloud_code_model::TaskRecord;
-use cloud_code_store::{ForgeStore as _, SqliteStore};
+use cloud_code_store::{ForgeStore as _, Database};
 
 use super::engine::{Engine, IMAGE};
 use super::worst::{Struck, There, Worst, there};
@@ -157,7 +157,7 @@ impl<'a> Scene<'a> {
         if self.point == Point::NoteWritten {
             let path = self.stage.home().join("cloud-code.db");
             // The disk is full: the database may not even be opened.
-            let waiting = async { SqliteStore::open(&path).await.ok()?.waiting_notes().await.ok() };
+            let waiting = async { Database::open(&path).await.ok()?.waiting_notes().await.ok() };
             return self.stage.block_on("the database", waiting).is_some_and(|waiting| waiting.is_empty());
         }
         let labels = self.stage.github.labels(SHOP, self.issue);

@@ -96,6 +96,7 @@ pub(super) const fn there(point: Point) -> There {
         Point::ContainerRemoved | Point::CheckWritten | Point::NoteWritten => There::Nothing,
         Point::ContainerCreated | Point::ContainerNoted => There::Still,
         Point::ReportKept | Point::TaskEnded | Point::AttemptFinished => There::Still,
+        Point::HistoryWritten | Point::HistoryPlaced => There::Still,
         Point::WorkTaken | Point::TaskImported | Point::BaseCaughtUp => There::Still,
         Point::HistoryWritten | Point::HistoryPlaced => There::Still,
         Point::Pushed | Point::PullWritten | Point::PullNoted | Point::TaskPublished => There::Still,

@@ -1,7 +1,6 @@
 //! A person's decisions about work: yes, no, again, not any more.
 
 use cloud_code_model::{Intent, IntentRecord, TaskEvent, TaskRecord, TaskState, Thread, ThreadFacts};
-use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{FailureKind, Mode};
 
 use super::super::text::Words;

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloud_code_metrics::pulses;
 use cloud_code_model::{Ask, Command, IntentRecord, ProjectName};
-use cloud_code_store::ForgeStore;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +57,7 @@ pub(in super::super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             tracing::warn!(error = %error.chain(), "the waiting requests cannot be read");
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = woken => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -90,6 +91,7 @@ async fn look(
             };
             let mut worked = std::pin::pin!(worked);
             let worked = tokio::select! {
+                biased;
                 worked = &mut worked => Some(worked),
                 // What it is in the middle of writing is not torn off.
                 () = stop.cancelled() => tokio::time::timeout(FINISH_WITHIN, worked).await.ok(),

@@ -10,7 +10,6 @@ mod work;
 
 use cloud_code_forge::ForgeError;
 use cloud_code_model::{Ask, Command, IntentRecord, ProjectName};
-use cloud_code_store::ForgeStore;
 
 use self::desk::Desk;
 pub(super) use self::lanes::run;

@@ -6,7 +6,7 @@ use cloud_code_model::{
     Ask, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectPlan, QueuePlace, Subject, TaskRecord, Thread,
     ThreadFacts, reads_only,
 };
-use cloud_code_store::{ForgeStore, Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, CliName, Mode, Usd};
 
 use super::super::says;
