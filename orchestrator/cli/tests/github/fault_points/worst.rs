@@ -98,7 +98,6 @@ pub(super) const fn there(point: Point) -> There {
         Point::ReportKept | Point::TaskEnded | Point::AttemptFinished => There::Still,
         Point::HistoryWritten | Point::HistoryPlaced => There::Still,
         Point::WorkTaken | Point::TaskImported | Point::BaseCaughtUp => There::Still,
-        Point::HistoryWritten | Point::HistoryPlaced => There::Still,
         Point::Pushed | Point::PullWritten | Point::PullNoted | Point::TaskPublished => There::Still,
         Point::IntentStored | Point::ReactionWritten | Point::TaskMade | Point::IssueNoted => There::Agent,
         Point::ContainerStarted | Point::TaskStarted => There::Agent,
