@@ -9,7 +9,7 @@ use crate::stage::Stage;
 /// How long tidying may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Below the home folder; `*` is one name. A folder that ends in `/` may hold anything: it is git's, or an agent's.
-const MAY_STAY: [&str; 24] = [
+const MAY_STAY: [&str; 33] = [
     "cloud-code.db",
     "cloud-code.db-shm",
     "cloud-code.db-wal",
@@ -25,6 +25,15 @@ const MAY_STAY: [&str; 24] = [
     "locks",
     "locks/shop",
     "locks/shop/*",
+    "history",
+    "history/lock",
+    "history/ledger",
+    "history/ledger/*",
+    "history/shop",
+    "history/shop/*",
+    "history/shop/*/*",
+    "history/shop/*/*/attempt.yaml",
+    "history/shop/*/*/files.tar.gz",
     "repos",
     "repos/shop.lock",
     "repos/shop.git/",
