@@ -173,7 +173,7 @@ impl World {
     }
 
     /// A container changed.
-    pub(crate) const fn moved(&self) -> &Notify {
+    pub(crate) fn moved(&self) -> &Notify {
         &self.shared.moved
     }
 
