@@ -50,6 +50,7 @@ third-party: ## Fetch what tests compare with: GitHub's description of its API, 
 
 .PHONY: test
 test: images third-party ## Run every test, the real coding CLIs in real containers included
+	docker/ensure-tools.sh database
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: check

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what building and running need is there: installs it where it may (root on Debian or Ubuntu),
-# else says the command. `ensure-tools.sh build` is for compiling, `ensure-tools.sh engine` for Docker.
+# else says the command. `ensure-tools.sh build` is for compiling, `ensure-tools.sh engine` for Docker,
+# `ensure-tools.sh database` for the tests that start a PostgreSQL server of their own.
 set -euo pipefail
 
 # Seconds an engine may take to answer. A cold start on a small machine takes 3 to 10.
@@ -81,6 +82,20 @@ engine() {
     exit 1
 }
 
+database() {
+    # As the tests look for them: orchestrator/test-postgres/src/programs.rs.
+    local folder
+    for folder in $(tr ':' ' ' <<<"$PATH") "$(pg_config --bindir 2>/dev/null)" /usr/lib/postgresql/*/bin; do
+        if [ -x "$folder/initdb" ] && [ -x "$folder/pg_ctl" ] && [ -x "$folder/createdb" ]; then return; fi
+    done
+    if may_install; then
+        # Debian's package would start a server for the whole machine as well.
+        mkdir -p /etc/postgresql-common/createcluster.d
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/cloud-code.conf
+    fi
+    install_packages "PostgreSQL's programs are missing" postgresql
+}
+
 start_without_systemd() {
     # A pid file that a killed engine left may name a process that is somebody else by now.
     local file=/var/run/docker.pid pid
@@ -93,8 +108,9 @@ start_without_systemd() {
 case "${1:-}" in
 build) build ;;
 engine) engine ;;
+database) database ;;
 *)
-    echo "usage: $0 build|engine" >&2
+    echo "usage: $0 build|engine|database" >&2
     exit 2
     ;;
 esac

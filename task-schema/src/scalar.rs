@@ -239,6 +239,9 @@ impl schemars::JsonSchema for HumanDuration {
 pub struct Usd(f64);
 
 impl Usd {
+    /// The largest amount.
+    pub const MAX: Self = Self(1_000_000.0);
+
     /// Rounds to six decimals; refuses what is negative, not finite or above a million.
     pub fn new(amount: f64) -> Result<Self, InvalidScalar> {
         if amount.is_finite() && (0.0..=1_000_000.0).contains(&amount) {

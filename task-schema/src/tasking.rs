@@ -144,6 +144,37 @@ pub enum Priority {
     Low,
 }
 
+impl Priority {
+    /// Every one, most urgent first.
+    pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Medium, Self::Low];
+
+    /// As it stands in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
+}
+
+impl std::fmt::Display for Priority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Priority {
+    type Err = crate::InvalidScalar;
+
+    fn from_str(text: &str) -> Result<Self, crate::InvalidScalar> {
+        let named = Self::ALL.into_iter().find(|priority| priority.as_str() == text);
+        let problem = || format!("`{text}` is not a priority: use critical, high, medium or low");
+        named.ok_or_else(|| crate::InvalidScalar(problem()))
+    }
+}
+
 /// Where to look, and what was said before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]

@@ -1,5 +1,6 @@
 //! One installation, put together: settings, store, runtimes, engine.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +8,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_engine::{CliCatalog, Engine, EngineSettings, Forges, disk_is_full};
 use cloud_code_forge::Scrubber;
-use cloud_code_model::{Clock, GlobalSettings, IdSource, InstanceId, Issue, RuntimeKind, TaskRecord};
+use cloud_code_history::{Caps, History};
+use cloud_code_model::{
+    Clock, GlobalSettings, IdSource, InstanceId, Issue, QueueLimits, RuntimeKind, TaskRecord,
+};
 use cloud_code_runtime::{DockerRuntime, DockerSettings, LocalRuntime, LocalSettings, Runtime};
 use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::TaskId;
@@ -19,7 +23,7 @@ use crate::args::GlobalArgs;
 use crate::{catalog, github, settings};
 
 /// The database, below the home folder.
-const DATABASE: &str = "cloud-code.db";
+pub(crate) const DATABASE: &str = "cloud-code.db";
 /// The id of this installation, below the home folder. Made once.
 const INSTANCE_FILE: &str = "instance";
 /// The agent's program, beside this one.
@@ -93,6 +97,19 @@ impl App {
         })
     }
 
+    /// How many tasks may run in `serve`.
+    pub(crate) fn queue_limits(&self) -> Result<QueueLimits> {
+        let own = self.settings.defaults.queue.concurrency;
+        let mut per_project = BTreeMap::new();
+        for name in settings::projects(&self.home)? {
+            let Some(project) = settings::project(&self.home, &name)? else { continue };
+            if let Some(most) = project.queue.concurrency.or(own) {
+                per_project.insert(name, most);
+            }
+        }
+        Ok(self.settings.queue.limits(self.settings.server.concurrency, per_project))
+    }
+
     /// The runtime of a kind.
     pub(crate) fn runtime(&self, kind: RuntimeKind) -> Result<Arc<dyn Runtime>> {
         Ok(match kind {
@@ -146,7 +163,14 @@ impl App {
                 Arc::new(move || scrubber.values())
             },
         };
-        Ok(Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds)))
+        let engine =
+            Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds));
+        Ok(engine.with_history(self.history()))
+    }
+
+    /// What is kept of every attempt.
+    pub(crate) fn history(&self) -> History {
+        History::new(self.layout.history(), Caps::of(&self.settings.history))
     }
 
     /// Where the agent's program is.

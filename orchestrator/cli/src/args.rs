@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use cloud_code_model::{ProjectName, RepositoryName, RuntimeKind};
-use cloud_code_task_schema::{BranchName, CliName, HumanDuration, Mode, Usd};
+use cloud_code_model::{IssueKey, ProjectName, RepositoryName, RuntimeKind};
+use cloud_code_task_schema::{BranchName, CliName, HumanDuration, Mode, Priority, TaskId, Usd};
 
 /// Runs coding CLIs on your repositories, each task in a container and on a branch of its own.
 ///
@@ -40,6 +40,18 @@ pub(crate) struct GlobalArgs {
     /// Say more on standard error: once for steps, twice for details. `RUST_LOG` refines it.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How standard error looks [default: `log.format` in cloud-code.yaml, else text].
+    #[arg(long, global = true, env = "CLOUD_CODE_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormatArg>,
+}
+
+/// How standard error looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,8 +73,16 @@ pub(crate) enum Command {
     Handoff(Box<HandoffArgs>),
     /// Show one issue: state, branch, cost, and what the agent said.
     Status(StatusArgs),
+    /// Show the whole story of an issue as a timeline, or one attempt in detail: what it was told, said and changed.
+    #[command(after_help = SHOW_HELP)]
+    Show(ShowArgs),
+    /// Pack the whole story of an issue into one file.
+    Export(ExportArgs),
     /// List issues, newest first.
     List(ListArgs),
+    /// Show who waits in `serve` and why; stop and start parts of the queue; let somebody go first.
+    #[command(after_help = QUEUE_HELP)]
+    Queue(QueueArgs),
     /// Show what the agent did, event by event, or the CLI's raw output.
     Logs(LogsArgs),
     /// Show an issue's work as a patch.
@@ -77,6 +97,11 @@ pub(crate) enum Command {
     Reject(ResumeArgs),
     /// Remove the workspaces of ended issues. Branches stay.
     Clean(CleanArgs),
+    /// Copy everything of this installation into a folder, also while `serve` runs.
+    #[command(after_help = BACKUP_HELP)]
+    Backup(BackupArgs),
+    /// Put a backup back, into a home folder where nothing is yet.
+    Restore(RestoreArgs),
     /// Show both files of an issue side by side, and what is stale, late or contradictory in them.
     Inspect(InspectArgs),
     /// Check files of the contract and settings, with line and key of every problem.
@@ -102,6 +127,23 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+const QUEUE_HELP: &str = "Examples:
+  cloud-code queue
+  cloud-code queue pause --reason 'Upgrading the build server'
+  cloud-code queue pause --cli codex
+  cloud-code queue resume --cli codex
+  cloud-code queue place 42 --priority high
+  cloud-code queue place 43 --after 42
+
+Higher priorities go first. Among equal ones projects take turns; within a project the oldest goes first, and who waits
+long is lifted. A pause lets what runs go on to its end.";
+
+const SHOW_HELP: &str = "Examples:
+  cloud-code show fix-the-login                        its tasks, phases, attempts and costs
+  cloud-code show fix-the-login --attempt 2            the second attempt at its newest task
+  cloud-code show fix-the-login --attempt 2 --log      the CLI's output then
+  cloud-code show fix-the-login --diff                 what the last attempt added";
 
 const RUN_HELP: &str = "Examples:
   cloud-code run --repo . \"Fix the login check\"
@@ -308,6 +350,60 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct QueueArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<QueueCommand>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// Let nothing more begin: of a project, of a coding CLI, or at all.
+    Pause(PauseArgs),
+    /// Let it begin again.
+    Resume(ScopeArgs),
+    /// Change where an issue's waiting task stands.
+    Place(PlaceArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScopeArgs {
+    /// Only this project.
+    #[arg(long, conflicts_with = "cli", value_name = "NAME")]
+    pub(crate) project: Option<ProjectName>,
+    /// Only this coding CLI, in all projects.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cli: Option<CliName>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PauseArgs {
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+    /// Why, for everybody who waits.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// The issue, as `list` shows it.
+    pub(crate) issue: String,
+    /// How urgent it is: critical, high, medium or low.
+    #[arg(long, value_name = "PRIORITY")]
+    pub(crate) priority: Option<Priority>,
+    /// Wait until this issue's work is done, and merged where it has a pull request. Can be given several times.
+    #[arg(long, value_name = "ISSUE")]
+    pub(crate) after: Vec<IssueKey>,
+    /// Wait for no other issue any more.
+    #[arg(long, conflicts_with = "after")]
+    pub(crate) now: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     #[command(flatten)]
     pub(crate) issue: IssueArg,
@@ -332,18 +428,51 @@ pub(crate) struct DiffArgs {
 }
 
 const SERVE_HELP: &str = "It serves every project whose file names a repository (`github: owner/name`), until Ctrl-C or SIGTERM.
-Agents that work then go on in their containers; the next `serve` finds them.
+Agents that work then go on in their containers; the next `serve` finds them (--drain waits for them, --stop-agents
+ends them).
 
   POST /webhooks/github   what GitHub sends
-  GET  /healthz, /readyz  whether it lives, whether it can take in
+  GET  /healthz, /readyz  whether it lives, whether it can work, and which part cannot
+  GET  /metrics           for Prometheus, on a port of its own: 127.0.0.1:8643
 
-Settings: `github` and `server` in cloud-code.yaml; `cloud-code init` writes them. docs/GITHUB.md says the rest.";
+Settings: `github` and `server` in cloud-code.yaml; `cloud-code init` writes them. docs/GITHUB.md says the rest, and
+docs/OPERATIONS.md how to run it.";
+
+const BACKUP_HELP: &str =
+    "In it: the database, mirrors, workspaces with their logs, settings, and the secrets of GitHub.
+Not in it: the keys of providers, which come from the environment; images; containers, and what runs in them.
+
+  cloud-code backup /srv/backup/$(date +%F)
+  cloud-code --home /var/lib/cloud-code restore /srv/backup/2026-01-31";
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// A folder that is not there yet, or is empty.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Leave the folder `secrets` out: the App's key, the token, the webhook's secret.
+    #[arg(long)]
+    pub(crate) without_secrets: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreArgs {
+    /// What `backup` made.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Where to listen [default: `server.listen` in cloud-code.yaml, else 127.0.0.1:8642].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<String>,
+    /// When told to stop, wait for agents that work, each to the end of its task. A second signal leaves them.
+    #[arg(long, conflicts_with = "stop_agents")]
+    pub(crate) drain: bool,
+    /// When told to stop, end agents that work, with their work committed; the next start goes on with it.
+    #[arg(long)]
+    pub(crate) stop_agents: bool,
 }
 
 #[derive(Debug, Args)]
@@ -363,6 +492,42 @@ pub(crate) struct CleanArgs {
     #[arg(long, conflicts_with = "issue")]
     pub(crate) all: bool,
     /// Also where work was never imported; it is lost then.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Also what is kept of its attempts, of issues that were cleaned before as well.
+    #[arg(long)]
+    pub(crate) history: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// One attempt in detail [default with --log, --diff or --task: the last one].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempt: Option<u32>,
+    /// Which task's attempt [default: the newest].
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<TaskId>,
+    /// The attempt's log: the CLI's output as it came.
+    #[arg(long, conflicts_with_all = ["diff", "json"])]
+    pub(crate) log: bool,
+    /// What the attempt added, as a patch.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) diff: bool,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// The file to write, ending in `.tar.gz` [default: PROJECT-ISSUE.tar.gz here].
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace a file that is there.
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -387,6 +552,8 @@ pub(crate) enum FileKind {
     Event,
     /// `cli.yaml`
     Cli,
+    /// `attempt.yaml` of the history
+    Attempt,
     /// `cloud-code.yaml`
     Settings,
     /// `projects/<name>.yaml`

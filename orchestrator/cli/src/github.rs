@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -152,7 +151,7 @@ pub(crate) fn clone_url(app: &App, repository: &RepositoryName) -> String {
 /// Every project whose file names a repository on GitHub.
 pub(crate) fn projects(app: &App) -> Result<Vec<ServedProject>> {
     let mut served = Vec::new();
-    for name in project_names(&app.home)? {
+    for name in settings::projects(&app.home)? {
         let Some(own) = settings::project(&app.home, &name)? else { continue };
         let merged = own.over(app.settings.defaults.clone());
         if let Some(repository) = merged.github.clone() {
@@ -180,30 +179,9 @@ fn served_project(
     settings: ProjectSettings,
 ) -> Result<ServedProject> {
     let (triggers, access) = (settings.triggers.resolved(), settings.access.resolved());
+    let priority = settings.queue.priority.unwrap_or_default();
     let url = clone_url(app, &repository);
     let plan = settings.plan(url, DEFAULT_CLI.parse()?);
     app.catalog.get(&plan.cli).map_err(|error| anyhow!("{error}").context(format!("project `{name}`")))?;
-    Ok(ServedProject { name, repository, plan, triggers, access })
-}
-
-fn project_names(home: &Path) -> Result<Vec<ProjectName>> {
-    let folder: PathBuf = home.join(settings::PROJECTS_DIR);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", folder.display())),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml")
-            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
-        {
-            names.push(
-                stem.parse().with_context(|| format!("{} is not named after a project", path.display()))?,
-            );
-        }
-    }
-    names.sort();
-    Ok(names)
+    Ok(ServedProject { name, repository, plan, triggers, access, priority })
 }

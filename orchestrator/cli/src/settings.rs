@@ -40,6 +40,29 @@ pub(crate) fn project(home: &Path, name: &ProjectName) -> Result<Option<ProjectS
     read(&project_file(home, name))
 }
 
+/// Every project that has a file, by name.
+pub(crate) fn projects(home: &Path) -> Result<Vec<ProjectName>> {
+    let folder: PathBuf = home.join(PROJECTS_DIR);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", folder.display())),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml")
+            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+        {
+            names.push(
+                stem.parse().with_context(|| format!("{} is not named after a project", path.display()))?,
+            );
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// Where a project's file is looked for.
 pub(crate) fn project_file(home: &Path, name: &ProjectName) -> PathBuf {
     home.join(PROJECTS_DIR).join(format!("{name}.yaml"))

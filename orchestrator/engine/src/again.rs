@@ -3,29 +3,53 @@
 
 use std::time::Duration;
 
-use cloud_code_model::{Again, fnv1a};
+use cloud_code_model::{Next, StopReason, TaskRecord, fnv1a};
 use cloud_code_task_schema::{Failure, FailureKind};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::budget::cut;
 use crate::facts::{Facts, ReportFact};
 
 /// How much longer each wait is than the one before.
 const GROWTH: u32 = 3;
 /// Most tries of what happens in the middle of the work: an agent that dies with it twice dies of it.
 const MOST_OF_WORK: u32 = 2;
+/// How long work rests whose agent was ended with the service. It must not begin again in what is being stopped.
+const AFTER_A_STOP: SignedDuration = SignedDuration::from_secs(5);
 /// The longest that somebody who names a time is waited for. The longest usage windows are a week.
 const LONGEST: SignedDuration = SignedDuration::from_hours(8 * 24);
 
-pub(crate) fn again(facts: &Facts, failure: &Failure, now: Timestamp) -> Option<Again> {
+/// What follows a failed attempt.
+pub(crate) fn next(facts: &Facts, failure: &Failure, now: Timestamp) -> Next {
     let record = &facts.record;
     // The agent may have counted further: it died before it could report an attempt.
     let tried = match &facts.report {
         ReportFact::Task { report, .. } => report.attempt.max(record.attempt),
         ReportFact::NotYet { .. } | ReportFact::Unreadable { .. } => record.attempt,
     };
+    let attempt = tried.saturating_add(1);
+    if record.cancel_requested_at.is_some() {
+        return Next::End;
+    }
+    if failure.kind == FailureKind::Budget {
+        return match cut(facts, now).until {
+            Some(until) => Next::Again { until, attempt },
+            None => Next::Grant { attempt },
+        };
+    }
+    match wait(record, failure, now) {
+        Some(until) => Next::Again { until, attempt },
+        None => Next::End,
+    }
+}
+
+/// When another attempt may begin that needs nobody's yes.
+fn wait(record: &TaskRecord, failure: &Failure, now: Timestamp) -> Option<Timestamp> {
     let retries = &record.task.plan.retries;
-    let is_unwanted = record.cancel_requested_at.is_some();
-    if is_unwanted || record.attempt >= most(failure.kind, retries.attempts) {
+    if record.stop_reason == Some(StopReason::ServiceStopped) {
+        return now.checked_add(AFTER_A_STOP).ok();
+    }
+    if record.attempt >= most(failure.kind, retries.attempts) {
         return None;
     }
     let told = told(failure, now);
@@ -35,8 +59,7 @@ pub(crate) fn again(facts: &Facts, failure: &Failure, now: Timestamp) -> Option<
     let seed = format!("{} {}", record.task.id, record.attempt);
     let own = backoff(retries.first_wait.as_duration(), retries.longest_wait.as_duration(), record.attempt);
     let own = SignedDuration::try_from(jittered(own, fnv1a(seed.as_bytes()))).unwrap_or(LONGEST);
-    let until = now.checked_add(told.map_or(own, |told| told.max(own))).ok()?;
-    Some(Again { until, attempt: tried.saturating_add(1) })
+    now.checked_add(told.map_or(own, |told| told.max(own))).ok()
 }
 
 /// How many attempts a task has in all whose attempt failed so.
@@ -46,7 +69,8 @@ fn most(kind: FailureKind, attempts: u32) -> u32 {
         FailureKind::RateLimited
         | FailureKind::UsageLimit
         | FailureKind::Overloaded
-        | FailureKind::Network => attempts,
+        | FailureKind::Network
+        | FailureKind::DiskFull => attempts,
         _ => attempts.min(MOST_OF_WORK),
     }
 }
@@ -95,7 +119,8 @@ mod tests {
                 FailureKind::RateLimited
                 | FailureKind::UsageLimit
                 | FailureKind::Overloaded
-                | FailureKind::Network => 5,
+                | FailureKind::Network
+                | FailureKind::DiskFull => 5,
                 FailureKind::Crashed
                 | FailureKind::Internal
                 | FailureKind::Idle

@@ -11,6 +11,7 @@ use cloud_code_model::TaskState;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::budget::is_cut;
 use crate::facts::{Facts, ReportFact};
 
 /// How long things have lasted, as far as this driver has seen.
@@ -20,7 +21,7 @@ pub struct Elapsed {
     pub running: Duration,
     /// Since the last new sign of life of its agent.
     pub silent: Duration,
-    /// Since a person asked to stop it.
+    /// Since it was asked to stop.
     pub cancelling: Duration,
 }
 
@@ -35,8 +36,9 @@ pub(crate) struct Clocks {
 impl Clocks {
     /// Looks at the facts of this moment.
     pub(crate) fn look(&mut self, facts: &Facts, now: Instant) -> Elapsed {
-        let cancelling = match facts.record.cancel_requested_at {
-            Some(_) => now.duration_since(*self.cancelling.get_or_insert(now)),
+        let is_cancelled = facts.record.cancel_requested_at.is_some() || is_cut(&facts.record);
+        let cancelling = match is_cancelled.then_some(()) {
+            Some(()) => now.duration_since(*self.cancelling.get_or_insert(now)),
             None => Duration::ZERO,
         };
         let TaskState::Running { container, .. } = &facts.record.state else {
@@ -100,6 +102,7 @@ mod tests {
             requested_by: None,
             intent: None,
             brief: cloud_code_model::Brief::default(),
+            queue: Default::default(),
             created_at: at,
         };
         Facts {
@@ -111,6 +114,7 @@ mod tests {
             report: ReportFact::NotYet { heartbeat_at: None },
             container: None,
             worktree_head: None,
+            budget: Vec::new(),
             elapsed: Elapsed::default(),
         }
     }

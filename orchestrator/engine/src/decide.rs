@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use cloud_code_model::{Outcome, OutcomeStatus, StopReason, TaskState, reads_only};
+use cloud_code_model::{Level, Outcome, OutcomeStatus, StopReason, TaskState, reads_only};
 use cloud_code_task_schema::{Assignment, Failure, FailureKind, TaskReportStatus};
 
+use crate::budget::is_cut;
 use crate::facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 
 /// How long an agent that was told to cancel may take (its own grace, a last commit) before the host stops its
@@ -59,6 +60,10 @@ pub enum Step {
     Rest,
     /// The time of the next attempt has come.
     Wake,
+    /// A budget is used up: the agent is to stop, with its work committed.
+    CutBudget,
+    /// A person must allow it more first, or another day must come. Nothing is left running meanwhile.
+    AwaitBudget,
     /// A person must say yes first. Nothing is left running meanwhile.
     AwaitApproval,
     /// Hand the branch over.
@@ -90,6 +95,8 @@ impl Step {
             Self::Import => "import",
             Self::Rest => "rest",
             Self::Wake => "wake",
+            Self::CutBudget => "cut_budget",
+            Self::AwaitBudget => "await_budget",
             Self::AwaitApproval => "await_approval",
             Self::Publish => "publish",
             Self::RemoveContainer { .. } => "remove_container",
@@ -104,14 +111,21 @@ pub fn decide(facts: &Facts) -> Step {
     let cancelled = facts.record.cancel_requested_at.is_some();
     match &facts.record.state {
         TaskState::Queued if cancelled => Step::Withdraw,
+        TaskState::Queued if is_spent(facts) => Step::AwaitBudget,
         TaskState::Queued => Step::Take,
         TaskState::Preparing => preparing(facts, cancelled),
         TaskState::Running { .. } => running(facts),
         TaskState::Importing { .. } => Step::Import,
         TaskState::BackingOff { .. } if cancelled => Step::Withdraw,
         TaskState::BackingOff { .. } => match ended(facts) {
-            Step::Finished if facts.rest.is_zero() => Step::Wake,
-            Step::Finished => Step::Rest,
+            Step::Finished if !facts.rest.is_zero() => Step::Rest,
+            Step::Finished if is_spent(facts) => Step::AwaitBudget,
+            Step::Finished => Step::Wake,
+            tidy => tidy,
+        },
+        TaskState::OverBudget { .. } if cancelled => Step::Withdraw,
+        TaskState::OverBudget { .. } => match ended(facts) {
+            Step::Finished => Step::AwaitBudget,
             tidy => tidy,
         },
         TaskState::AwaitingApproval { .. } if cancelled => Step::Withdraw,
@@ -148,6 +162,18 @@ fn preparing(facts: &Facts, cancelled: bool) -> Step {
     }
 }
 
+/// Whether no attempt may begin.
+fn is_spent(facts: &Facts) -> bool {
+    facts.budget.iter().any(Level::is_used_up)
+}
+
+/// Why a task is failed whose agent did as the host told it.
+fn cut_short(facts: &Facts) -> Failure {
+    let used_up = facts.budget.iter().filter(|level| level.cuts()).max_by_key(|level| level.percent);
+    let message = used_up.map_or_else(|| StopReason::Budget.message().to_owned(), ToString::to_string);
+    Failure::new(FailureKind::Budget, message)
+}
+
 fn running(facts: &Facts) -> Step {
     if let Some(outcome) = reported_end(facts) {
         return Step::RecordEnded { outcome };
@@ -161,13 +187,15 @@ fn running(facts: &Facts) -> Step {
             return Step::RecordEnded { outcome: died(facts, Death::Gone) };
         }
     };
-    if facts.record.cancel_requested_at.is_some() {
+    if facts.record.cancel_requested_at.is_some() || is_cut(&facts.record) {
         if facts.tasking != Some(Assignment::Cancelled) {
             return Step::WriteTasking;
         }
         if facts.elapsed.cancelling > CANCEL_PATIENCE {
             return Step::StopContainer { id, reason: StopReason::CancelIgnored };
         }
+    } else if facts.budget.iter().any(Level::cuts) {
+        return Step::CutBudget;
     }
     let limit = facts.record.task.plan.limits.timeout.as_duration();
     if facts.elapsed.running > limit.saturating_add(OVERTIME) {
@@ -183,6 +211,13 @@ fn running(facts: &Facts) -> Step {
 fn reported_end(facts: &Facts) -> Option<Outcome> {
     let ReportFact::Task { report, .. } = &facts.report else { return None };
     let status = OutcomeStatus::of_report(report.status)?;
+    if status == OutcomeStatus::Cancelled
+        && is_cut(&facts.record)
+        && facts.record.cancel_requested_at.is_none()
+    {
+        let head = work(facts, report.head.as_ref());
+        return Some(Outcome { status: OutcomeStatus::Failed, failure: Some(cut_short(facts)), head });
+    }
     let failure = match (status, &report.failure) {
         (OutcomeStatus::Completed | OutcomeStatus::Cancelled, _) => None,
         (OutcomeStatus::Blocked | OutcomeStatus::Failed, Some(failure)) => Some(failure.clone()),
@@ -226,10 +261,14 @@ fn died(facts: &Facts, death: Death) -> Outcome {
     let ended_by_host = |reason: StopReason| format!("{}, so the host ended it", reason.message());
     match (facts.record.stop_reason, death) {
         (Some(StopReason::CancelIgnored | StopReason::Killed), _) => return cancelled,
+        (Some(StopReason::Budget), _) if facts.record.cancel_requested_at.is_none() => {
+            return failed(FailureKind::Budget, cut_short(facts).message);
+        }
+        (Some(StopReason::Budget), _) => return cancelled,
         (Some(reason @ StopReason::Overtime), _) => {
             return failed(FailureKind::Timeout, ended_by_host(reason));
         }
-        (Some(reason @ StopReason::HeartbeatLost), _) => {
+        (Some(reason @ (StopReason::HeartbeatLost | StopReason::ServiceStopped)), _) => {
             return failed(FailureKind::Internal, ended_by_host(reason));
         }
         (None, Death::Exited { oom: true, .. }) => {

@@ -1,6 +1,6 @@
 //! What is so: the row, the files of the control directory, the container. Read anew at every look.
 
-use cloud_code_model::{Issue, TaskRecord};
+use cloud_code_model::{Issue, Level, TaskRecord};
 use cloud_code_task_schema::{Assignment, TaskReport};
 use jiff::Timestamp;
 
@@ -25,6 +25,8 @@ pub struct Facts {
     pub worktree_head: Option<String>,
     /// How long the next attempt must wait still; nothing when its time has come.
     pub rest: std::time::Duration,
+    /// How far the task is from each limit of its budgets; nothing where that does not count now.
+    pub budget: Vec<Level>,
     /// How long things have lasted, as far as the driver has seen.
     pub elapsed: Elapsed,
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloud_code_model::{Brief, Issue, NewTask, ProjectPlan, TaskRecord, reads_only};
+use cloud_code_model::{Brief, Issue, NewTask, ProjectPlan, QueuePlace, TaskRecord, reads_only};
 use cloud_code_store::StoreError;
 use cloud_code_task_schema::{
     CliName, ControlDir, Handoff, MAX_YAML_BYTES, Mode, TaskId, TaskReport, parse_reporting, read_capped,
@@ -31,6 +31,8 @@ pub struct FollowUpRequest {
     pub intent: Option<String>,
     /// What else the prompt says.
     pub brief: Brief,
+    /// Its place among those that wait.
+    pub queue: QueuePlace,
 }
 
 impl Engine {
@@ -42,7 +44,7 @@ impl Engine {
     }
 
     async fn check_and_follow_up(&self, request: FollowUpRequest) -> Result<TaskRecord, EngineError> {
-        let FollowUpRequest { mut issue, plan, text, mode, requested_by, intent, mut brief } = request;
+        let FollowUpRequest { mut issue, plan, text, mode, requested_by, intent, mut brief, queue } = request;
         let title = title(&text)?;
         let name = format!("{}#{}", issue.project, issue.key);
         let records = self.store.tasks_of(&issue.project, &issue.key).await?;
@@ -89,6 +91,7 @@ impl Engine {
             plan,
             requested_by,
             intent,
+            queue,
             created_at: self.clock.now(),
         };
         let mut all = records;
@@ -205,6 +208,7 @@ mod tests {
             plan: ProjectSettings::default().plan("/srv/shop".into(), cli.parse().unwrap()),
             requested_by: None,
             intent: None,
+            queue: Default::default(),
             created_at: Timestamp::UNIX_EPOCH,
         };
         TaskRecord { state: TaskState::Done { head: None }, ..TaskRecord::queued(task) }

@@ -15,7 +15,7 @@ use crate::facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFa
 use crate::{Engine, EngineError, blocking};
 
 impl Engine {
-    /// All facts of a task, as they are now. How long they have been so is for a driver to add.
+    /// All facts of a task, as they are now. How long they have been so, and what it may use still, is for a driver to add.
     pub async fn gather(&self, id: &TaskId) -> Result<Facts, EngineError> {
         let mut record = self.row(id).await?;
         let asked = record.task.clone();
@@ -49,7 +49,19 @@ impl Engine {
             _ => jiff::SignedDuration::ZERO,
         };
         let rest = rest.try_into().unwrap_or_default();
-        Ok(Facts { record, issue, rest, workspace, tasking, report, container, worktree_head, elapsed })
+        let budget = Vec::new();
+        Ok(Facts {
+            record,
+            issue,
+            rest,
+            workspace,
+            tasking,
+            report,
+            container,
+            worktree_head,
+            budget,
+            elapsed,
+        })
     }
 
     async fn row(&self, id: &TaskId) -> Result<TaskRecord, EngineError> {
@@ -63,6 +75,7 @@ impl Engine {
             TaskState::Running { container, .. } => self.runtime.facts(&ContainerId::new(container)).await?,
             TaskState::Preparing
             | TaskState::BackingOff { .. }
+            | TaskState::OverBudget { .. }
             | TaskState::AwaitingApproval { .. }
             | TaskState::Done { .. }
             | TaskState::NeedsInput { .. }

@@ -15,6 +15,7 @@ use secrecy::SecretString;
 
 use crate::host_git::{Git, GitMirror, Handover, HostGit, Intake, Preparation};
 use crate::open::Uncommitted;
+use crate::perform::STOP_GRACE;
 use crate::{Engine, EngineError, Facts};
 
 /// A project's repository: where it is, and its mirror here.
@@ -238,6 +239,11 @@ impl IssueWorkspace {
         }
     }
 
+    /// The commit that an import put the issue's branch on last.
+    pub(crate) fn imported(&self) -> Result<Option<String>, EngineError> {
+        Ok(self.repo.mirror()?.branch(&self.branch)?.map(|head| head.to_string()))
+    }
+
     /// Takes commits through the quarantine. `None` when there is nothing new. `earlier` is where this issue's branch
     /// stands from an earlier task.
     pub(crate) fn import(
@@ -333,6 +339,21 @@ impl Engine {
                 // Noted first: whoever looks next must know who ended it.
                 self.store.record_stop(id, StopReason::Killed).await?;
                 self.runtime.kill(&container.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the agent that works on a task, because the service stops with its agents: it commits what there is. The task
+    /// goes on with another attempt when the service is there again.
+    pub(crate) async fn end_with_service(&self, id: &TaskId) -> Result<(), EngineError> {
+        let selector =
+            Labels { task: Some(id.clone()), ..Labels::of_instance(self.settings.instance.clone()) };
+        for container in self.runtime.find(&selector).await? {
+            if container.state.is_running() {
+                // Noted first, as above.
+                self.store.record_stop(id, StopReason::ServiceStopped).await?;
+                self.runtime.stop(&container.id, STOP_GRACE).await?;
             }
         }
         Ok(())

@@ -2,12 +2,14 @@
 
 mod again;
 mod blocking;
+mod budget;
 mod catalog;
 mod catch_up;
 mod clocks;
 mod container;
 mod decide;
 mod drive;
+mod driver_lock;
 mod error;
 mod facts;
 mod follow;
@@ -17,16 +19,20 @@ mod gather;
 mod git;
 mod host_git;
 mod installed;
+mod keep;
 mod moved_base;
 mod observe;
 mod open;
 mod packet;
 mod perform;
+mod prices;
 mod prompts;
 mod public;
 mod publish;
 mod pull_request;
+mod queue;
 mod rows;
+mod seen;
 mod service;
 mod tasking;
 mod theirs;
@@ -37,6 +43,7 @@ mod words;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cloud_code_history::History;
 use cloud_code_model::{Clock, IdSource, InstanceId};
 use cloud_code_runtime::{Runtime, Secrets};
 use cloud_code_workspace::Layout;
@@ -58,8 +65,11 @@ pub use observe::{Notice, Observer, Silent};
 pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
+pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet};
 pub use rows::Rows;
-pub use service::{Engines, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes};
+pub use service::{
+    Engines, HookLog, OnStop, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+};
 pub use tasking::next_tasking;
 pub use watch::{Inotify, Watch, Watches};
 
@@ -100,6 +110,7 @@ pub struct Engine {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) history: History,
     pub(crate) git: Arc<dyn Git>,
     pub(crate) watches: Arc<dyn Watches>,
 }
@@ -113,8 +124,20 @@ impl Engine {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        let store = Arc::new(store);
-        Self { settings, store, runtime, clock, ids, git: Arc::new(HostGit), watches: Arc::new(Inotify) }
+        let history = keep::default_history(&settings.layout);
+        let (store, git, watches) = (Arc::new(store), Arc::new(HostGit), Arc::new(Inotify));
+        Self { settings, store, runtime, clock, ids, history, git, watches }
+    }
+
+    /// The same with another history than that of the default settings.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        Self { history, ..self }
+    }
+
+    /// What is kept of every attempt.
+    pub const fn history(&self) -> &History {
+        &self.history
     }
 
     /// The same with another git.

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use cloud_code_model::{
-    Brief, Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, RuntimeKind, TaskRecord, reads_only,
-    slug,
+    Brief, Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, QueuePlace, RuntimeKind, TaskRecord,
+    reads_only, slug,
 };
 use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, CliManifest, MAX_YAML_BYTES, Mode, parse_tasking, to_yaml};
@@ -34,6 +34,8 @@ pub struct RunRequest {
     pub uncommitted: Uncommitted,
     /// Who asks.
     pub requested_by: Option<String>,
+    /// Its place among those that wait.
+    pub queue: QueuePlace,
 }
 
 /// An issue of a forge.
@@ -130,6 +132,7 @@ impl Engine {
             plan: request.plan,
             requested_by: request.requested_by,
             intent: request.origin.map(|origin| origin.intent),
+            queue: request.queue,
             created_at: at,
         };
         check_tasking(&issue, &[TaskRecord::queued(task.clone())])?;

@@ -3,22 +3,24 @@
 use std::path::PathBuf;
 
 use cloud_code_fault_points::{Point, reach};
-use cloud_code_model::{Attempt, Gate, OutcomeStatus, TaskEvent, TaskRecord, TaskState};
+use cloud_code_model::{Attempt, Gate, Next, OutcomeStatus, StopReason, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
 use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
 
-use crate::again::again;
+use crate::again;
+use crate::budget;
 use crate::container::container_spec;
 use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
 use crate::follow_up::heard;
 use crate::gather::read_tasking;
+use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
-use crate::{Engine, EngineError, blocking, prompts};
+use crate::{Engine, EngineError, blocking, prompts, seen};
 
 /// How long the agent has after TERM to commit and write its last report before the runtime kills it.
-const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
+pub(crate) const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Engine {
     pub(crate) async fn perform(
@@ -39,7 +41,7 @@ impl Engine {
             Step::CreateContainer => self.create_container(facts).await,
             Step::StartContainer { id } => {
                 let (id, secrets) = (ContainerId::new(id), self.secrets(facts)?);
-                match self.runtime.start(&id, &secrets).await {
+                match seen::start(facts, self.runtime.start(&id, &secrets)).await {
                     // A driver that was killed had its hands on this container's stdin: a fresh one takes its place.
                     Err(RuntimeError::StdinSpent { .. }) => Ok(self.runtime.remove(&id).await?),
                     started => {
@@ -73,7 +75,14 @@ impl Engine {
                 Ok(())
             }
             Step::Wake => self.advance(facts, TaskEvent::Woken, observer).await,
-            Step::Wait | Step::Rest | Step::AwaitApproval | Step::Finished => Ok(()),
+            Step::CutBudget => {
+                let why = budget::cut(facts, self.clock.now()).failure.message;
+                observer.notice(Notice::Warning(format!(
+                    "{why}; the agent is told to stop, and its work is kept"
+                )));
+                Ok(self.store.record_stop(&facts.record.task.id, StopReason::Budget).await?)
+            }
+            Step::Wait | Step::Rest | Step::AwaitBudget | Step::AwaitApproval | Step::Finished => Ok(()),
         }
     }
 
@@ -88,6 +97,7 @@ impl Engine {
         if let Some(point) = point {
             reach(point).await;
         }
+        seen::moved(&facts.record, &record);
         observer.notice(Notice::State(&record));
         Ok(())
     }
@@ -105,7 +115,10 @@ impl Engine {
 
     async fn write_tasking(&self, facts: &Facts) -> Result<(), EngineError> {
         let asked = &facts.record.task;
-        let records = self.store.tasks_of(&asked.project, &asked.issue).await?;
+        let mut records = self.store.tasks_of(&asked.project, &asked.issue).await?;
+        if let Some(last) = records.pop() {
+            records.push(self.raised(last).await?);
+        }
         let manifest = self.settings.catalog.manifest_for(&asked.plan)?;
         let control = ControlDir::new(self.paths(&facts.record).control);
         let (issue, now) = (facts.issue.clone(), self.clock.now());
@@ -167,9 +180,12 @@ impl Engine {
 
     /// Keeps the last figures and words of the agent, whatever comes after.
     async fn keep_report(&self, facts: &Facts) -> Result<(), EngineError> {
+        self.charge_all(facts).await?;
         let ReportFact::Task { report, .. } = &facts.report else { return Ok(()) };
-        let id = &facts.record.task.id;
-        Ok(self.store.record_report(id, &report.usage, report.summary.as_deref(), &report.questions).await?)
+        let (id, usage) = (&facts.record.task.id, budget::priced(&facts.record, &facts.report));
+        self.store.record_report(id, &usage, report.summary.as_deref(), &report.questions).await?;
+        seen::used(&facts.record, &usage);
+        Ok(())
     }
 
     async fn import(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
@@ -201,20 +217,32 @@ impl Engine {
             Err(error) => return Err(error),
         };
         reach(Point::WorkTaken).await;
+        let ended = Ended {
+            status: crate::words(&outcome.status).into(),
+            failure: outcome.failure.as_ref(),
+            head: head.as_deref(),
+        };
+        self.keep_attempt(facts, ended, observer).await;
         let gate = match facts.record.task.plan.publish.approval {
             true => Gate::Approval,
             false => Gate::Open,
         };
-        let again = match (&outcome.failure, outcome.status) {
-            (Some(failure), OutcomeStatus::Failed) => again(facts, failure, self.clock.now()),
-            _ => None,
+        let next = match (&outcome.failure, outcome.status) {
+            (Some(failure), OutcomeStatus::Failed) => again::next(facts, failure, self.clock.now()),
+            _ => Next::End,
         };
-        self.advance(facts, TaskEvent::Imported { head, gate, again }, observer).await
+        self.advance(facts, TaskEvent::Imported { head, gate, next }, observer).await
     }
 
-    /// Where an earlier task of the issue left the branch.
-    async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
+    /// Where an earlier task of the issue left the branch, or an earlier attempt at this one.
+    pub(crate) async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
         let asked = &facts.record.task;
+        if facts.record.attempt > 1 {
+            let workspaces = self.workspaces(facts)?;
+            if let Some(head) = blocking(move || workspaces.imported()).await? {
+                return Ok(Some(head));
+            }
+        }
         let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
         let earlier = tasks.iter().take_while(|t| t.task.id != asked.id);
         Ok(earlier.filter_map(|t| t.state.head().map(str::to_owned)).last())
@@ -251,7 +279,7 @@ const fn point_after(event: &TaskEvent) -> Option<Point> {
         TaskEvent::Started { .. } => Some(Point::TaskStarted),
         TaskEvent::Ended { .. } => Some(Point::TaskEnded),
         TaskEvent::Imported { .. } => Some(Point::TaskImported),
-        TaskEvent::Woken => Some(Point::TaskWoken),
+        TaskEvent::Woken | TaskEvent::Granted => Some(Point::TaskWoken),
         TaskEvent::Published => Some(Point::TaskPublished),
         TaskEvent::Approved | TaskEvent::Declined | TaskEvent::Retried | TaskEvent::Rebased { .. } => None,
         TaskEvent::HostFailed { .. } | TaskEvent::Withdrawn => None,

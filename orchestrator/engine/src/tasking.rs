@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 
 use cloud_code_model::{Issue, TaskRecord};
-use cloud_code_task_schema::{Assignment, PROTOCOL_VERSION, Priority, Task, TaskContext, TaskId, Tasking};
+use cloud_code_task_schema::{Assignment, PROTOCOL_VERSION, Task, TaskContext, TaskId, Tasking};
 use jiff::Timestamp;
+
+use crate::budget::is_cut;
 
 /// The next version of the file, or `None` when the one that stands says all of it already. `seen` is the highest
 /// generation that the agent reported, 0 before the first; `ended` are the tasks that it reported as ended.
@@ -40,7 +42,7 @@ fn task(issue: &Issue, record: &TaskRecord, ended: &BTreeSet<TaskId>) -> Task {
     let is_over = record.state.status().is_terminal() && !ended.contains(&asked.id);
     let status = match record.cancel_requested_at {
         Some(_) => Assignment::Cancelled,
-        None if is_over => Assignment::Cancelled,
+        None if is_over || is_cut(record) => Assignment::Cancelled,
         None => Assignment::Assigned,
     };
     Task {
@@ -58,7 +60,7 @@ fn task(issue: &Issue, record: &TaskRecord, ended: &BTreeSet<TaskId>) -> Task {
         continues: asked.continues.clone(),
         handoff: asked.handoff.clone(),
         requested_by: asked.requested_by.clone(),
-        priority: Priority::default(),
+        priority: asked.queue.priority,
         branch: issue.branch.clone(),
         base: issue.base.clone(),
         model: plan.model.clone(),

@@ -37,6 +37,7 @@ pub(crate) fn how_it_ended(state: &TaskState) -> &'static str {
         TaskState::Cancelled { .. } => "was stopped",
         TaskState::AwaitingApproval { .. } => "waits for a yes",
         TaskState::BackingOff { .. } => "will be tried again",
+        TaskState::OverBudget { .. } => "waits for a larger budget",
         TaskState::Queued | TaskState::Preparing => "has not begun",
         TaskState::Running { .. } | TaskState::Importing { .. } => "is not over",
     }
@@ -126,6 +127,7 @@ pub(crate) mod tests {
             plan: ProjectSettings::default().plan("/srv/shop".into(), cli.parse().unwrap()),
             requested_by: Some("alice".into()),
             intent: None,
+            queue: Default::default(),
             created_at: Timestamp::UNIX_EPOCH,
         };
         TaskRecord { state: TaskState::Done { head: None }, ..TaskRecord::queued(task) }

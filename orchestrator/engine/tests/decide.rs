@@ -34,6 +34,7 @@ fn facts(state: TaskState) -> Facts {
         requested_by: None,
         intent: None,
         brief: cloud_code_model::Brief::default(),
+        queue: Default::default(),
         created_at: START,
     };
     let record = TaskRecord { state, ..TaskRecord::queued(task) };
@@ -58,6 +59,7 @@ fn facts(state: TaskState) -> Facts {
         report: ReportFact::NotYet { heartbeat_at: None },
         container: None,
         worktree_head: None,
+        budget: Vec::new(),
         elapsed: Elapsed::default(),
     }
 }
@@ -235,6 +237,7 @@ fn a_container_that_the_host_ended_is_no_crash() {
         (StopReason::CancelIgnored, None),
         (StopReason::Overtime, Some(FailureKind::Timeout)),
         (StopReason::HeartbeatLost, Some(FailureKind::Internal)),
+        (StopReason::ServiceStopped, Some(FailureKind::Internal)),
     ] {
         let mut now = running();
         now.record.stop_reason = Some(reason);

@@ -26,6 +26,7 @@ fn record(id: &str, text: &str, state: TaskState) -> TaskRecord {
         requested_by: None,
         intent: None,
         brief: cloud_code_model::Brief::default(),
+        queue: Default::default(),
         created_at: Timestamp::UNIX_EPOCH,
     };
     TaskRecord { state, ..TaskRecord::queued(task) }

@@ -65,6 +65,8 @@ points! {
     TaskEnded = "task.ended", "the task says how the agent ended it; nothing is imported";
     AttemptFinished = "import.attempt_finished", "the attempt is closed; the commits are not taken";
     WorkTaken = "import.work_taken", "the commits are on the mirror's branch; the task does not say so";
+    HistoryWritten = "history.written", "the attempt's files are written beside their place in the history";
+    HistoryPlaced = "history.placed", "they are in their place; the control directory is not tidied, nothing is pruned";
     TaskImported = "task.imported", "the task says so; nothing is published";
     TaskWoken = "task.woken", "a failed attempt is to be followed by another; nothing exists for that";
     BaseCaughtUp = "publish.base_caught_up", "the branch was held against the newest base; nothing is pushed";
@@ -201,7 +203,7 @@ mod tests {
     fn names_are_unique_and_say_their_room() {
         let names: BTreeSet<&str> = Point::ALL.iter().map(|point| point.name()).collect();
         assert_eq!(names.len(), Point::ALL.len());
-        let rooms = ["intake", "request", "task", "container", "import", "publish", "talk"];
+        let rooms = ["intake", "request", "task", "container", "import", "history", "publish", "talk"];
         for name in names {
             assert!(rooms.contains(&name.split_once('.').unwrap().0), "{name}");
         }

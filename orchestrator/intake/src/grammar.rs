@@ -263,6 +263,8 @@ pub(crate) const fn config_help(key: ConfigKey) -> &'static str {
         ConfigKey::Budget => "the most that a task may cost, in US dollars, as `2.50`",
         ConfigKey::Timeout => "the longest that a task may take, as `30m` or `1h30m`",
         ConfigKey::Draft => "whether the pull request is a draft: `true` or `false`",
+        ConfigKey::Priority => "how urgent it is: `critical`, `high`, `medium` or `low`",
+        ConfigKey::After => "issues whose work must be merged first, as `12, 34`",
     }
 }
 

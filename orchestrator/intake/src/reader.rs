@@ -1,7 +1,7 @@
 //! From a command's line to the command: the verb, its arguments, and what is wrong with them.
 
 use cloud_code_model::{Command, ConfigKey};
-use cloud_code_task_schema::{CliName, HumanDuration};
+use cloud_code_task_schema::{CliName, HumanDuration, Priority};
 
 use crate::command::{Found, Spelling};
 use crate::command_error::{CommandError, echo};
@@ -283,9 +283,26 @@ impl<'a> Reader<'a> {
                 "false" | "no" | "off" => Ok("false".to_owned()),
                 _ => Err(bad()),
             },
+            ConfigKey::Priority => value
+                .to_ascii_lowercase()
+                .parse::<Priority>()
+                .map(|priority| priority.to_string())
+                .map_err(|_| bad()),
+            ConfigKey::After => read_numbers(value).ok_or_else(bad),
         }
     }
 }
+
+/// Numbers of issues, as `12, #34`; written back as `12,34`.
+fn read_numbers(value: &str) -> Option<String> {
+    let words = value.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
+    let number = |word: &str| word.trim_start_matches('#').parse::<u64>().ok().filter(|number| *number > 0);
+    let numbers: Vec<String> = words.map(|word| Some(number(word)?.to_string())).collect::<Option<_>>()?;
+    (1..=MAX_NUMBERS).contains(&numbers.len()).then(|| numbers.join(","))
+}
+
+/// Most issues that one waits for.
+const MAX_NUMBERS: usize = 20;
 
 /// What a person sees of the text behind a prefix. Behind it the text goes on with a paragraph, and in a prompt it begins
 /// one: what is hidden in either place goes.

@@ -15,6 +15,12 @@ pub struct InvalidName {
     what: &'static str,
 }
 
+impl InvalidName {
+    pub(crate) fn new(given: &str, what: &'static str) -> Self {
+        Self { given: given.to_owned(), what }
+    }
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*

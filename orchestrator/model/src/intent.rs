@@ -210,11 +210,24 @@ pub enum ConfigKey {
     Timeout,
     /// Whether the pull request is opened as a draft: `true` or `false`.
     Draft,
+    /// How urgent it is: `critical`, `high`, `medium` or `low`.
+    Priority,
+    /// Issues whose work must be in the base first: their numbers, with commas.
+    After,
 }
 
 impl ConfigKey {
     /// Every key, in the order people read them.
-    pub const ALL: [Self; 6] = [Self::Cli, Self::Model, Self::Base, Self::Budget, Self::Timeout, Self::Draft];
+    pub const ALL: [Self; 8] = [
+        Self::Cli,
+        Self::Model,
+        Self::Base,
+        Self::Budget,
+        Self::Timeout,
+        Self::Draft,
+        Self::Priority,
+        Self::After,
+    ];
 
     /// As people write it.
     pub const fn as_str(self) -> &'static str {
@@ -225,6 +238,8 @@ impl ConfigKey {
             Self::Budget => "budget",
             Self::Timeout => "timeout",
             Self::Draft => "draft",
+            Self::Priority => "priority",
+            Self::After => "after",
         }
     }
 }

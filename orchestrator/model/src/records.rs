@@ -4,7 +4,9 @@ use cloud_code_task_schema::{BranchName, CliName, Handoff, Mode, TaskId, Usage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{IllegalTransition, IssueKey, ProjectName, ProjectPlan, StopReason, TaskEvent, TaskState};
+use crate::{
+    IllegalTransition, IssueKey, ProjectName, ProjectPlan, QueuePlace, StopReason, TaskEvent, TaskState,
+};
 
 /// A project as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +71,8 @@ pub struct NewTask {
     pub requested_by: Option<String>,
     /// The key of the intent it came from. One intent makes one task, however often it is looked at.
     pub intent: Option<String>,
+    /// Its place among those that wait.
+    pub queue: QueuePlace,
     /// When.
     pub created_at: Timestamp,
 }
@@ -139,7 +143,8 @@ impl TaskRecord {
     pub fn after(&self, event: TaskEvent, at: Timestamp) -> Result<Self, IllegalTransition> {
         let (attempt, stop_reason) = match (&self.state, &event) {
             // Who ended the last attempt's container says nothing about the next one's.
-            (TaskState::BackingOff { attempt, .. }, TaskEvent::Woken) => (*attempt, None),
+            (TaskState::BackingOff { attempt, .. }, TaskEvent::Woken | TaskEvent::Granted)
+            | (TaskState::OverBudget { attempt, .. }, TaskEvent::Granted) => (*attempt, None),
             _ => (self.attempt, self.stop_reason),
         };
         let state = self.state.apply(event)?;

@@ -10,8 +10,9 @@ use cloud_code_task_schema::{BranchName, CliName, CommitSettings, HumanDuration,
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessSettings, ByteSize, GateSettings, GithubSettings, PublishPlan, PublishSettings, RepositoryName,
-    ServerSettings, TriggerSettings,
+    AccessSettings, Age, BudgetSettings, ByteSize, GateSettings, GithubSettings, LogSettings,
+    ProjectQueueSettings, PublishPlan, PublishSettings, QueueSettings, RepositoryName, ServerSettings,
+    TelemetrySettings, TriggerSettings,
 };
 
 /// The CLI of a project that names none.
@@ -36,8 +37,40 @@ pub struct GlobalSettings {
     pub github: GithubSettings,
     /// `cloud-code serve`.
     pub server: ServerSettings,
+    /// Whose turn it is in `cloud-code serve`.
+    pub queue: QueueSettings,
+    /// What is written to standard error.
+    pub log: LogSettings,
+    /// Where traces of tasks go.
+    pub telemetry: TelemetrySettings,
+    /// What is kept of every attempt.
+    pub history: HistorySettings,
     /// What holds for a project that says nothing else.
     pub defaults: ProjectSettings,
+}
+
+/// What is kept of every attempt, after its workspace is gone. What is over a cap goes, the oldest first and that of open
+/// issues last, and `cloud-code show` says so.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct HistorySettings {
+    /// Bytes of disk that all of it takes at most. Default `5GiB`: a month of 500 attempts a day at 350 KiB.
+    pub max_size: Option<ByteSize>,
+    /// How long an attempt is kept. Default `30d`.
+    pub max_age: Option<Age>,
+    /// Bytes of one attempt's files before they are compressed; above it their middle is cut out. Default `50MiB`: three
+    /// times the longest log of an agent.
+    pub max_attempt_size: Option<ByteSize>,
+}
+
+impl HistorySettings {
+    /// Default of `history.max_size`.
+    pub const MAX_SIZE: ByteSize = ByteSize::mebibytes(5 * 1024);
+    /// Default of `history.max_age`.
+    pub const MAX_AGE: Age = Age::days(30);
+    /// Default of `history.max_attempt_size`.
+    pub const MAX_ATTEMPT_SIZE: ByteSize = ByteSize::mebibytes(50);
 }
 
 /// The Docker engine.
@@ -100,6 +133,13 @@ pub struct ProjectSettings {
     pub import: ImportSettings,
     /// How often and when a failed attempt is followed by another.
     pub retries: RetrySettings,
+    /// What it may use.
+    pub budget: BudgetSettings,
+    /// Its part of the queue.
+    pub queue: ProjectQueueSettings,
+    /// The CLI that takes over while the provider of the project's own one wants us to wait longer than
+    /// `retries.longest_wait`, or refuses its keys.
+    pub fallback_cli: Option<CliName>,
     /// The repository on GitHub, as `owner/name`. Its issues then start work, and work ends in pull requests.
     pub github: Option<RepositoryName>,
     /// What starts work.
@@ -325,6 +365,12 @@ pub struct ProjectPlan {
     /// defaults.
     #[serde(default)]
     pub retries: Retries,
+    /// What may be used. Tasks that were stored before there was a choice have no limits.
+    #[serde(default)]
+    pub budget: BudgetSettings,
+    /// The CLI that takes over when this one cannot go on for long.
+    #[serde(default)]
+    pub fallback_cli: Option<CliName>,
     /// Where and how work is published. Tasks that were stored before there was a forge have none.
     #[serde(default)]
     pub publish: PublishPlan,
@@ -418,6 +464,12 @@ impl ProjectSettings {
                 first_wait: self.retries.first_wait.or(base.retries.first_wait),
                 longest_wait: self.retries.longest_wait.or(base.retries.longest_wait),
             },
+            budget: self.budget.over(base.budget),
+            queue: ProjectQueueSettings {
+                priority: self.queue.priority.or(base.queue.priority),
+                concurrency: self.queue.concurrency.or(base.queue.concurrency),
+            },
+            fallback_cli: self.fallback_cli.or(base.fallback_cli),
             github: self.github.or(base.github),
             triggers: self.triggers.over(base.triggers),
             access: self.access.over(base.access),
@@ -468,6 +520,8 @@ impl ProjectSettings {
                 first_wait: self.retries.first_wait.unwrap_or(retries.first_wait),
                 longest_wait: self.retries.longest_wait.unwrap_or(retries.longest_wait),
             },
+            budget: self.budget.resolved(self.limits.max_cost_usd),
+            fallback_cli: self.fallback_cli,
             publish: PublishPlan {
                 failing_check_rounds: triggers.failing_check_rounds,
                 conflict_rounds: triggers.conflict_rounds,

@@ -40,6 +40,16 @@ pub enum TaskState {
         /// Its number.
         attempt: u32,
     },
+    /// An attempt was cut because a budget is used up. The work is on the mirror's branch; a person may allow as much again.
+    /// Nothing runs meanwhile.
+    OverBudget {
+        /// Which budget.
+        failure: Failure,
+        /// The branch's commit, when there was work.
+        head: Option<String>,
+        /// The number of the attempt that a yes begins.
+        attempt: u32,
+    },
     /// The branch stands in the mirror and waits for a person's yes before it is published. Nothing runs meanwhile.
     AwaitingApproval {
         /// The branch's commit.
@@ -92,6 +102,8 @@ pub enum TaskStatus {
     Importing,
     /// See [`TaskState::BackingOff`].
     BackingOff,
+    /// See [`TaskState::OverBudget`].
+    OverBudget,
     /// See [`TaskState::AwaitingApproval`].
     AwaitingApproval,
     /// See [`TaskState::Publishing`].
@@ -108,12 +120,13 @@ pub enum TaskStatus {
 
 impl TaskStatus {
     /// Every status, in the order of a task's life.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Queued,
         Self::Preparing,
         Self::Running,
         Self::Importing,
         Self::BackingOff,
+        Self::OverBudget,
         Self::AwaitingApproval,
         Self::Publishing,
         Self::Done,
@@ -130,6 +143,7 @@ impl TaskStatus {
             Self::Running => "running",
             Self::Importing => "importing",
             Self::BackingOff => "backing_off",
+            Self::OverBudget => "over_budget",
             Self::AwaitingApproval => "awaiting_approval",
             Self::Publishing => "publishing",
             Self::Done => "done",
@@ -144,7 +158,7 @@ impl TaskStatus {
         match self {
             Self::Done | Self::NeedsInput | Self::Failed | Self::Cancelled => true,
             Self::Queued | Self::Preparing | Self::Running | Self::Importing => false,
-            Self::BackingOff | Self::AwaitingApproval | Self::Publishing => false,
+            Self::BackingOff | Self::OverBudget | Self::AwaitingApproval | Self::Publishing => false,
         }
     }
 }
@@ -193,13 +207,23 @@ impl OutcomeStatus {
     }
 }
 
-/// Another attempt at a task whose last one failed.
+/// What comes after an attempt that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Again {
-    /// When it may begin.
-    pub until: Timestamp,
-    /// Its number.
-    pub attempt: u32,
+pub enum Next {
+    /// Nothing: the task has failed.
+    End,
+    /// Another attempt.
+    Again {
+        /// When it may begin.
+        until: Timestamp,
+        /// Its number.
+        attempt: u32,
+    },
+    /// Another attempt, once a person allows it more.
+    Grant {
+        /// Its number.
+        attempt: u32,
+    },
 }
 
 /// Whether work that ended well is published at once.
@@ -234,11 +258,13 @@ pub enum TaskEvent {
         head: Option<String>,
         /// Whether finished work is published at once.
         gate: Gate,
-        /// Whether a failed attempt is followed by another.
-        again: Option<Again>,
+        /// What follows a failed attempt.
+        next: Next,
     },
     /// The time of the next attempt has come.
     Woken,
+    /// A person allowed as much again as was used up.
+    Granted,
     /// A person said yes to what waits.
     Approved,
     /// A person said no to what waits. The work is kept.
@@ -270,6 +296,7 @@ impl TaskEvent {
             Self::Ended { .. } => "ended",
             Self::Imported { .. } => "imported",
             Self::Woken => "woken",
+            Self::Granted => "granted",
             Self::Approved => "approved",
             Self::Declined => "declined",
             Self::Retried => "retried",
@@ -300,6 +327,7 @@ impl TaskState {
             Self::Running { .. } => TaskStatus::Running,
             Self::Importing { .. } => TaskStatus::Importing,
             Self::BackingOff { .. } => TaskStatus::BackingOff,
+            Self::OverBudget { .. } => TaskStatus::OverBudget,
             Self::AwaitingApproval { .. } => TaskStatus::AwaitingApproval,
             Self::Publishing { .. } => TaskStatus::Publishing,
             Self::Done { .. } => TaskStatus::Done,
@@ -315,6 +343,7 @@ impl TaskState {
             Self::AwaitingApproval { head, .. } | Self::Publishing { head, .. } => Some(head),
             Self::Done { head } | Self::NeedsInput { head } | Self::Cancelled { head } => head.as_deref(),
             Self::Failed { head, .. } | Self::BackingOff { head, .. } => head.as_deref(),
+            Self::OverBudget { head, .. } => head.as_deref(),
             Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. } => None,
         }
     }
@@ -323,6 +352,7 @@ impl TaskState {
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failed { failure, .. } | Self::BackingOff { failure, .. } => Some(failure),
+            Self::OverBudget { failure, .. } => Some(failure),
             Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. } => None,
             Self::AwaitingApproval { .. }
             | Self::Publishing { .. }
@@ -344,16 +374,27 @@ impl TaskState {
                 Ok(Self::Running { container, started_at: at })
             }
             (Self::Running { .. }, TaskEvent::Ended { outcome }) => Ok(Self::Importing { outcome }),
-            (Self::Importing { outcome }, TaskEvent::Imported { head, gate, again }) => {
-                Ok(after_import(outcome, head, gate, again))
+            (Self::Importing { outcome }, TaskEvent::Imported { head, gate, next }) => {
+                Ok(after_import(outcome, head, gate, next))
             }
             (Self::BackingOff { .. }, TaskEvent::Woken) => Ok(Self::Preparing),
-            (Self::BackingOff { head, .. }, TaskEvent::Withdrawn) => {
+            (Self::OverBudget { .. }, TaskEvent::Granted) => Ok(Self::Preparing),
+            // The day's budget is used up, and somebody does not want to wait for another day.
+            (Self::BackingOff { failure, .. }, TaskEvent::Granted)
+                if failure.kind == cloud_code_task_schema::FailureKind::Budget =>
+            {
+                Ok(Self::Preparing)
+            }
+            (Self::OverBudget { failure, head, .. }, TaskEvent::Declined) => {
+                Ok(Self::Failed { failure: failure.clone(), head: head.clone() })
+            }
+            (Self::BackingOff { head, .. } | Self::OverBudget { head, .. }, TaskEvent::Withdrawn) => {
                 Ok(Self::Cancelled { head: head.clone() })
             }
-            (Self::BackingOff { head, .. }, TaskEvent::HostFailed { failure }) => {
-                Ok(Self::Failed { failure, head: head.clone() })
-            }
+            (
+                Self::BackingOff { head, .. } | Self::OverBudget { head, .. },
+                TaskEvent::HostFailed { failure },
+            ) => Ok(Self::Failed { failure, head: head.clone() }),
             (Self::AwaitingApproval { head, outcome }, TaskEvent::Approved) => {
                 Ok(Self::Publishing { head: head.clone(), outcome: outcome.clone() })
             }
@@ -388,7 +429,7 @@ impl TaskState {
     }
 }
 
-fn after_import(outcome: &Outcome, head: Option<String>, gate: Gate, again: Option<Again>) -> TaskState {
+fn after_import(outcome: &Outcome, head: Option<String>, gate: Gate, next: Next) -> TaskState {
     let failure = || {
         let unsaid = "the agent reported a failure without saying why";
         let kind = cloud_code_task_schema::FailureKind::Internal;
@@ -403,11 +444,12 @@ fn after_import(outcome: &Outcome, head: Option<String>, gate: Gate, again: Opti
             None => TaskState::Done { head: None },
         },
         OutcomeStatus::Blocked => TaskState::NeedsInput { head },
-        OutcomeStatus::Failed => match again {
-            Some(Again { until, attempt }) => {
+        OutcomeStatus::Failed => match next {
+            Next::Again { until, attempt } => {
                 TaskState::BackingOff { failure: failure(), head, until, attempt }
             }
-            None => TaskState::Failed { failure: failure(), head },
+            Next::Grant { attempt } => TaskState::OverBudget { failure: failure(), head, attempt },
+            Next::End => TaskState::Failed { failure: failure(), head },
         },
         OutcomeStatus::Cancelled => TaskState::Cancelled { head },
     }
@@ -434,6 +476,11 @@ mod tests {
                 until: Timestamp::UNIX_EPOCH,
                 attempt: 2,
             },
+            TaskState::OverBudget {
+                failure: Failure::new(FailureKind::Budget, "spent"),
+                head: Some("h".into()),
+                attempt: 2,
+            },
             TaskState::AwaitingApproval { head: "h".into(), outcome: outcome(OutcomeStatus::Completed) },
             TaskState::Publishing { head: "h".into(), outcome: outcome(OutcomeStatus::Completed) },
             TaskState::Done { head: None },
@@ -448,8 +495,9 @@ mod tests {
             TaskEvent::Taken,
             TaskEvent::Started { container: "c".into(), at: Timestamp::UNIX_EPOCH },
             TaskEvent::Ended { outcome: outcome(OutcomeStatus::Completed) },
-            TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open, again: None },
+            TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open, next: Next::End },
             TaskEvent::Woken,
+            TaskEvent::Granted,
             TaskEvent::Approved,
             TaskEvent::Declined,
             TaskEvent::Retried,
@@ -479,6 +527,7 @@ mod tests {
         queued            ended        -
         queued            imported     -
         queued            woken        -
+        queued            granted      -
         queued            approved     -
         queued            declined     -
         queued            retried      -
@@ -491,6 +540,7 @@ mod tests {
         preparing         ended        -
         preparing         imported     -
         preparing         woken        -
+        preparing         granted      -
         preparing         approved     -
         preparing         declined     -
         preparing         retried      -
@@ -503,6 +553,7 @@ mod tests {
         running           ended        importing
         running           imported     -
         running           woken        -
+        running           granted      -
         running           approved     -
         running           declined     -
         running           retried      -
@@ -515,6 +566,7 @@ mod tests {
         importing         ended        -
         importing         imported     publishing
         importing         woken        -
+        importing         granted      -
         importing         approved     -
         importing         declined     -
         importing         retried      -
@@ -527,6 +579,7 @@ mod tests {
         backing_off       ended        -
         backing_off       imported     -
         backing_off       woken        preparing
+        backing_off       granted      -
         backing_off       approved     -
         backing_off       declined     -
         backing_off       retried      -
@@ -534,11 +587,25 @@ mod tests {
         backing_off       published    -
         backing_off       host_failed  failed
         backing_off       withdrawn    cancelled
+        over_budget       taken        -
+        over_budget       started      -
+        over_budget       ended        -
+        over_budget       imported     -
+        over_budget       woken        -
+        over_budget       granted      preparing
+        over_budget       approved     -
+        over_budget       declined     failed
+        over_budget       retried      -
+        over_budget       rebased      -
+        over_budget       published    -
+        over_budget       host_failed  failed
+        over_budget       withdrawn    cancelled
         awaiting_approval taken        -
         awaiting_approval started      -
         awaiting_approval ended        -
         awaiting_approval imported     -
         awaiting_approval woken        -
+        awaiting_approval granted      -
         awaiting_approval approved     publishing
         awaiting_approval declined     cancelled
         awaiting_approval retried      -
@@ -551,6 +618,7 @@ mod tests {
         publishing        ended        -
         publishing        imported     -
         publishing        woken        -
+        publishing        granted      -
         publishing        approved     -
         publishing        declined     -
         publishing        retried      -
@@ -563,6 +631,7 @@ mod tests {
         done              ended        -
         done              imported     -
         done              woken        -
+        done              granted      -
         done              approved     -
         done              declined     -
         done              retried      -
@@ -575,6 +644,7 @@ mod tests {
         needs_input       ended        -
         needs_input       imported     -
         needs_input       woken        -
+        needs_input       granted      -
         needs_input       approved     -
         needs_input       declined     -
         needs_input       retried      -
@@ -587,6 +657,7 @@ mod tests {
         failed            ended        -
         failed            imported     -
         failed            woken        -
+        failed            granted      -
         failed            approved     -
         failed            declined     -
         failed            retried      -
@@ -599,6 +670,7 @@ mod tests {
         cancelled         ended        -
         cancelled         imported     -
         cancelled         woken        -
+        cancelled         granted      -
         cancelled         approved     -
         cancelled         declined     -
         cancelled         retried      -
@@ -619,7 +691,7 @@ mod tests {
         ] {
             let importing = TaskState::Importing { outcome: outcome(status) };
             let next = importing
-                .apply(TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open, again: None })
+                .apply(TaskEvent::Imported { head: Some("h".into()), gate: Gate::Open, next: Next::End })
                 .unwrap();
             assert_eq!((next.status(), next.head()), (expected, Some("h")));
         }

@@ -15,6 +15,10 @@ pub enum StopReason {
     Overtime,
     /// The agent stopped giving signs of life.
     HeartbeatLost,
+    /// A budget is used up.
+    Budget,
+    /// The service was stopped with its agents. Not a failure of the attempt: the next one goes on where this one was.
+    ServiceStopped,
 }
 
 impl StopReason {
@@ -24,7 +28,9 @@ impl StopReason {
             Self::CancelIgnored => "the agent did not end after it was told to cancel",
             Self::Killed => "the container was to be ended at once",
             Self::Overtime => "the agent let the task run past its time limit",
+            Self::Budget => "a budget is used up",
             Self::HeartbeatLost => "the agent stopped giving signs of life",
+            Self::ServiceStopped => "the service was stopped with its agents",
         }
     }
 }

@@ -108,7 +108,12 @@ impl Agent {
     }
 
     /// Does the next thing; an end of its container, when this was the last.
-    pub(crate) fn step(&mut self, state: &mut State, container: &str, labelled: Option<&TaskId>) -> Option<Ended> {
+    pub(crate) fn step(
+        &mut self,
+        state: &mut State,
+        container: &str,
+        labelled: Option<&TaskId>,
+    ) -> Option<Ended> {
         match self.phase {
             Phase::Boot => self.boot(state, container, labelled),
             Phase::Work(left) => self.work(state, container, left),
@@ -118,7 +123,13 @@ impl Agent {
         .err()
     }
 
-    fn again(&mut self, state: &mut State, container: &str, wait: Duration, phase: Phase) -> Result<(), Ended> {
+    fn again(
+        &mut self,
+        state: &mut State,
+        container: &str,
+        wait: Duration,
+        phase: Phase,
+    ) -> Result<(), Ended> {
         self.phase = phase;
         state.later(wait, Event::Agent { container: container.to_owned() });
         Ok(())
@@ -133,7 +144,8 @@ impl Agent {
         reporting.observed_generation = tasking.generation;
         for task in &tasking.tasks {
             let known = reporting.tasks.get(&task.id);
-            let has_ended = known.is_some_and(|known| known.status.is_ended() && known.attempt >= task.attempt);
+            let has_ended =
+                known.is_some_and(|known| known.status.is_ended() && known.attempt >= task.attempt);
             if has_ended {
                 continue;
             }

@@ -77,7 +77,8 @@ pub(crate) fn waits(store: &MemoryStore, state: &State) -> String {
 
 fn left(tables: &Tables, state: &State) -> Vec<String> {
     let mut left = Vec::new();
-    let known: BTreeSet<&str> = tables.deliveries.iter().map(|known| known.delivery.key.guid.as_str()).collect();
+    let known: BTreeSet<&str> =
+        tables.deliveries.iter().map(|known| known.delivery.key.guid.as_str()).collect();
     for (id, sent) in &state.hub.sent {
         if !known.contains(sent.guid.as_str()) {
             left.push(format!("delivery {id} was never fetched"));
@@ -126,7 +127,8 @@ fn requests(tables: &Tables, state: &State, broken: &mut Vec<String>) {
         }
     }
     for (number, issue) in &state.hub.issues {
-        let commands = issue.comments.iter().filter(|said| said.author == ALICE && said.body.starts_with('/'));
+        let commands =
+            issue.comments.iter().filter(|said| said.author == ALICE && said.body.starts_with('/'));
         for said in commands {
             let key = format!("comment-{}", said.id);
             let found = tables.intents.iter().filter(|record| record.intent.key == key).count();
@@ -158,7 +160,10 @@ fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<St
         }
         for attempt in attempts {
             if attempt.finished_at.is_none() {
-                broken.push(format!("attempt {} of {id} never ended, the task is {:?}", attempt.number, record.state));
+                broken.push(format!(
+                    "attempt {} of {id} never ended, the task is {:?}",
+                    attempt.number, record.state
+                ));
             }
         }
         let Some(ledger) = state.containers.ledger.get(id) else { continue };
@@ -206,11 +211,15 @@ fn forge(tables: &Tables, state: &State, broken: &mut Vec<String>) {
         }
     }
     for thread in tables.threads.values() {
-        let (Some(written), Some(issue)) = (&thread.written.label, state.hub.issues.get(&thread.number)) else {
+        let (Some(written), Some(issue)) = (&thread.written.label, state.hub.issues.get(&thread.number))
+        else {
             continue;
         };
         if !issue.labels.contains(written) || issue.labels.len() != 1 {
-            broken.push(format!("#{} should have the label {written} and has {:?}", thread.number, issue.labels));
+            broken.push(format!(
+                "#{} should have the label {written} and has {:?}",
+                thread.number, issue.labels
+            ));
         }
     }
     for record in &tables.tasks {
@@ -222,7 +231,9 @@ fn forge(tables: &Tables, state: &State, broken: &mut Vec<String>) {
             state.repositories.branches.get(name).is_some_and(|tip| state.repositories.holds(tip, &head))
         };
         let is_replaced = tables.tasks.iter().any(|later| {
-            later.task.issue == record.task.issue && later.task.id > record.task.id && later.state.head().is_some()
+            later.task.issue == record.task.issue
+                && later.task.id > record.task.id
+                && later.state.head().is_some()
         });
         if !holds(issue.branch.as_str()) && !holds(issue.base.as_str()) && !is_replaced {
             broken.push(format!("{} is done and {} does not hold its work", record.task.id, issue.branch));

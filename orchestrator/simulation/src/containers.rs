@@ -75,9 +75,7 @@ pub(crate) struct SimRuntime(pub(crate) World);
 fn error(fault: Fault, _: &State) -> RuntimeError {
     match fault {
         Fault::Full => RuntimeError::DiskFull { message: "no space left on device".to_owned() },
-        Fault::Refuse => {
-            RuntimeError::EngineFault { doing: "asked", message: "simulated".to_owned() }
-        }
+        Fault::Refuse => RuntimeError::EngineFault { doing: "asked", message: "simulated".to_owned() },
         _ => RuntimeError::EngineTimeout { doing: "asked" },
     }
 }
@@ -115,7 +113,8 @@ impl SimRuntime {
                 && other.labels.issue == container.labels.issue
         };
         if let Some(other) = state.containers.all.values().find(is_neighbour) {
-            let what = format!("{} was started beside {}: two agents in one worktree", container.name, other.name);
+            let what =
+                format!("{} was started beside {}: two agents in one worktree", container.name, other.name);
             state.breaks(what);
         }
         let Some(cli) = container.labels.cli.clone() else { return Err(gone()) };
@@ -145,9 +144,7 @@ impl Runtime for SimRuntime {
         let image = serde_json::json!({
             "id": "sha256:0", "tags": [name], "size_bytes": 1, "labels": {}, "created_at": null,
         });
-        self.0
-            .call("runtime.image", 0, READ, error, |_| Ok(serde_json::from_value(image).ok()))
-            .await
+        self.0.call("runtime.image", 0, READ, error, |_| Ok(serde_json::from_value(image).ok())).await
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId, RuntimeError> {
@@ -164,10 +161,16 @@ impl Runtime for SimRuntime {
             }
             let at = spec.mounts.iter().find(|mount| mount.target.as_os_str() == CONTROL_DIR_TARGET);
             let Some(control) = at.map(|mount| mount.source.clone()) else {
-                return Err(RuntimeError::Refused { doing: "created", message: "no control directory".to_owned() });
+                return Err(RuntimeError::Refused {
+                    doing: "created",
+                    message: "no control directory".to_owned(),
+                });
             };
             if !control.is_dir() {
-                return Err(RuntimeError::Refused { doing: "created", message: "a mount is missing".to_owned() });
+                return Err(RuntimeError::Refused {
+                    doing: "created",
+                    message: "a mount is missing".to_owned(),
+                });
             }
             let id = format!("c{}", state.fresh());
             if let (Some(task), Some(attempt)) = (&spec.labels.task, spec.labels.attempt) {
@@ -204,7 +207,8 @@ impl Runtime for SimRuntime {
             .call("runtime.find", LATENCY, READ, error, |state| {
                 let all = state.containers.all.iter();
                 let ours = all.filter(|(_, container)| selector.selects(&container.labels));
-                let mut found: Vec<ContainerFacts> = ours.map(|(id, container)| facts(id, container)).collect();
+                let mut found: Vec<ContainerFacts> =
+                    ours.map(|(id, container)| facts(id, container)).collect();
                 found.sort_by(|a, b| a.name.cmp(&b.name));
                 Ok(found)
             })

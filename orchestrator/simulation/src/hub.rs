@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use cloud_code_engine::Forges;
 use cloud_code_forge::{
     Access, BotIdentity, BranchFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, Delivery,
-    DeliveryLog, DeliveryPage, DeliveryPayload, Effect, FailedCheck, Forge, ForgeError, GitCredential, Grants,
-    IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Marker, Mergeable, OpenState, Permission,
-    PermissionFact, Priority, PullFacts, PullSpec, PullState, PullUpdate, PutPull, RecentComment,
+    DeliveryLog, DeliveryPage, DeliveryPayload, Effect, FailedCheck, Forge, ForgeError, GitCredential,
+    Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Marker, Mergeable, OpenState,
+    Permission, PermissionFact, Priority, PullFacts, PullSpec, PullState, PullUpdate, PutPull, RecentComment,
     RepositoryFacts, ReviewFacts, TextEdits, TextId,
 };
 use cloud_code_model::{Actor, Place, RepositoryName};
@@ -171,9 +171,7 @@ impl State {
         let (branch, base) = (pull.branch.clone(), pull.base.clone());
         self.note(|| format!("pull request #{number} ends, merged: {merged}"));
         let head = self.repositories.branches.get(&branch).cloned();
-        if merged
-            && let (Some(head), Some(tip)) = (&head, self.repositories.branches.get(&base).cloned())
-        {
+        if merged && let (Some(head), Some(tip)) = (&head, self.repositories.branches.get(&base).cloned()) {
             let salt = self.fresh();
             let merge = self.repositories.commit(&[tip, head.clone()], "merge", salt);
             self.repositories.branches.insert(base, merge);
@@ -191,7 +189,8 @@ impl State {
     pub(crate) fn push_by_others(&mut self, branch: &str) {
         let (file, salt) = (format!("f{}", self.chance.below(6)), self.fresh());
         let before = self.repositories.branches.get(branch).cloned();
-        let (Some(before), Some(after)) = (before, self.repositories.push_by_others(branch, &file, salt)) else {
+        let (Some(before), Some(after)) = (before, self.repositories.push_by_others(branch, &file, salt))
+        else {
             return;
         };
         self.note(|| format!("somebody pushes {file} to {branch}"));
@@ -215,8 +214,7 @@ impl State {
 
     /// Sends an event: soon, late, twice, or never.
     fn send(&mut self, event: &'static str, mut body: Value) {
-        body["repository"] =
-            json!({"id": REPOSITORY, "full_name": "acme/shop", "default_branch": "main"});
+        body["repository"] = json!({"id": REPOSITORY, "full_name": "acme/shop", "default_branch": "main"});
         body["sender"] = person(ALICE);
         body["installation"] = json!({"id": 3});
         let id = self.fresh();
@@ -468,7 +466,9 @@ impl Forge for SimForge {
                     let issue = state.hub.issues.get(&number);
                     issue.is_some_and(|issue| issue.comments.iter().any(|comment| comment.id == *id))
                 }
-                Place::Issue | Place::Review { .. } | Place::ReviewComment { .. } | Place::Check { .. } => true,
+                Place::Issue | Place::Review { .. } | Place::ReviewComment { .. } | Place::Check { .. } => {
+                    true
+                }
             };
             if !known {
                 return Err(missing("the comment"));
@@ -566,7 +566,8 @@ impl Forge for SimForge {
     async fn put_pull(&self, spec: &PullSpec) -> Result<PutPull, ForgeError> {
         let open = |state: &State| {
             let mut pulls = state.hub.pulls.iter();
-            let is_it = |(_, pull): &(&u64, &Pull)| pull.branch == spec.branch && pull.state == PullState::Open;
+            let is_it =
+                |(_, pull): &(&u64, &Pull)| pull.branch == spec.branch && pull.state == PullState::Open;
             pulls.find(is_it).map(|(number, _)| *number)
         };
         let found = self.read("forge.put_pull.look", |state| Ok(open(state))).await?;
@@ -575,9 +576,10 @@ impl Forge for SimForge {
                 return Ok(PutPull { pull: pull_facts(state, number)?, created: false, notes: Vec::new() });
             }
             let branches = &state.repositories.branches;
-            let head = branches.get(&spec.branch).cloned().ok_or_else(|| ForgeError::Invalid {
-                message: "the branch does not exist".to_owned(),
-            })?;
+            let head = branches
+                .get(&spec.branch)
+                .cloned()
+                .ok_or_else(|| ForgeError::Invalid { message: "the branch does not exist".to_owned() })?;
             let base: Option<CommitId> = branches.get(&spec.base).cloned();
             if base.is_some_and(|base| state.repositories.holds(&base, &head)) {
                 return Err(ForgeError::NothingToMerge);

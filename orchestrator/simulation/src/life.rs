@@ -137,7 +137,9 @@ pub fn play(how: Play, home: &Path) -> Played {
             End::Settled => break,
             End::TimeIsUp => {
                 let waits = check::waits(&store, &world.state());
-                world.state().breaks(format!("still not settled after {} h: {waits}", PATIENCE.as_secs() / 3600));
+                world
+                    .state()
+                    .breaks(format!("still not settled after {} h: {waits}", PATIENCE.as_secs() / 3600));
                 break;
             }
             End::Crashed | End::Restart => {
@@ -208,7 +210,13 @@ fn catalog() -> CliCatalog {
 }
 
 /// The service of a life, as the program puts it together.
-fn service(world: &World, store: &MemoryStore, home: &Path, terms: &Terms, wakes: &Arc<Wakes>) -> Option<Service> {
+fn service(
+    world: &World,
+    store: &MemoryStore,
+    home: &Path,
+    terms: &Terms,
+    wakes: &Arc<Wakes>,
+) -> Option<Service> {
     let forge = Arc::new(SimForge(world.clone()));
     let clock = Arc::new(world.clone());
     let settings = EngineSettings {
@@ -233,12 +241,16 @@ fn service(world: &World, store: &MemoryStore, home: &Path, terms: &Terms, wakes
         plan: terms.plan.clone(),
         triggers: cloud_code_model::TriggerSettings::default().resolved(),
         access: cloud_code_model::AccessSettings::default().resolved(),
+        priority: Default::default(),
     };
     let clis = vec![cli("claude-code"), cli("codex")];
     let projects = Projects::new(vec![project], clis, forge.clone(), store.clone());
     let log = HookLog { log: forge, target: target(), of: None };
     let settings = ServiceSettings {
-        concurrency: terms.concurrency,
+        limits: cloud_code_model::QueueLimits {
+            concurrency: u32::try_from(terms.concurrency).unwrap_or(u32::MAX),
+            ..Default::default()
+        },
         sweep: SweepMode::Log { logs: vec![log], every: SWEEP },
         ..ServiceSettings::default()
     };
@@ -431,7 +443,8 @@ fn deliver(world: &World, store: &MemoryStore, wakes: &Arc<Wakes>, id: u64) {
     tokio::spawn(async move {
         let stored = store.put(&[new]).await;
         let mut state = world.state();
-        state.note(|| format!("delivery {id} arrives: {}", if stored.is_ok() { "stored" } else { "refused" }));
+        state
+            .note(|| format!("delivery {id} arrives: {}", if stored.is_ok() { "stored" } else { "refused" }));
         if stored.is_ok() {
             if let Some(sent) = state.hub.sent.get_mut(&id) {
                 sent.has_arrived = true;

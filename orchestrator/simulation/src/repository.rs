@@ -11,8 +11,8 @@ use cloud_code_task_schema::BranchName;
 use cloud_code_workspace::{
     ChangedFile, CommitId, Credential, DeliverError, Delivery, DiffError, Expectations, FolderError,
     FolderFile, HeadError, History, ImportError, ImportOutcome, Imported, IssuePaths, Layout, Lines,
-    MirrorError, MoveError, PrepareError, Prepared, PushError, PushOutcome, RebaseError, Rebased, RemoteError,
-    RemoveError, Source, SourceError, SourceFacts, Worktree, WorktreeHead,
+    MirrorError, MoveError, PrepareError, Prepared, PushError, PushOutcome, RebaseError, Rebased,
+    RemoteError, RemoveError, Source, SourceError, SourceFacts, Worktree, WorktreeHead,
 };
 
 use crate::world::{Fault, State, World};
@@ -149,7 +149,8 @@ impl Repositories {
             return Err(RebaseError::NotDescended { head: head.clone(), base: old.clone() });
         }
         let commits = self.between(old, head);
-        if let Some(merge) = commits.iter().find(|id| self.commits.get(id).is_some_and(|c| c.parents.len() > 1))
+        if let Some(merge) =
+            commits.iter().find(|id| self.commits.get(id).is_some_and(|c| c.parents.len() > 1))
         {
             return Err(RebaseError::HoldsMerge { commit: merge.clone() });
         }
@@ -294,9 +295,7 @@ impl GitMirror for SimGit {
 
     fn rebase(&self, old: &CommitId, head: &CommitId, onto: &CommitId) -> Result<Rebased, RebaseError> {
         let error = |fault, state: &State| RebaseError::Mirror(mirror_error(fault, state));
-        self.0.call_blocking("git.rebase", LOCAL, error, |state| {
-            state.repositories.put_on(old, head, onto)
-        })
+        self.0.call_blocking("git.rebase", LOCAL, error, |state| state.repositories.put_on(old, head, onto))
     }
 
     fn conflicts_with(&self, head: &CommitId, base: &CommitId) -> Result<Vec<String>, RebaseError> {

@@ -408,7 +408,9 @@ impl State {
     }
 
     pub(crate) fn set_clock(&mut self, skew: SignedDuration) {
-        self.note(|| format!("the clock is set to {}{}s", if skew.is_negative() { "" } else { "+" }, skew.as_secs()));
+        self.note(|| {
+            format!("the clock is set to {}{}s", if skew.is_negative() { "" } else { "+" }, skew.as_secs())
+        });
         self.skew = skew;
     }
 

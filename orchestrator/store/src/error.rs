@@ -34,6 +34,22 @@ pub enum StoreError {
         /// The issue.
         id: String,
     },
+    /// Somebody else works on the issue now. Whatever is being done for it must stop.
+    #[error("the lease on {id} with token {token} was lost: another process works on it, or may")]
+    LeaseLost {
+        /// The issue.
+        id: String,
+        /// The stale token.
+        token: i64,
+    },
+    /// The process does not run its worker any more: another one was started, or it was silent for too long.
+    #[error(
+        "this process does not run the worker {worker} any more: another one was started, or this one was silent for too long"
+    )]
+    Superseded {
+        /// The worker.
+        worker: String,
+    },
     /// The event cannot happen to a task in that state.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
@@ -53,6 +69,12 @@ pub enum StoreError {
     /// Another process holds the database for too long.
     #[error("the database is locked by another process for more than {seconds} s")]
     Busy {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The server could not be reached, or all of this process's connections are in use.
+    #[error("the database gave no connection within {seconds} s")]
+    NoConnection {
         /// How long was waited.
         seconds: u64,
     },
@@ -86,7 +108,11 @@ const POSTGRES_BUSY: &str = "55P03";
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let busy = Self::Busy { seconds: crate::database::BUSY_TIMEOUT.as_secs() };
+        let seconds = crate::database::BUSY_TIMEOUT.as_secs();
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Self::NoConnection { seconds };
+        }
+        let busy = Self::Busy { seconds };
         let Some(database) = error.as_database_error() else { return Self::Database(error) };
         let code = database.code().unwrap_or_default();
         // Each counts in its own way: what is a number in one is another thing in the other.

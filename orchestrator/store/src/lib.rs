@@ -3,7 +3,13 @@
 mod database;
 mod deliveries;
 mod error;
+mod figures;
 mod forge;
+mod history;
+mod leases;
+mod queue;
+mod spending;
+mod wakes;
 
 use async_trait::async_trait;
 use cloud_code_model::{
@@ -12,13 +18,19 @@ use cloud_code_model::{
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
-pub use database::Database;
+pub use database::{Database, Wakes};
 pub use deliveries::{
     Deliveries, Delivery, DeliveryKey, DeliverySource, DeliveryState, Forget, Forgotten, HookTarget,
     NewDelivery, Put,
 };
 pub use error::StoreError;
+pub use figures::{Figures, OpenFigures, TaskCount, Waiting};
 pub use forge::{Change, ForgeStore};
+pub use history::HistoryStore;
+pub use leases::{Claim, Lease, Leases, Member, ProcessId, Standing, Terms, Worker};
+pub use queue::QueueStore;
+pub use spending::{Balances, Spending};
+pub use wakes::Wake;
 
 /// What the rest of the orchestrator asks of the store. Each call is one transaction.
 #[async_trait]

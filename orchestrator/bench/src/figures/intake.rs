@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use cloud_code_model::Clock;
 use cloud_code_server::{Limits, ServerSetup, serve};
-use cloud_code_store::{Deliveries as _, HookTarget, Database};
+use cloud_code_store::{Database, Deliveries as _, HookTarget};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -124,6 +124,7 @@ fn ours(scene: &Scene, run: u32, pace: Pace) -> Result<Window> {
         clock: Arc::new(MachineClock),
         secrets: vec![SECRET.into()],
         look_again: Arc::new(Notify::new()),
+        parts: Vec::new(),
         limits: Limits::default(),
     };
     let token = CancellationToken::new();

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use cloud_code_model::{Issue, TaskEvent, TaskRecord, TaskState};
 use cloud_code_store::Store;
+use cloud_code_task_schema::FailureKind;
 use jiff::Timestamp;
 
 use super::drive::drive;
@@ -35,13 +36,37 @@ async fn decided(app: &App, args: &ResumeArgs, event: TaskEvent) -> Result<TaskR
     let store = app.store().await?;
     let issue: Issue = app.find_issue(&store, args.issue.issue.as_deref()).await?;
     let record = app.newest_task(&store, &issue).await?;
-    if !matches!(record.state, TaskState::AwaitingApproval { .. }) {
-        bail!(
+    let event = match (&record.state, event) {
+        (TaskState::AwaitingApproval { .. }, event) => event,
+        (TaskState::OverBudget { .. }, TaskEvent::Approved) => allow(app, &record).await?,
+        (TaskState::BackingOff { failure, .. }, TaskEvent::Approved)
+            if failure.kind == FailureKind::Budget =>
+        {
+            allow(app, &record).await?
+        }
+        (TaskState::Queued, TaskEvent::Approved) if record.task.intent.is_none() => {
+            allow(app, &record).await?;
+            return Ok(record);
+        }
+        (TaskState::OverBudget { .. }, event) => event,
+        (state, _) => bail!(
             "{}#{} does not wait for a yes: it is {}\n  hint: `cloud-code status {1}` shows it",
             issue.project,
             issue.key,
-            record.state.status()
-        );
-    }
+            state.status()
+        ),
+    };
     Ok(store.transition(&record, event, Timestamp::now()).await?)
+}
+
+/// Allows as much again of each budget that is used up.
+async fn allow(app: &App, record: &TaskRecord) -> Result<TaskEvent> {
+    let engine = app.engine(record.task.plan.runtime).await?;
+    // Each yes is one of its own.
+    let key = format!("command-line-{}", Timestamp::now());
+    let by = std::env::var("USER").ok().filter(|user| !user.is_empty());
+    let scopes = engine.grant(record, &key, by.as_deref()).await.map_err(|e| anyhow!(e.chain()))?;
+    let scopes = scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    ui::err(format!("as much again is allowed of the budget: {scopes}"));
+    Ok(TaskEvent::Granted)
 }

@@ -172,7 +172,7 @@ pub(crate) fn exit_code(record: &TaskRecord) -> ExitCode {
         TaskState::Cancelled { .. } => ExitCode::from(EXIT_CANCELLED),
         TaskState::Failed { .. } => ExitCode::from(EXIT_FAILED),
         TaskState::Queued | TaskState::Preparing | TaskState::Running { .. } => ExitCode::from(EXIT_ERROR),
-        TaskState::AwaitingApproval { .. } => ExitCode::from(EXIT_NEEDS_INPUT),
+        TaskState::AwaitingApproval { .. } | TaskState::OverBudget { .. } => ExitCode::from(EXIT_NEEDS_INPUT),
         TaskState::Importing { .. } | TaskState::Publishing { .. } => ExitCode::from(EXIT_ERROR),
         TaskState::BackingOff { .. } => ExitCode::from(EXIT_OPEN),
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_engine::{FollowUpRequest, RunRequest, Uncommitted};
-use cloud_code_model::{Brief, Issue, ProjectPlan, RuntimeKind, TaskRecord};
+use cloud_code_model::{Brief, Issue, ProjectPlan, QueuePlace, RuntimeKind, TaskRecord};
 
 use super::drive::drive;
 use crate::app::App;
@@ -34,6 +34,7 @@ pub(crate) async fn run(app: &App, args: RunArgs) -> Result<ExitCode> {
         origin: None,
         uncommitted: if args.allow_dirty { Uncommitted::LeaveOut } else { Uncommitted::Refuse },
         requested_by: requested_by(),
+        queue: QueuePlace::default(),
     };
     let record = engine.open(request).await.map_err(|e| anyhow!(e.chain()))?;
     say_name(&record, args.options.json);
@@ -100,6 +101,7 @@ async fn next(
         requested_by: requested_by(),
         intent: None,
         brief: Brief::default(),
+        queue: QueuePlace::default(),
     };
     let record = engine.follow_up(request).await.map_err(|e| anyhow!(e.chain()))?;
     say_name(&record, options.json);

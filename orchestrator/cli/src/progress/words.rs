@@ -77,7 +77,7 @@ pub(crate) fn step_line(step: &Step) -> Option<String> {
         }
         Step::Wake => "trying again",
         Step::Take | Step::Withdraw | Step::WriteTasking | Step::RecordStarted { .. } => return None,
-        Step::Rest => return None,
+        Step::Rest | Step::CutBudget | Step::AwaitBudget => return None,
         Step::RecordEnded { .. } | Step::RemoveContainer { .. } | Step::Wait | Step::Finished => return None,
     };
     Some(line.to_owned())

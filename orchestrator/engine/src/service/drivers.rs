@@ -1,26 +1,30 @@
 //! Drives the tasks that requests made: as many at one time as the machine is to bear, each to its end.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cloud_code_model::{ProjectPlan, TaskRecord, TaskState};
-use cloud_code_task_schema::{FailureKind, TaskId};
-use jiff::Timestamp;
-use tokio::sync::{Notify, Semaphore, watch};
+use cloud_code_metrics::pulses;
+use cloud_code_model::{TaskRecord, TaskState};
+use cloud_code_task_schema::TaskId;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{FINISH_WITHIN, Inner, LOOK_AGAIN};
+use super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN, OnStop};
 use crate::decide::Step;
 use crate::observe::{Notice, Observer};
-use crate::{Engine, EngineError};
+use crate::queue::{Picture, Room, Turns, plan, unmet};
+use crate::{Engine, EngineError, blocking};
 
 /// First wait after a task could not be driven on; doubles up to the longest. A forge's outage, a full disk and a missing
 /// key are mended by others, at their pace.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// How often is looked whether a task whose agent was ended has come to rest.
+const LOOK_AT_ENDING: Duration = Duration::from_millis(200);
 
 /// What is being driven, and what is not to be touched yet.
 #[derive(Default)]
@@ -29,6 +33,8 @@ struct Board {
     resting: BTreeMap<TaskId, Rest>,
     /// Tasks that wait for a person, with the version they were seen at.
     held: BTreeMap<TaskId, i64>,
+    /// How many turns each project had.
+    turns: Turns,
 }
 
 struct Rest {
@@ -39,19 +45,22 @@ struct Rest {
 /// Runs until `stop`. A driver that is dropped leaves its container running; the next start finds it by its label.
 pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let board = Arc::new(Mutex::new(Board::default()));
-    let places = Arc::new(Semaphore::new(inner.settings.concurrency.max(1)));
     let tracker = TaskTracker::new();
+    let pulse = pulses().begin("drivers", DISPATCH_PATIENCE);
     loop {
-        if let Err(error) = look(&inner, &board, &places, &tracker, &stop).await {
+        pulse.beat();
+        let again = look(&inner, &board, &tracker, &stop).await.unwrap_or_else(|error| {
             tracing::warn!(error = %error.chain(), "the open tasks cannot be read");
-        }
+            LOOK_AGAIN
+        });
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             () = inner.wakes.tasks.notified() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = tokio::time::sleep(again) => {}
         }
     }
+    pulse.ends();
     tracker.close();
     tracker.wait().await;
 }
@@ -59,46 +68,94 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
 async fn look(
     inner: &Arc<Inner>,
     board: &Arc<Mutex<Board>>,
-    places: &Arc<Semaphore>,
     tracker: &TaskTracker,
     stop: &CancellationToken,
-) -> Result<(), EngineError> {
+) -> Result<Duration, EngineError> {
     let open = inner.store.open_tasks().await?;
-    let now = inner.clock.now();
-    let limited = limited(&open);
-    // Tasks of the command line have their own driver, which holds no place here.
-    for record in open.iter().filter(|record| record.task.intent.is_some()) {
-        let id = record.task.id.clone();
-        let is_held_up = record.cancel_requested_at.is_none()
-            && limited.get(&Account::of(&record.task.plan)).is_some_and(|until| *until > now)
-            && matches!(record.state, TaskState::Queued | TaskState::BackingOff { .. });
-        if is_held_up || !lock(board).may_take(record) {
-            continue;
-        }
-        // What already has a container goes on whatever the number of places: it runs anyway.
-        let place = match record.state {
-            TaskState::Queued | TaskState::BackingOff { .. } if record.cancel_requested_at.is_none() => {
-                match places.clone().try_acquire_owned() {
-                    Ok(place) => Some(place),
-                    Err(_) => continue,
-                }
-            }
-            _ => places.clone().try_acquire_owned().ok(),
-        };
-        let nudge = Arc::new(Notify::new());
-        lock(board).driven.insert(id.clone(), nudge.clone());
-        let engine = inner.engines.of(record.task.plan.runtime).clone();
-        let (inner, board, stop, record) = (inner.clone(), board.clone(), stop.clone(), record.clone());
-        tracker.spawn(async move {
-            drive(&inner, &board, &engine, &record, &nudge, &stop).await;
-            drop(place);
-            lock(&board).driven.remove(&id);
-            inner.touch_task(&record);
-            inner.wakes.tasks.notify_one();
-            inner.wakes.requests.notify_one();
-        });
+    let open: Vec<TaskRecord> = open.into_iter().filter(|record| lock(board).heeds(record)).collect();
+    for record in turns(inner, board, &open).await? {
+        begin(inner, board, tracker, stop, record);
     }
-    Ok(())
+    let now = inner.clock.now();
+    let due = open.iter().filter_map(|record| match &record.state {
+        TaskState::BackingOff { until, .. } => Duration::try_from(until.duration_since(now)).ok(),
+        _ => None,
+    });
+    Ok(due.min().unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN))
+}
+
+/// The tasks to be driven now: those whose turn it is, and those that run already, whatever the number of places.
+async fn turns<'a>(
+    inner: &Inner,
+    board: &Mutex<Board>,
+    open: &'a [TaskRecord],
+) -> Result<Vec<&'a TaskRecord>, EngineError> {
+    let home = inner.engines.docker.settings().layout.home().to_owned();
+    let room = blocking(move || Ok(Room::look(&home))).await?;
+    let pauses = inner.store.pauses().await?;
+    let unmet = unmet(inner.store.as_ref(), open).await?;
+    let mut spent = BTreeMap::new();
+    let mut turns = lock(board).turns.clone();
+    turns.join(open.iter().filter(|record| waits(record)).map(|record| &record.task.project));
+    let running: BTreeSet<TaskId> = lock(board).driven.keys().cloned().collect();
+    loop {
+        let plan = plan(&Picture {
+            open,
+            driven: &running,
+            limits: &inner.settings.limits,
+            pauses: &pauses,
+            room,
+            unmet: &unmet,
+            spent: &spent,
+            turns: &turns,
+            now: inner.clock.now(),
+        });
+        let chosen: Vec<&TaskRecord> =
+            plan.into_iter().filter(|entry| entry.waits.is_none()).map(|entry| entry.record).collect();
+        // Only of those whose turn it is: the others' budgets may change until then.
+        let mut is_settled = true;
+        for record in chosen.iter().filter(|record| record.cancel_requested_at.is_none()) {
+            if let Some(why) = crate::queue::spent(inner.store.as_ref(), record, inner.clock.now()).await? {
+                spent.insert(record.task.id.clone(), why);
+                is_settled = false;
+            }
+        }
+        if is_settled {
+            chosen.iter().for_each(|record| turns.taken(&record.task.project));
+            lock(board).turns = turns;
+            let on_their_way = open.iter().filter(|record| record.task.intent.is_some() && !waits(record));
+            return Ok(on_their_way.chain(chosen).collect());
+        }
+    }
+}
+
+/// Whether a place must be free for it.
+fn waits(record: &TaskRecord) -> bool {
+    matches!(record.state, TaskState::Queued | TaskState::BackingOff { .. })
+}
+
+fn begin(
+    inner: &Arc<Inner>,
+    board: &Arc<Mutex<Board>>,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+    record: &TaskRecord,
+) {
+    let id = record.task.id.clone();
+    let nudge = Arc::new(Notify::new());
+    match lock(board).driven.entry(id.clone()) {
+        Entry::Occupied(_) => return,
+        Entry::Vacant(free) => drop(free.insert(nudge.clone())),
+    }
+    let engine = inner.engines.of(record.task.plan.runtime).clone();
+    let (inner, board, stop, record) = (inner.clone(), board.clone(), stop.clone(), record.clone());
+    tracker.spawn(async move {
+        drive(&inner, &board, &engine, &record, &nudge, &stop).await;
+        lock(&board).driven.remove(&id);
+        inner.touch_task(&record);
+        inner.wakes.tasks.notify_one();
+        inner.wakes.requests.notify_one();
+    });
 }
 
 async fn drive(
@@ -115,6 +172,11 @@ async fn drive(
     let driving = async { engine.drive(id, &mut teller, nudge).await };
     let stopped = async {
         stop.cancelled().await;
+        match inner.settings.on_stop {
+            OnStop::LeaveAgents => {}
+            OnStop::Drain => return inner.settings.hurry.cancelled().await,
+            OnStop::StopAgents => return until_ended(inner, engine, id).await,
+        }
         // A branch or pull request that is on its way is not torn off. Everything else is found again as it stands.
         let mut publishing = publishing.subscribe();
         let ended = publishing.wait_for(|publishing| !*publishing);
@@ -122,18 +184,22 @@ async fn drive(
     };
     let driven = tokio::select! {
         biased;
-        () = stopped => return,
-        driven = driving => driven,
+        () = stopped => None,
+        driven = driving => Some(driven),
+    };
+    let Some(driven) = driven else {
+        if inner.settings.on_stop == OnStop::StopAgents {
+            // It may have begun in the very moment.
+            end(engine, id).await;
+        }
+        return;
     };
     let mut board = lock(board);
     match driven {
         Ok(record) => {
             board.resting.remove(id);
-            if let TaskState::BackingOff { until, .. } = &record.state {
-                let wait = Duration::try_from(until.duration_since(inner.clock.now())).unwrap_or_default();
-                let rest = Rest { until: Instant::now() + wait, last: FIRST_WAIT };
-                board.resting.insert(id.clone(), rest);
-            } else if !record.state.status().is_terminal() {
+            // What waits for its turn is chosen anew at each look.
+            if !record.state.status().is_terminal() && !waits(&record) {
                 board.held.insert(id.clone(), record.version);
             }
             tracing::info!(task.id = %id, status = %record.state.status(), "the task is no longer driven");
@@ -143,6 +209,7 @@ async fn drive(
             let until =
                 Instant::now() + error.not_before(inner.clock.now()).map_or(last, |wait| wait.max(last));
             board.resting.insert(id.clone(), Rest { until, last });
+            inner.wakes.leftovers.notify_one();
             tracing::warn!(
                 task.id = %id, retry.after_s = last.as_secs(), error = %error.chain(),
                 "the task cannot be driven on now"
@@ -151,53 +218,48 @@ async fn drive(
     }
 }
 
-/// Whose limits a task shares: tasks with the same CLI, address and keys are one customer to a provider.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Account<'a> {
-    cli: &'a str,
-    base_url: Option<&'a str>,
-    secrets: &'a [String],
-}
-
-impl<'a> Account<'a> {
-    fn of(plan: &'a ProjectPlan) -> Self {
-        Self { cli: plan.cli.as_str(), base_url: plan.base_url.as_deref(), secrets: &plan.secrets }
-    }
-}
-
-/// The accounts whose provider asked to wait, and until when. What one task was told holds for all of that account, so that
-/// forty do not each burn an attempt to hear it. Read from the tasks themselves: no restart forgets it, and it ends by itself.
-fn limited(open: &[TaskRecord]) -> BTreeMap<Account<'_>, Timestamp> {
-    let mut limited = BTreeMap::new();
-    for record in open {
-        if let TaskState::BackingOff { failure, until, .. } = &record.state
-            && matches!(failure.kind, FailureKind::RateLimited | FailureKind::UsageLimit)
-        {
-            let latest = limited.entry(Account::of(&record.task.plan)).or_insert(*until);
-            *latest = (*latest).max(*until);
+/// Ends the task's agent, and waits until its work is taken: the driver goes on meanwhile. What has no agent is left as it is.
+async fn until_ended(inner: &Inner, engine: &Engine, id: &TaskId) {
+    loop {
+        end(engine, id).await;
+        let works = match inner.store.task(id).await {
+            Ok(Some(record)) => matches!(
+                record.state,
+                TaskState::Running { .. } | TaskState::Importing { .. } | TaskState::Publishing { .. }
+            ),
+            Ok(None) | Err(_) => false,
+        };
+        if !works {
+            return;
+        }
+        tokio::select! {
+            () = inner.settings.hurry.cancelled() => return,
+            () = tokio::time::sleep(LOOK_AT_ENDING) => {}
         }
     }
-    limited
+}
+
+async fn end(engine: &Engine, id: &TaskId) {
+    if let Err(error) = engine.end_with_service(id).await {
+        tracing::warn!(task.id = %id, error = %error.chain(), "an agent could not be ended and goes on");
+    }
 }
 
 impl Board {
-    fn may_take(&mut self, record: &TaskRecord) -> bool {
+    /// Whether a task is not to be left alone. One that is left alone holds no place.
+    fn heeds(&mut self, record: &TaskRecord) -> bool {
         let id = &record.task.id;
+        let is_unwanted = record.cancel_requested_at.is_some();
         if let Some(nudge) = self.driven.get(id) {
             // Its row may say something new: a cancel request is no event of its container.
-            if record.cancel_requested_at.is_some() {
+            if is_unwanted {
                 nudge.notify_one();
             }
-            return false;
+            return true;
         }
-        // A cancel of what rests for its next attempt has nothing to wait for.
-        let waits_for_attempt = matches!(record.state, TaskState::BackingOff { .. });
-        let is_unwanted = record.cancel_requested_at.is_some() && waits_for_attempt;
-        if !is_unwanted && self.resting.get(id).is_some_and(|rest| Instant::now() < rest.until) {
-            return false;
-        }
-        let is_held = self.held.get(id) == Some(&record.version) && record.cancel_requested_at.is_none();
-        !is_held
+        let rests = self.resting.get(id).is_some_and(|rest| Instant::now() < rest.until);
+        let is_held = self.held.get(id) == Some(&record.version) && !is_unwanted;
+        !rests && !is_held
     }
 }
 

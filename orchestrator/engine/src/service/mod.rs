@@ -16,6 +16,7 @@ mod answers;
 mod bases;
 mod drivers;
 mod facts;
+mod leftovers;
 mod pauses;
 mod projects;
 mod receive;
@@ -29,7 +30,8 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloud_code_model::{Clock, RuntimeKind};
+use cloud_code_metrics::pulses;
+use cloud_code_model::{Clock, QueueLimits, RuntimeKind};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,6 +44,11 @@ use crate::{Engine, EngineError, Rows};
 /// How long each loop sleeps when nothing wakes it. A wake-up that was lost costs this much; lower reads the store for
 /// nothing.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Longest silence of a loop that only reads the store and sets others to work.
+const DISPATCH_PATIENCE: Duration = LOOK_AGAIN.saturating_mul(12);
+/// Longest silence of a loop that asks the forge, one thing after another: a forge that does not answer costs a look minutes,
+/// and is no fault of the loop.
+const LOOK_PATIENCE: Duration = LOOK_AGAIN.saturating_mul(120);
 /// How often a running task's progress is written to the forge: 240 edits an hour for one busy task, of the 500 writes
 /// that GitHub allows. Ends and questions are written at once.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
@@ -66,22 +73,46 @@ pub struct Wakes {
     pub(crate) talk: Notify,
     /// A branch moved.
     pub(crate) bases: Notify,
+    /// A task could not be driven to its end, and may have left something.
+    pub(crate) leftovers: Notify,
+}
+
+/// What becomes of agents that work when the service is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStop {
+    /// They go on; the next start finds them.
+    #[default]
+    LeaveAgents,
+    /// They are waited for, each to the end of its task. Nothing new is begun.
+    Drain,
+    /// They are ended with their work committed; the next start goes on with another attempt.
+    StopAgents,
 }
 
 /// How the service runs.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
     /// How many tasks run at one time.
-    pub concurrency: usize,
+    pub limits: QueueLimits,
     /// How events are fetched that nobody brought.
     pub sweep: SweepMode,
     /// Shortest time between two writes of one task's progress.
     pub progress_every: Duration,
+    /// What becomes of agents that work at the end.
+    pub on_stop: OnStop,
+    /// Cancelled when nobody wants to wait any more for what [`OnStop`] waits for: what works is left then.
+    pub hurry: CancellationToken,
 }
 
 impl Default for ServiceSettings {
     fn default() -> Self {
-        Self { concurrency: 2, sweep: SweepMode::Off, progress_every: PROGRESS_EVERY }
+        Self {
+            limits: QueueLimits::default(),
+            sweep: SweepMode::Off,
+            progress_every: PROGRESS_EVERY,
+            on_stop: OnStop::default(),
+            hurry: CancellationToken::new(),
+        }
     }
 }
 
@@ -158,19 +189,37 @@ impl Service {
         }
     }
 
-    /// Runs until `stop` is cancelled. Agents go on in their containers after that; the next start finds them.
+    /// Runs until `stop` is cancelled, and as much longer as [`OnStop`] says.
     pub async fn run(self, stop: CancellationToken) {
         let tracker = TaskTracker::new();
         let service = &self.inner;
+        // While agents are waited for, people are told how they end.
+        let silence = match service.settings.on_stop {
+            OnStop::LeaveAgents => stop.clone(),
+            OnStop::Drain | OnStop::StopAgents => CancellationToken::new(),
+        };
         tracker.spawn(repeat("receive", stop.clone(), service.clone(), |s| &s.wakes.received, receive::look));
         tracker.spawn(requests::run(service.clone(), stop.clone()));
         tracker.spawn(repeat("react", stop.clone(), service.clone(), |s| &s.wakes.reactions, talk::react));
         tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
-        tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
-        tracker.spawn(drivers::run(service.clone(), stop.clone()));
+        tracker.spawn(repeat("talk", silence.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
+        let (driven, told) = (drivers::run(service.clone(), stop.clone()), silence.clone());
+        tracker.spawn(async move {
+            driven.await;
+            told.cancel();
+        });
+        tracker.spawn(crate::keep::prune_now_and_then(service.clone(), stop.clone()));
         tracker.spawn(sweep::run(service.clone(), stop.clone()));
+        tracker.spawn(leftovers::run(service.clone(), stop.clone()));
         tracker.close();
         tracker.wait().await;
+        if service.settings.on_stop != OnStop::LeaveAgents {
+            // The last task may have ended after the last look.
+            match tokio::time::timeout(FINISH_WITHIN, talk::look(service.clone())).await {
+                Ok(Err(error)) => tracing::warn!(error = %error.chain(), "the next start says how it ended"),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
     }
 }
 
@@ -185,7 +234,9 @@ async fn repeat<F, Fut>(
     F: Fn(Arc<Inner>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), EngineError>> + Send,
 {
+    let pulse = pulses().begin(name, LOOK_PATIENCE);
     loop {
+        pulse.beat();
         let woken = wake(&inner).notified();
         let mut looking = std::pin::pin!(look(inner.clone()));
         let looked = tokio::select! {
@@ -197,11 +248,13 @@ async fn repeat<F, Fut>(
         if let Some(Err(error)) = looked {
             tracing::warn!(service.r#loop = name, error = %error.chain(), "a look of the service failed");
         }
+        pulse.beat();
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = woken => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
+    pulse.ends();
 }

@@ -7,7 +7,7 @@ use cloud_code_forge::{Forge, ForgeError};
 use cloud_code_intake::{RepositoryRef, Rules};
 use cloud_code_model::{Access, ProjectName, ProjectPlan, RepositoryName, Triggers};
 use cloud_code_store::{Deliveries, StoreError};
-use cloud_code_task_schema::CliName;
+use cloud_code_task_schema::{CliName, Priority};
 
 use crate::{EngineError, Forges, Rows};
 
@@ -24,6 +24,8 @@ pub struct ServedProject {
     pub triggers: Triggers,
     /// Who may command.
     pub access: Access,
+    /// How urgent its tasks are unless one says otherwise.
+    pub priority: Priority,
 }
 
 /// All of them.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cloud_code_model::{ConfigKey, TaskRecord, TaskState};
 use cloud_code_task_schema::{
-    BranchName, CliName, ControlDir, EventItem, EventKind, EventReader, HumanDuration, Usd,
+    BranchName, CliName, ControlDir, EventItem, EventKind, EventReader, HumanDuration, Priority, Usd,
 };
 
 use crate::public;
@@ -26,6 +26,7 @@ pub(super) const fn is_kept_by_tasks(key: ConfigKey) -> bool {
     match key {
         ConfigKey::Cli | ConfigKey::Model => true,
         ConfigKey::Base | ConfigKey::Budget | ConfigKey::Timeout | ConfigKey::Draft => false,
+        ConfigKey::Priority | ConfigKey::After => false,
     }
 }
 
@@ -55,6 +56,13 @@ pub(super) fn checked_config(key: ConfigKey, value: &str, has_begun: bool) -> Re
         ConfigKey::Draft => match value {
             "true" | "false" => Ok(()),
             _ => Err("`true` or `false`"),
+        },
+        ConfigKey::Priority => {
+            value.parse::<Priority>().map(drop).map_err(|_| "`critical`, `high`, `medium` or `low`")
+        }
+        ConfigKey::After => match value.split(',').all(|number| number.parse::<u64>().is_ok()) {
+            true => Ok(()),
+            false => Err("numbers of issues, as `12, 34`"),
         },
     };
     match fits {
@@ -92,6 +100,9 @@ pub(super) fn stands(task: &TaskRecord) -> String {
             format!("**{cli}** has ended, and its work is being published")
         }
         TaskState::AwaitingApproval { .. } => format!("**{cli}** has ended, and its work waits for a yes"),
+        TaskState::OverBudget { failure, .. } => {
+            format!("**{cli}** was stopped, because {}", failure.message)
+        }
         TaskState::BackingOff { failure, until, .. } => {
             format!("**{cli}** goes on at {}, after `{}`", until.strftime("%H:%M UTC"), failure.kind)
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use cloud_code_forge::{CheckStatus, Conclusion, LabelSpec};
 use cloud_code_model::{
-    Issue, Pull, PullState, Reported, Subject, TaskRecord, TaskState, Thread, reads_only,
+    Issue, Level, Pull, PullState, Reported, Subject, TaskRecord, TaskState, Thread, reads_only,
 };
 use cloud_code_task_schema::{Mode, TaskId, TaskReport, TaskReportStatus};
 
@@ -114,6 +114,8 @@ pub(crate) struct StatusView<'a> {
     pub(crate) waiting: usize,
     /// What begins a command here.
     pub(crate) prefix: &'a str,
+    /// How far its last task is from the limits of its budgets.
+    pub(crate) budget: &'a [Level],
     /// The branch's page, without the branch's name at its end.
     pub(crate) tree_url: &'a str,
 }
@@ -153,6 +155,7 @@ impl StatusView<'_> {
             TaskState::Preparing | TaskState::Running { .. } => Phase::Working,
             TaskState::Importing { .. } | TaskState::Publishing { .. } => Phase::Working,
             TaskState::AwaitingApproval { .. } | TaskState::NeedsInput { .. } => Phase::NeedsInput,
+            TaskState::OverBudget { .. } => Phase::NeedsInput,
             TaskState::Failed { .. } => Phase::Failed,
             _ if pull == Some(PullState::Merged) || self.thread.facts.is_closed => Phase::Done,
             _ if pull == Some(PullState::Open) => Phase::InReview,
@@ -236,6 +239,11 @@ fn sentence(view: &StatusView<'_>, last: &TaskRecord) -> String {
             last.task.plan.retries.attempts,
             until.strftime("%Y-%m-%d %H:%M UTC")
         ),
+        TaskState::OverBudget { failure, .. } => format!(
+            "**{cli}** was stopped at {title}: {}. What it has done is kept, and goes on when somebody with write \
+             access says yes.",
+            foreign(&failure.message, MAX_FAILURE)
+        ),
         TaskState::AwaitingApproval { .. } => {
             format!(
                 "**{cli}** has done {title}. It is not pushed before somebody with write access says yes."
@@ -305,6 +313,8 @@ fn table(view: &StatusView<'_>, last: &TaskRecord) -> String {
     let reported = reported.iter().flat_map(|reported| &reported.rows);
     rows.extend(reported.map(|(name, value)| (name.as_str(), value.clone())));
     rows.push(("Used", cost_line(&last.usage)));
+    let near = view.budget.iter().filter(|level| level.is_near());
+    rows.extend(near.map(|level| ("Budget", format!("{} %: {level}", level.percent))));
     let rows = rows.into_iter().map(|(name, value)| format!("| {name} | {} |", value.replace('|', "\\|")));
     format!("| | |\n| --- | --- |\n{}", rows.collect::<Vec<_>>().join("\n"))
 }
@@ -367,6 +377,9 @@ fn next(view: &StatusView<'_>, last: &TaskRecord) -> String {
     match &last.state {
         TaskState::AwaitingApproval { .. } => {
             format!("`{prefix} approve` pushes it, `{prefix} reject what to change` sends it back")
+        }
+        TaskState::OverBudget { .. } => {
+            format!("`{prefix} approve` allows as much again, `{prefix} reject` ends it here")
         }
         TaskState::Done { .. } if view.waits_for_plan() => {
             format!(

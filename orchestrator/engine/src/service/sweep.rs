@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloud_code_forge::DeliveryLog;
+use cloud_code_metrics::pulses;
 use cloud_code_model::ProjectName;
 use cloud_code_store::{Forget, HookTarget};
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::pauses::Pauses;
 use super::projects::ServedProject;
 use super::receive::not_before;
-use super::{Inner, LOOK_AGAIN};
+use super::{Inner, LOOK_AGAIN, LOOK_PATIENCE};
 use crate::EngineError;
 
 /// How far back a forge's log goes: three days on github.com. What is missed for longer is found by listing.
@@ -111,10 +112,12 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
         lists: Pauses::new(inner.clock.clone()),
         logs: Pauses::new(inner.clock.clone()),
     };
+    let pulse = pulses().begin("sweep", every.saturating_add(LOOK_PATIENCE));
     loop {
+        pulse.beat();
         let swept = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             swept = look(&inner, &mut rounds) => swept,
         };
         let wait = match swept {
@@ -126,12 +129,14 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
                 every.min(LOOK_AGAIN)
             }
         };
+        pulse.beat();
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(wait) => {}
         }
     }
+    pulse.ends();
 }
 
 async fn look(inner: &Inner, rounds: &mut Rounds) -> Result<Swept, EngineError> {

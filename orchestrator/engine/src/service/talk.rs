@@ -301,7 +301,9 @@ async fn write_thread(
     // The thread's own address is the repository's, then `/issues/42`.
     let repository_url = thread.facts.url.rsplitn(3, '/').nth(2).unwrap_or_default();
     let tree_url = format!("{repository_url}/tree");
+    let budget = crate::budget::levels(inner.store.as_ref(), last, inner.clock.now()).await?;
     let view = StatusView {
+        budget: &budget,
         thread,
         issue: &issue,
         tasks,

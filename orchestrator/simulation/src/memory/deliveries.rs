@@ -38,9 +38,7 @@ impl Deliveries for MemoryStore {
 
     async fn next_after(&self, seq: u64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         self.read("next_after", |tables| {
-            let waits = |known: &&Delivery| {
-                known.delivery.state == DeliveryState::Waiting && known.seq > seq
-            };
+            let waits = |known: &&Delivery| known.delivery.state == DeliveryState::Waiting && known.seq > seq;
             tables.deliveries.iter().filter(waits).take(limit as usize).cloned().collect()
         })
         .await

@@ -5,13 +5,14 @@
 
 mod deliveries;
 mod forge;
+mod queue;
 mod tasks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use cloud_code_model::{Attempt, IntentRecord, Issue, Note, Project, TaskRecord, Thread};
+use cloud_code_model::{Attempt, IntentRecord, Issue, Move, Note, Pause, Project, Spent, TaskRecord, Thread};
 use cloud_code_store::{Delivery, StoreError};
 
 /// What a call does.
@@ -70,6 +71,10 @@ pub struct Tables {
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) cursors: BTreeMap<String, String>,
     pub(crate) last_seq: u64,
+    pub(crate) pauses: BTreeMap<String, Pause>,
+    pub(crate) spending: BTreeMap<String, Spent>,
+    pub(crate) grants: BTreeSet<(String, String)>,
+    pub(crate) moves: Vec<Move>,
 }
 
 /// A note with what became of it.

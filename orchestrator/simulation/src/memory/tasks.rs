@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Attempt, Issue, IssueKey, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord,
+    Attempt, Issue, IssueKey, Move, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord,
 };
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
@@ -42,7 +42,7 @@ impl Tables {
         event: TaskEvent,
         at: Timestamp,
     ) -> Result<TaskRecord, StoreError> {
-        let next = record.after(event, at)?;
+        let next = record.after(event.clone(), at)?;
         let stale = || StoreError::Stale { id: record.task.id.to_string() };
         let row = self.task_mut(&record.task.id).ok_or_else(stale)?;
         if row.version != record.version {
@@ -55,6 +55,7 @@ impl Tables {
         row.version = next.version;
         row.updated_at = at;
         row.attempt = next.attempt;
+        self.moves.push(Move::between(record, &event, &next));
         Ok(next)
     }
 }

@@ -248,7 +248,7 @@ impl Deliveries for Database {
     async fn catch_up(&self) -> Result<(), StoreError> {
         match self.dialect() {
             // PASSIVE waits for nobody, and nobody waits for it.
-            Dialect::Sqlite => self.change(sql("PRAGMA wal_checkpoint(PASSIVE)")).await.map(drop),
+            Dialect::Sqlite => self.bare().change(sql("PRAGMA wal_checkpoint(PASSIVE)")).await.map(drop),
             Dialect::Postgres => Ok(()),
         }
     }

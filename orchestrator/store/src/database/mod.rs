@@ -1,31 +1,42 @@
 //! The store on a database: one SQLite file of this host, or a PostgreSQL server that several hosts share.
 
+mod backup;
 mod deliveries;
+mod figures;
 mod forge;
+mod history;
+mod leases;
 mod postgres;
+mod queue;
 mod row;
+mod spending;
 mod sql;
 mod sqlite;
 mod tasks;
 mod transaction;
+mod wakes;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use sqlx::{PgPool, SqlitePool};
 
-use crate::StoreError;
+use crate::{Lease, StoreError};
 use sql::{Dialect, Read, Row, Sql};
 pub(crate) use sqlite::BUSY_TIMEOUT;
 use transaction::Tx;
+pub use wakes::Wakes;
 
 /// The store: a handle that is cheap to clone, whose clones speak to one database.
 ///
 /// It is every trait of this crate: [`Store`](crate::Store), [`ForgeStore`](crate::ForgeStore),
-/// [`Deliveries`](crate::Deliveries).
+/// [`Deliveries`](crate::Deliveries), [`QueueStore`](crate::QueueStore), [`Spending`](crate::Spending),
+/// [`Leases`](crate::Leases).
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    fence: Option<Arc<Lease>>,
 }
 
 #[derive(Clone)]
@@ -57,17 +68,48 @@ impl Database {
         }
     }
 
-    /// Begins a transaction that will write.
+    /// The same store for whoever works under a lease. Every write through it carries the lease's token, and is refused with
+    /// [`StoreError::LeaseLost`] once a newer one exists. Reads are as ever.
+    #[must_use]
+    pub fn under(&self, lease: &Lease) -> Self {
+        Self { pool: self.pool.clone(), fence: Some(Arc::new(lease.clone())) }
+    }
+
+    /// The store without a lease: what keeps leases is under none.
+    fn bare(&self) -> Self {
+        Self { pool: self.pool.clone(), fence: None }
+    }
+
+    /// Begins a transaction that will write. Every write comes through here or through `change`, so that none is without
+    /// its fence.
     async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(match &self.pool {
+        let mut tx = match &self.pool {
             // IMMEDIATE takes the write lock at once: a deferred transaction can fail in its middle instead.
             Pool::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        };
+        if let Some(lease) = &self.fence {
+            lease.fence(&mut tx).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Begins a transaction that only reads: it keeps nobody from writing.
+    async fn begin_reading(&self) -> Result<Tx, StoreError> {
+        Ok(match &self.pool {
+            Pool::Sqlite(pool) => Tx::Sqlite(pool.begin().await?),
             Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }
 
     /// Does one statement that writes, and says how many rows it changed.
     async fn change(&self, statement: Sql) -> Result<u64, StoreError> {
+        if self.fence.is_some() {
+            let mut tx = self.begin().await?;
+            let changed = tx.change(statement).await?;
+            tx.commit().await?;
+            return Ok(changed);
+        }
         Ok(match &self.pool {
             Pool::Sqlite(pool) => statement.for_sqlite()?.execute(pool).await?.rows_affected(),
             Pool::Postgres(pool) => statement.for_postgres()?.execute(pool).await?.rows_affected(),

@@ -38,6 +38,6 @@ impl Database {
             .await?;
         // The migrator holds an advisory lock, so that processes take turns at it.
         sqlx::migrate!("migrations/postgres").run(&pool).await.map_err(StoreError::Migrate)?;
-        Ok(Self { pool: Pool::Postgres(pool) })
+        Ok(Self { pool: Pool::Postgres(pool), fence: None })
     }
 }

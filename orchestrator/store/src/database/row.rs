@@ -1,13 +1,17 @@
 //! Rows to records. A value that does not read is a named error, never a default.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use cloud_code_model::{Attempt, IntentRecord, Issue, NewTask, Note, Project, TaskRecord, Thread};
+use cloud_code_model::{
+    Attempt, IntentRecord, Issue, Move, NewTask, Note, Pause, Project, Spent, TaskRecord, Thread,
+};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::sql::Row;
 use crate::StoreError;
+use crate::leases::{Lease, Member, Standing, Worker};
 
 /// A row with the name of its table, for messages.
 pub(crate) struct Reader<'a> {
@@ -88,6 +92,7 @@ pub(crate) fn task(row: &Row) -> Result<TaskRecord, StoreError> {
             plan: r.json("plan")?,
             requested_by: r.optional("requested_by")?,
             intent: r.optional("intent")?,
+            queue: r.json("queue")?,
             created_at: r.parsed("created_at")?,
         },
         state: r.json("state")?,
@@ -112,6 +117,18 @@ pub(crate) fn attempt(row: &Row) -> Result<Attempt, StoreError> {
         started_at: r.parsed("started_at")?,
         finished_at: r.optional_time("finished_at")?,
         result: r.optional("result")?,
+    })
+}
+
+pub(crate) fn task_move(row: &Row) -> Result<Move, StoreError> {
+    let r = Reader::new("move", "task", row)?;
+    Ok(Move {
+        task: r.parsed("task")?,
+        seq: row.try_get("seq")?,
+        at: r.parsed("at")?,
+        event: r.text("event")?,
+        status: serde_json::from_value(r.text("status")?.into()).map_err(|e| r.corrupt("status", e))?,
+        detail: r.json("detail")?,
     })
 }
 
@@ -151,4 +168,62 @@ pub(crate) fn note(row: &Row) -> Result<Note, StoreError> {
 
 pub(crate) fn note_remote(row: &Row) -> Result<u64, StoreError> {
     Reader::new("note", "key", row)?.number("remote")
+}
+
+pub(crate) fn lease(row: &Row) -> Result<Lease, StoreError> {
+    let r = Reader::new("lease", "issue", row)?;
+    let moved_from = r.optional("moved_from")?;
+    Ok(Lease {
+        project: r.parsed("project")?,
+        issue: r.parsed("issue")?,
+        member: Member { worker: r.parsed("worker")?, process: r.text("process")?.into() },
+        token: row.try_get("token")?,
+        moved_from: moved_from
+            .map(|name| name.parse().map_err(|e| r.corrupt("moved_from", e)))
+            .transpose()?,
+    })
+}
+
+pub(crate) fn standing(row: &Row) -> Result<Standing, StoreError> {
+    Ok(Standing { lease: lease(row)?, remaining: remaining(row)? })
+}
+
+pub(crate) fn worker(row: &Row) -> Result<Worker, StoreError> {
+    let r = Reader::new("worker", "name", row)?;
+    Ok(Worker {
+        member: Member { worker: r.parsed("name")?, process: r.text("process")?.into() },
+        host: r.text("host")?,
+        remaining: remaining(row)?,
+    })
+}
+
+fn remaining(row: &Row) -> Result<Option<Duration>, StoreError> {
+    let left: i64 = row.try_get("remaining")?;
+    Ok(u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis))
+}
+
+pub(crate) fn pause(row: &Row) -> Result<Pause, StoreError> {
+    let r = Reader::new("pause", "scope", row)?;
+    Ok(Pause {
+        scope: r.parsed("scope")?,
+        by: r.optional("by_whom")?,
+        reason: r.optional("reason")?,
+        at: r.parsed("at")?,
+    })
+}
+
+pub(crate) fn spent(row: &Row) -> Result<Spent, StoreError> {
+    let r = Reader::new("account", "account", row)?;
+    Ok(Spent {
+        micro_usd: r.number("micro_usd")?,
+        tokens: r.number("tokens")?,
+        turns: r.number("turns")?,
+        attempts: r.number("attempts")?,
+        wall_ms: r.number("wall_ms")?,
+    })
+}
+
+pub(crate) fn grants(row: &Row) -> Result<u32, StoreError> {
+    let grants: i64 = row.try_get("grants")?;
+    Ok(u32::try_from(grants).unwrap_or(u32::MAX))
 }

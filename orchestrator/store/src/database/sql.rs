@@ -5,7 +5,7 @@
 //! each with a dozen bounds; sqlx's `Any`, which knows no typed NULL, no borrowed bytes and no `BEGIN IMMEDIATE`; a macro
 //! over the whole, which neither the formatter nor a person's eye goes through.
 //!
-//! What differs is said in few places: [`Sql::locking`], the few places that ask for the [`Dialect`], the migrations, and
+//! What differs is said in few places: [`Sql::locking`], [`Dialect::now`], the few places that ask for the [`Dialect`], the migrations, and
 //! how a row is taken apart.
 
 use std::borrow::Cow;
@@ -55,12 +55,34 @@ values! {
 pub(crate) struct Sql {
     text: SqlStr,
     values: Vec<Value>,
-    is_locking: bool,
+    lock: Lock,
+    is_timed: bool,
+}
+
+/// What happens to the rows that a `SELECT` finds, until the transaction ends. SQLite's transactions are alone from their
+/// beginning.
+#[derive(Clone, Copy)]
+enum Lock {
+    No,
+    /// Others may read and share them.
+    Share,
+    /// Others may read them.
+    Update,
+}
+
+impl Dialect {
+    /// The database's own time, in milliseconds since 1970. Not the transaction's: it may have waited for a lock.
+    const fn now(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            Self::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        }
+    }
 }
 
 /// A statement; its values follow with [`Sql::bind`], in the order of `$1`, `$2`…
 pub(crate) fn sql(text: impl SqlSafeStr) -> Sql {
-    Sql { text: text.into_sql_str(), values: Vec::new(), is_locking: false }
+    Sql { text: text.into_sql_str(), values: Vec::new(), lock: Lock::No, is_timed: false }
 }
 
 impl Sql {
@@ -69,20 +91,35 @@ impl Sql {
         self
     }
 
-    /// Keeps the rows that a `SELECT` finds from being changed by others until the transaction ends. SQLite's transactions
-    /// are alone from their beginning.
-    pub(crate) const fn locking(mut self) -> Self {
-        self.is_locking = true;
-        self
+    /// Keeps others from changing, sharing or locking the rows that a `SELECT` finds, until the transaction ends.
+    pub(crate) fn locking(self) -> Self {
+        Self { lock: Lock::Update, ..self }
+    }
+
+    /// Keeps others from changing the rows that a `SELECT` finds, until the transaction ends.
+    pub(crate) fn sharing(self) -> Self {
+        Self { lock: Lock::Share, ..self }
+    }
+
+    /// `{now}` in the text stands for the database's own time.
+    pub(crate) fn timed(self) -> Self {
+        Self { is_timed: true, ..self }
     }
 
     fn text(&self, dialect: Dialect) -> SqlStr {
-        match (dialect, self.is_locking) {
-            (Dialect::Postgres, true) => {
-                AssertSqlSafe(format!("{} FOR UPDATE", self.text.as_str())).into_sql_str()
-            }
-            (Dialect::Postgres, false) | (Dialect::Sqlite, _) => self.text.clone(),
+        let suffix = match (dialect, self.lock) {
+            (Dialect::Sqlite, _) | (Dialect::Postgres, Lock::No) => "",
+            (Dialect::Postgres, Lock::Share) => " FOR SHARE",
+            (Dialect::Postgres, Lock::Update) => " FOR UPDATE",
+        };
+        if suffix.is_empty() && !self.is_timed {
+            return self.text.clone();
         }
+        let mut text = self.text.as_str().to_owned();
+        if self.is_timed {
+            text = text.replace("{now}", dialect.now());
+        }
+        AssertSqlSafe(text + suffix).into_sql_str()
     }
 
     pub(crate) fn for_sqlite(

@@ -40,7 +40,7 @@ impl Database {
             .pragma("cache_size", format!("-{CACHE_KIB}"));
         let pool = SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(options).await?;
         sqlx::migrate!("migrations/sqlite").run(&pool).await.map_err(StoreError::Migrate)?;
-        Ok(Self { pool: Pool::Sqlite(pool) })
+        Ok(Self { pool: Pool::Sqlite(pool), fence: None })
     }
 }
 

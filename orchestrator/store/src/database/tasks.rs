@@ -2,53 +2,47 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Attempt, Issue, IssueKey, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord, TaskState,
+    Attempt, Issue, IssueKey, Move, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord,
+    TaskState,
 };
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
-use super::sql::{Dialect, Sql, sql};
+use super::history::note_move;
+use super::sql::{Dialect, sql};
 use super::transaction::Tx;
 use super::{Database, json, row};
 use crate::{Store, StoreError};
 
-/// A task as it is after an event, and what moves it there if it is still where it was read.
-pub(super) struct Move {
-    next: TaskRecord,
-    statement: Sql,
-}
-
-impl Move {
-    pub(super) fn of(record: &TaskRecord, event: TaskEvent, at: Timestamp) -> Result<Self, StoreError> {
-        let id = record.task.id.as_str();
-        let next = record.after(event, at)?;
-        let statement = sql(MOVE_TASK)
-            .bind(next.state.status().as_str())
-            .bind(json("task", id, &next.state)?)
-            .bind(next.version)
-            .bind(at.to_string())
-            .bind(i64::from(next.attempt))
-            .bind(id)
-            .bind(record.version);
-        Ok(Self { next, statement })
+/// Moves a task that is still where it was read, and notes the move.
+pub(super) async fn move_task(
+    tx: &mut Tx,
+    record: &TaskRecord,
+    event: TaskEvent,
+    at: Timestamp,
+) -> Result<TaskRecord, StoreError> {
+    let id = record.task.id.as_str();
+    let next = record.after(event.clone(), at)?;
+    let statement = sql(MOVE_TASK)
+        .bind(next.state.status().as_str())
+        .bind(json("task", id, &next.state)?)
+        .bind(next.version)
+        .bind(at.to_string())
+        .bind(i64::from(next.attempt))
+        .bind(id)
+        .bind(record.version);
+    if tx.change(statement).await? == 0 {
+        return Err(StoreError::Stale { id: id.to_owned() });
     }
-
-    pub(super) async fn within(self, tx: &mut Tx) -> Result<TaskRecord, StoreError> {
-        done(self.next, tx.change(self.statement).await?)
-    }
-}
-
-fn done(next: TaskRecord, moved: u64) -> Result<TaskRecord, StoreError> {
-    match moved {
-        0 => Err(StoreError::Stale { id: next.task.id.to_string() }),
-        _ => Ok(next),
-    }
+    note_move(tx, &Move::between(record, &event, &next)).await?;
+    Ok(next)
 }
 
 /// The statuses of tasks that have not ended. By name, so that the index is of use among many that have.
 macro_rules! open {
     () => {
-        "('queued', 'preparing', 'running', 'importing', 'backing_off', 'awaiting_approval', 'publishing')"
+        "('queued', 'preparing', 'running', 'importing', 'backing_off', 'over_budget', \
+          'awaiting_approval', 'publishing')"
     };
 }
 
@@ -64,8 +58,8 @@ fn exists(error: StoreError, what: &'static str, id: &str) -> StoreError {
 const INSERT_ISSUE: &str = "INSERT INTO issues (project, key, title, branch, base, base_sha, created_at, start_sha, \
      settings_sha) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 const INSERT_TASK: &str = "INSERT INTO tasks (id, project, issue, title, description, mode, plan, requested_by, \
-     created_at, status, state, version, updated_at, usage, continues, handoff, brief, intent) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15, $16, $17)";
+     created_at, status, state, version, updated_at, usage, continues, handoff, brief, intent, queue) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15, $16, $17, $18)";
 const LOCK_ISSUE: &str = "SELECT key FROM issues WHERE project = $1 AND key = $2 FOR UPDATE";
 /// Inserts nothing and changes nothing: asks whether the issue can take a task.
 const TAKES_TASKS: &str = concat!(
@@ -118,7 +112,8 @@ async fn insert_task(tx: &mut Tx, task: &NewTask) -> Result<(), StoreError> {
         .bind(task.continues.as_ref().map(TaskId::as_str))
         .bind(task.handoff.as_ref().map(|handoff| json("task", id, handoff)).transpose()?)
         .bind(json("task", id, &task.brief)?)
-        .bind(&task.intent);
+        .bind(&task.intent)
+        .bind(json("task", id, &task.queue)?);
     tx.change(statement).await.map_err(|e| exists(e, "task", id))?;
     Ok(())
 }
@@ -256,8 +251,10 @@ impl Store for Database {
         event: TaskEvent,
         at: Timestamp,
     ) -> Result<TaskRecord, StoreError> {
-        let Move { next, statement } = Move::of(record, event, at)?;
-        done(next, self.change(statement).await?)
+        let mut tx = self.begin().await?;
+        let moved = move_task(&mut tx, record, event, at).await?;
+        tx.commit().await?;
+        Ok(moved)
     }
 
     async fn request_cancel(&self, id: &TaskId, at: Timestamp) -> Result<(), StoreError> {

@@ -56,9 +56,10 @@ impl Tx {
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        Ok(match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
-        })
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
+        }
+        .map_err(StoreError::from)
     }
 }

@@ -9,7 +9,19 @@ use cloud_code_store::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::opened;
+use crate::home::{Home, on_both};
+
+on_both!(
+    a_delivery_is_kept_whole_until_it_is_settled_and_survives_reopening,
+    a_key_is_stored_once_and_the_guid_alone_is_no_key,
+    five_equal_deliveries_at_once_are_one_row,
+    two_intakes_that_put_the_same_in_another_order_do_not_block_each_other,
+    a_refused_delivery_leaves_nothing_of_its_batch,
+    a_sweep_learns_what_is_known_and_where_it_was,
+    what_was_noted_goes_only_as_it_was_read,
+    what_waits_is_read_once_in_a_look,
+    bodies_go_after_a_day_keys_after_eight_and_what_waits_stays,
+);
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_760_000_000 + second).unwrap()
@@ -38,15 +50,13 @@ async fn waiting(store: &impl Deliveries) -> Vec<String> {
     store.next(100).await.unwrap().into_iter().map(|d| d.delivery.key.guid).collect()
 }
 
-#[tokio::test]
-async fn a_delivery_is_kept_whole_until_it_is_settled_and_survives_reopening() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_delivery_is_kept_whole_until_it_is_settled_and_survives_reopening(home: Home) {
+    let store = home.open().await;
     let put = store.put(&[delivery("b", 1), delivery("a", 2)]).await.unwrap();
     assert_eq!(put, [Put::Stored, Put::Stored]);
     store.close().await;
 
-    let store = opened(&dir).await;
+    let store = home.open().await;
     let next = store.next(1).await.unwrap();
     assert_eq!(next.len(), 1);
     let first = next.first().unwrap();
@@ -69,10 +79,8 @@ async fn a_delivery_is_kept_whole_until_it_is_settled_and_survives_reopening() {
     assert!(matches!(missing, Err(StoreError::Missing { .. })), "{missing:?}");
 }
 
-#[tokio::test]
-async fn a_key_is_stored_once_and_the_guid_alone_is_no_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_key_is_stored_once_and_the_guid_alone_is_no_key(home: Home) {
+    let store = home.open().await;
     let twice = store.put(&[delivery("a", 1), delivery("a", 2), delivery("b", 2)]).await.unwrap();
     assert_eq!(twice, [Put::Stored, Put::Duplicate, Put::Stored]);
     store.settle(&key("a"), DeliveryState::Done, None, at(3)).await.unwrap();
@@ -86,10 +94,8 @@ async fn a_key_is_stored_once_and_the_guid_alone_is_no_key() {
     assert_eq!(store.put(&[repository, other_app]).await.unwrap(), [Put::Stored, Put::Stored]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn five_equal_deliveries_at_once_are_one_row() {
-    let dir = tempfile::tempdir().unwrap();
-    let (one, other) = (Arc::new(opened(&dir).await), Arc::new(opened(&dir).await));
+async fn five_equal_deliveries_at_once_are_one_row(home: Home) {
+    let (one, other) = (Arc::new(home.open().await), Arc::new(home.open().await));
     let puts: Vec<_> = (0..5)
         .map(|n| {
             let store = if n % 2 == 0 { one.clone() } else { other.clone() };
@@ -104,10 +110,19 @@ async fn five_equal_deliveries_at_once_are_one_row() {
     assert_eq!(waiting(one.as_ref()).await, ["a"]);
 }
 
-#[tokio::test]
-async fn a_refused_delivery_leaves_nothing_of_its_batch() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn two_intakes_that_put_the_same_in_another_order_do_not_block_each_other(home: Home) {
+    let stores = [home.open().await, home.open().await];
+    for round in 0..10 {
+        let forth: Vec<_> = (0..40).map(|n| delivery(&format!("{round}-{n}"), n)).collect();
+        let back: Vec<_> = forth.iter().rev().cloned().collect();
+        let (one, other) = tokio::join!(stores[0].put(&forth), stores[1].put(&back));
+        let stored = one.unwrap().into_iter().chain(other.unwrap()).filter(|put| *put == Put::Stored).count();
+        assert_eq!(stored, 40);
+    }
+}
+
+async fn a_refused_delivery_leaves_nothing_of_its_batch(home: Home) {
+    let store = home.open().await;
     let mut impossible = delivery("b", 1);
     impossible.key.target.id = u64::MAX;
     let refused = store.put(&[delivery("a", 1), impossible]).await;
@@ -116,10 +131,8 @@ async fn a_refused_delivery_leaves_nothing_of_its_batch() {
     assert_eq!(store.put(&[delivery("a", 1)]).await.unwrap(), [Put::Stored]);
 }
 
-#[tokio::test]
-async fn a_sweep_learns_what_is_known_and_where_it_was() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_sweep_learns_what_is_known_and_where_it_was(home: Home) {
+    let store = home.open().await;
     assert_eq!(store.last_received(&app()).await.unwrap(), None);
     let all: Vec<NewDelivery> = (0..1_200).map(|n| delivery(&format!("g{n}"), n)).collect();
     store.put(&all).await.unwrap();
@@ -138,10 +151,8 @@ async fn a_sweep_learns_what_is_known_and_where_it_was() {
     assert_eq!(store.cursor("deliveries").await.unwrap().as_deref(), Some("v1_2"));
 }
 
-#[tokio::test]
-async fn what_was_noted_goes_only_as_it_was_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn what_was_noted_goes_only_as_it_was_read(home: Home) {
+    let store = home.open().await;
     for (name, value) in [("moved shop main", "a"), ("moved shop next", "b"), ("moved", "c"), ("m%", "d")] {
         store.set_cursor(name, value).await.unwrap();
     }
@@ -157,10 +168,8 @@ async fn what_was_noted_goes_only_as_it_was_read() {
     assert_eq!(store.cursors("moved ").await.unwrap(), [pair("moved shop main", "e")]);
 }
 
-#[tokio::test]
-async fn what_waits_is_read_once_in_a_look() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn what_waits_is_read_once_in_a_look(home: Home) {
+    let store = home.open().await;
     let all: Vec<NewDelivery> = (0..5).map(|n| delivery(&format!("g{n}"), n)).collect();
     store.put(&all).await.unwrap();
     store.settle(&key("g1"), DeliveryState::Done, None, at(10)).await.unwrap();
@@ -175,10 +184,8 @@ async fn what_waits_is_read_once_in_a_look() {
     assert_eq!(seen, ["g0", "g2", "g3", "g4"]);
 }
 
-#[tokio::test]
-async fn bodies_go_after_a_day_keys_after_eight_and_what_waits_stays() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn bodies_go_after_a_day_keys_after_eight_and_what_waits_stays(home: Home) {
+    let store = home.open().await;
     let ignored = NewDelivery { state: DeliveryState::Ignored, ..delivery("ignored", 0) };
     let mut all = vec![ignored, delivery("done", 0), delivery("waits", 0)];
     all.extend((0..450).map(|n| delivery(&format!("g{n}"), 0)));

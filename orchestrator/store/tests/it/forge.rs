@@ -8,7 +8,17 @@ use cloud_code_model::{
 };
 use cloud_code_store::{ForgeStore, Store, StoreError};
 
-use crate::{at, issue, opened, with_project};
+use crate::home::{Home, on_both};
+use crate::{at, issue, with_project};
+
+on_both!(
+    one_request_is_stored_once_and_settled_once,
+    one_request_makes_one_task,
+    a_thread_keeps_apart_what_its_three_writers_say,
+    a_note_waits_until_it_is_written_or_given_up,
+    two_who_change_a_thread_at_once_both_have_their_way,
+    a_task_moves_and_its_request_is_settled_together_or_not_at_all,
+);
 
 /// A task that a request made.
 fn task(id: &str, key: &str) -> NewTask {
@@ -29,7 +39,7 @@ fn intent(key: &str) -> Intent {
     }
 }
 
-fn thread_facts() -> ThreadFacts {
+pub(crate) fn thread_facts() -> ThreadFacts {
     ThreadFacts {
         subject: Subject::Issue,
         title: "Fix".into(),
@@ -43,10 +53,8 @@ fn thread_facts() -> ThreadFacts {
     }
 }
 
-#[tokio::test]
-async fn one_request_is_stored_once_and_settled_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn one_request_is_stored_once_and_settled_once(home: Home) {
+    let store = home.open().await;
     let shop = "shop".parse().unwrap();
     assert!(store.put_intent(&shop, &intent("comment-123"), at(2)).await.unwrap());
     assert!(!store.put_intent(&shop, &intent("comment-123"), at(3)).await.unwrap(), "a second delivery");
@@ -66,10 +74,8 @@ async fn one_request_is_stored_once_and_settled_once() {
     assert_eq!(store.waiting_intents().await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn one_request_makes_one_task() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn one_request_makes_one_task(home: Home) {
+    let store = home.open().await;
     let project = with_project(&store).await;
     store.open_issue(&issue("42"), &task("T1", "42")).await.unwrap();
     let again = store.open_issue(&issue("42-2"), &task("T2", "42-2")).await;
@@ -79,10 +85,8 @@ async fn one_request_makes_one_task() {
     assert_eq!(store.issue(&project, &"42-2".parse().unwrap()).await.unwrap(), None, "both or neither");
 }
 
-#[tokio::test]
-async fn a_thread_keeps_apart_what_its_three_writers_say() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_thread_keeps_apart_what_its_three_writers_say(home: Home) {
+    let store = home.open().await;
     let shop = "shop".parse().unwrap();
     let mut facts = ThreadFacts {
         subject: Subject::Issue,
@@ -117,10 +121,8 @@ async fn a_thread_keeps_apart_what_its_three_writers_say() {
     assert_eq!(store.threads().await.unwrap(), [thread]);
 }
 
-#[tokio::test]
-async fn a_note_waits_until_it_is_written_or_given_up() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_note_waits_until_it_is_written_or_given_up(home: Home) {
+    let store = home.open().await;
     let note = |key: &str, body: &str| Note {
         project: "shop".parse().unwrap(),
         key: key.into(),
@@ -144,10 +146,8 @@ async fn a_note_waits_until_it_is_written_or_given_up() {
     assert_eq!(store.written_note(&shop, "comment-2").await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn two_who_change_a_thread_at_once_both_have_their_way() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn two_who_change_a_thread_at_once_both_have_their_way(home: Home) {
+    let store = home.open().await;
     let shop = "shop".parse().unwrap();
     let facts = thread_facts();
     store.make_thread(&shop, 42, &facts).await.unwrap();
@@ -163,10 +163,8 @@ async fn two_who_change_a_thread_at_once_both_have_their_way() {
     assert_eq!(left_out, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn a_task_moves_and_its_request_is_settled_together_or_not_at_all() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_task_moves_and_its_request_is_settled_together_or_not_at_all(home: Home) {
+    let store = home.open().await;
     with_project(&store).await;
     let first = task("T1", "42");
     store.open_issue(&issue("42"), &first).await.unwrap();

@@ -1,12 +1,20 @@
-//! The stores' stories, written once against the traits. A second adapter runs the same functions.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The store's stories, each told of an SQLite file and of a PostgreSQL server.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod deliveries;
 mod forge;
+mod history;
+mod home;
+mod leases;
+mod migrations;
+mod queue;
 mod story;
+mod wakes;
 
-use cloud_code_model::{Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings};
-use cloud_code_store::{Database, Store};
+use cloud_code_model::{
+    Brief, DEFAULT_CLI, Issue, NewTask, Project, ProjectName, ProjectSettings, QueuePlace,
+};
+use cloud_code_store::Store;
 use cloud_code_task_schema::Mode;
 use jiff::Timestamp;
 
@@ -47,12 +55,9 @@ pub(crate) fn task(id: &str, key: &str) -> NewTask {
         plan: ProjectSettings::default().plan("/srv/git/shop".into(), DEFAULT_CLI.parse().unwrap()),
         requested_by: None,
         intent: None,
+        queue: QueuePlace::default(),
         created_at: at(3),
     }
-}
-
-pub(crate) async fn opened(dir: &tempfile::TempDir) -> Database {
-    Database::open(&dir.path().join("cloud-code.db")).await.unwrap()
 }
 
 pub(crate) async fn with_project(store: &impl Store) -> ProjectName {

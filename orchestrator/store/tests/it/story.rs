@@ -1,22 +1,38 @@
 //! The store's story.
 
 use cloud_code_model::{
-    Again, Attempt, Gate, Issue, NewTask, Outcome, OutcomeStatus, StopReason, TaskEvent, TaskStatus,
+    Attempt, Gate, Issue, NewTask, Next, Outcome, OutcomeStatus, StopReason, TaskEvent, TaskStatus,
 };
-use cloud_code_store::{Database, Store, StoreError};
+use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{Failure, FailureKind, Handoff, Usage};
 
-use crate::{at, issue, opened, project, task};
+use crate::home::{Home, on_both};
+use crate::{at, issue, project, task};
+
+on_both!(
+    a_task_lives_its_life_and_survives_reopening,
+    a_stale_writer_is_refused_and_changes_nothing,
+    an_illegal_move_is_refused_and_changes_nothing,
+    an_issue_and_its_branch_are_opened_once,
+    a_task_is_added_when_the_last_one_has_ended_and_comes_after_it,
+    a_cancel_request_is_kept_once_and_does_not_disturb_the_driver,
+    figures_and_attempts_are_kept,
+    eight_writers_in_two_processes_worth_of_pools_lose_nothing,
+    a_row_that_does_not_read_is_named,
+    a_failure_keeps_its_kind,
+    eight_first_openers_make_one_schema,
+    words_with_a_nul_are_kept_as_far_as_they_can_be,
+    two_who_add_a_task_or_clean_at_once_are_one,
+    another_attempt_has_a_number_of_its_own_and_forgets_who_ended_the_last,
+);
 
 async fn with_task(store: &impl Store) {
     store.put_project(&project()).await.unwrap();
     store.open_issue(&issue("login"), &task("T1", "login")).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_task_lives_its_life_and_survives_reopening() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_task_lives_its_life_and_survives_reopening(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
     let queued = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(queued.task, task("T1", "login"));
@@ -26,11 +42,11 @@ async fn a_task_lives_its_life_and_survives_reopening() {
     let running = store.transition(&preparing, started, at(5)).await.unwrap();
     store.close().await;
 
-    let store = opened(&dir).await;
+    let store = home.open().await;
     assert_eq!(store.task(&running.task.id).await.unwrap(), Some(running.clone()));
     let outcome = Outcome { status: OutcomeStatus::Completed, failure: None, head: Some("abc".into()) };
     let importing = store.transition(&running, TaskEvent::Ended { outcome }, at(6)).await.unwrap();
-    let imported = TaskEvent::Imported { head: Some("abc".into()), gate: Gate::Open, again: None };
+    let imported = TaskEvent::Imported { head: Some("abc".into()), gate: Gate::Open, next: Next::End };
     let publishing = store.transition(&importing, imported, at(7)).await.unwrap();
     assert_eq!(store.open_tasks().await.unwrap(), vec![publishing.clone()]);
     let done = store.transition(&publishing, TaskEvent::Published, at(8)).await.unwrap();
@@ -38,10 +54,8 @@ async fn a_task_lives_its_life_and_survives_reopening() {
     assert_eq!(store.open_tasks().await.unwrap(), vec![]);
 }
 
-#[tokio::test]
-async fn a_stale_writer_is_refused_and_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_stale_writer_is_refused_and_changes_nothing(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
     let read = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
     let moved = store.transition(&read, TaskEvent::Taken, at(4)).await.unwrap();
@@ -50,10 +64,8 @@ async fn a_stale_writer_is_refused_and_changes_nothing() {
     assert_eq!(store.task(&read.task.id).await.unwrap(), Some(moved));
 }
 
-#[tokio::test]
-async fn an_illegal_move_is_refused_and_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn an_illegal_move_is_refused_and_changes_nothing(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
     let read = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
     let refused = store.transition(&read, TaskEvent::Published, at(4)).await;
@@ -61,10 +73,8 @@ async fn an_illegal_move_is_refused_and_changes_nothing() {
     assert_eq!(store.task(&read.task.id).await.unwrap(), Some(read));
 }
 
-#[tokio::test]
-async fn an_issue_and_its_branch_are_opened_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn an_issue_and_its_branch_are_opened_once(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
     let twice = store.open_issue(&issue("login"), &task("T2", "login")).await;
     assert!(matches!(twice, Err(StoreError::Exists { .. })), "{twice:?}");
@@ -93,10 +103,8 @@ async fn an_issue_and_its_branch_are_opened_once() {
     assert_eq!(keys, ["login", "other"]);
 }
 
-#[tokio::test]
-async fn a_task_is_added_when_the_last_one_has_ended_and_comes_after_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_task_is_added_when_the_last_one_has_ended_and_comes_after_it(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
     let handoff = Handoff { goal: Some("Fix the login".into()), ..Handoff::default() };
     // An id that sorts before the first one's: a clock was set back in between.
@@ -117,10 +125,8 @@ async fn a_task_is_added_when_the_last_one_has_ended_and_comes_after_it() {
     assert!(matches!(refused, Err(StoreError::NotOpen { .. })), "{refused:?}");
 }
 
-#[tokio::test]
-async fn a_cancel_request_is_kept_once_and_does_not_disturb_the_driver() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_cancel_request_is_kept_once_and_does_not_disturb_the_driver(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
     let read = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
     store.request_cancel(&read.task.id, at(4)).await.unwrap();
@@ -131,10 +137,8 @@ async fn a_cancel_request_is_kept_once_and_does_not_disturb_the_driver() {
     assert_eq!(now.cancel_requested_at, Some(at(4)));
 }
 
-#[tokio::test]
-async fn figures_and_attempts_are_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn figures_and_attempts_are_kept(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
     let id = "T1".parse().unwrap();
     let usage = Usage { input_tokens: Some(7), ..Usage::default() };
@@ -169,10 +173,8 @@ async fn figures_and_attempts_are_kept() {
     assert_eq!(store.attempts(&id).await.unwrap(), vec![expected]);
 }
 
-#[tokio::test]
-async fn eight_writers_in_two_processes_worth_of_pools_lose_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let (one, two) = (opened(&dir).await, opened(&dir).await);
+async fn eight_writers_in_two_processes_worth_of_pools_lose_nothing(home: Home) {
+    let (one, two) = (home.open().await, home.open().await);
     one.put_project(&project()).await.unwrap();
     let mut writers = Vec::new();
     for n in 0..8 {
@@ -190,15 +192,10 @@ async fn eight_writers_in_two_processes_worth_of_pools_lose_nothing() {
     assert_eq!(one.open_tasks().await.unwrap().len(), 80);
 }
 
-#[tokio::test]
-async fn a_row_that_does_not_read_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_row_that_does_not_read_is_named(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
-    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", dir.path().join("cloud-code.db").display()))
-        .await
-        .unwrap();
-    sqlx::query("UPDATE tasks SET state = '{\"status\":\"dreaming\"}'").execute(&pool).await.unwrap();
+    home.meddle("UPDATE tasks SET state = '{\"status\":\"dreaming\"}'").await;
     let error = store.task(&"T1".parse().unwrap()).await.unwrap_err();
     assert!(
         error.to_string().starts_with("the row of task `T1` cannot be read: state: unknown variant"),
@@ -206,10 +203,8 @@ async fn a_row_that_does_not_read_is_named() {
     );
 }
 
-#[tokio::test]
-async fn a_failure_keeps_its_kind() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn a_failure_keeps_its_kind(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
     let read = store.task(&"T1".parse().unwrap()).await.unwrap().unwrap();
     let failure = Failure::new(FailureKind::DiskFull, "no space left");
@@ -218,40 +213,63 @@ async fn a_failure_keeps_its_kind() {
     assert_eq!(failed.state.failure(), Some(&failure));
 }
 
-#[tokio::test]
-async fn eight_first_openers_make_one_schema() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("cloud-code.db");
-    let mut openers = Vec::new();
-    for _ in 0..8 {
-        let path = path.clone();
-        openers.push(tokio::spawn(async move {
-            let store = Database::open(&path).await.unwrap();
-            store.put_project(&project()).await.unwrap();
-        }));
-    }
-    for opener in openers {
-        opener.await.unwrap();
-    }
-    let store = Database::open(&path).await.unwrap();
-    assert_eq!(store.project(&"shop".parse().unwrap()).await.unwrap(), Some(project()));
+async fn eight_first_openers_make_one_schema(home: Home) {
+    let open = || async {
+        let store = home.open().await;
+        store.put_project(&project()).await.unwrap();
+        store
+    };
+    let stores = futures_util::future::join_all((0..8).map(|_| open())).await;
+    assert_eq!(stores[7].project(&"shop".parse().unwrap()).await.unwrap(), Some(project()));
 }
 
-#[tokio::test]
-async fn another_attempt_has_a_number_of_its_own_and_forgets_who_ended_the_last() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = opened(&dir).await;
+async fn words_with_a_nul_are_kept_as_far_as_they_can_be(home: Home) {
+    let store = home.open().await;
+    with_task(&store).await;
+    let id = "T1".parse().unwrap();
+    store.record_report(&id, &Usage::default(), Some("one\0two"), &["a\0b".into()]).await.unwrap();
+    let read = store.task(&id).await.unwrap().unwrap();
+    let kept = if matches!(home, Home::File(_)) { "one\0two" } else { "one\u{fffd}two" };
+    assert_eq!((read.summary.as_deref(), read.questions.as_slice()), (Some(kept), &["a\0b".to_owned()][..]));
+}
+
+async fn two_who_add_a_task_or_clean_at_once_are_one(home: Home) {
+    let (one, other) = (home.open().await, home.open().await);
+    with_task(&one).await;
+    for round in 0..10 {
+        let open = one.open_tasks().await.unwrap();
+        for task in &open {
+            one.transition(task, TaskEvent::Withdrawn, at(4)).await.unwrap();
+        }
+        let adding = (0..8).map(|n| {
+            let store = if n % 2 == 0 { one.clone() } else { other.clone() };
+            let task = task(&format!("N-{round}-{n}"), "login");
+            tokio::spawn(async move { store.add_task(&task).await.is_ok() })
+        });
+        let added = futures_util::future::join_all(adding).await;
+        assert_eq!(added.into_iter().filter(|added| *added.as_ref().unwrap()).count(), 1);
+    }
+    let last = one.open_tasks().await.unwrap().remove(0);
+    one.transition(&last, TaskEvent::Withdrawn, at(5)).await.unwrap();
+    let (project, key) = (last.task.project.clone(), last.task.issue.clone());
+    let next = task("N-last", "login");
+    let (cleaned, added) = tokio::join!(one.mark_cleaned(&project, &key, at(6)), other.add_task(&next));
+    assert_ne!(cleaned.is_ok(), added.is_ok(), "a task lost its worktree: {cleaned:?} {added:?}");
+}
+
+async fn another_attempt_has_a_number_of_its_own_and_forgets_who_ended_the_last(home: Home) {
+    let store = home.open().await;
     with_task(&store).await;
     let id = "T1".parse().unwrap();
     let mut record = store.task(&id).await.unwrap().unwrap();
     let failure = Failure::new(FailureKind::Internal, "silent");
     let outcome = Outcome { status: OutcomeStatus::Failed, failure: Some(failure), head: None };
-    let again = Some(Again { until: at(60), attempt: 3 });
+    let next = Next::Again { until: at(60), attempt: 3 };
     for event in [
         TaskEvent::Taken,
         TaskEvent::Started { container: "c".into(), at: at(4) },
         TaskEvent::Ended { outcome },
-        TaskEvent::Imported { head: None, gate: Gate::Open, again },
+        TaskEvent::Imported { head: None, gate: Gate::Open, next },
     ] {
         record = store.transition(&record, event, at(5)).await.unwrap();
         store.record_stop(&id, StopReason::HeartbeatLost).await.unwrap();

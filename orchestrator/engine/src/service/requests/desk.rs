@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cloud_code_forge::Forge;
 use cloud_code_intake::{Denial, Sender, SenderKind, help_text};
 use cloud_code_model::{
-    Ask, Command, Intent, IntentRecord, Issue, ProjectPlan, TaskRecord, TaskState, Thread, ThreadFacts,
+    Ask, Command, ConfigKey, Intent, IntentRecord, Issue, ProjectPlan, TaskRecord, TaskState, Thread,
+    ThreadFacts,
 };
 use cloud_code_task_schema::{BranchName, Mode};
 use jiff::SignedDuration;
@@ -153,6 +154,13 @@ impl Desk<'_> {
                     None => drop(facts.config.remove(key)),
                 };
                 let thread = self.inner.store.change_thread(&thread.project, thread.number, &mut set).await?;
+                if let (ConfigKey::Priority | ConfigKey::After, Some(thread), Some(last)) =
+                    (key, &thread, last)
+                {
+                    // What waits already moves as well.
+                    self.inner.store.put_place(&last.task.id, &self.place(thread).await?).await?;
+                    self.inner.wakes.tasks.notify_one();
+                }
                 let text = says::config(&thread.map(|thread| thread.facts.config).unwrap_or_default());
                 self.answer(intent, text, "a setting").await
             }

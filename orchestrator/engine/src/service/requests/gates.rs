@@ -7,7 +7,7 @@ use super::super::text::Words;
 use super::desk::Desk;
 use super::work::Wish;
 use super::{Acted, needs_worktree};
-use crate::EngineError;
+use crate::{EngineError, seen};
 
 impl Desk<'_> {
     pub(super) async fn retry(
@@ -52,6 +52,9 @@ impl Desk<'_> {
     ) -> Result<Acted, EngineError> {
         let intent = &record.intent;
         let waited = has_waited(record, decided(tasks));
+        if let Some(last) = tasks.last().filter(|last| wants_budget(last) && has_waited(record, Some(last))) {
+            return self.allow(record, last).await;
+        }
         match decided(tasks) {
             Some(last) if matches!(last.state, TaskState::AwaitingApproval { .. }) && waited => {
                 let outcome = format!("approved by {}", intent.actor.login);
@@ -87,12 +90,18 @@ impl Desk<'_> {
                 .await;
         };
         let mode = match &last.state {
+            TaskState::OverBudget { .. } if waited => {
+                let outcome = format!("rejected by {}", intent.actor.login);
+                return self.decide(record, last, TaskEvent::Declined, &outcome).await;
+            }
             TaskState::AwaitingApproval { .. } if waited => {
                 if reason.is_empty() {
                     let outcome = format!("rejected by {}", intent.actor.login);
                     return self.decide(record, last, TaskEvent::Declined, &outcome).await;
                 }
-                self.inner.store.transition(last, TaskEvent::Declined, self.inner.clock.now()).await?;
+                let event = TaskEvent::Declined;
+                let declined = self.inner.store.transition(last, event, self.inner.clock.now()).await?;
+                seen::moved(last, &declined);
                 Mode::Edit
             }
             // Declined before a kill, and the next task is still to be made.
@@ -181,6 +190,16 @@ impl Desk<'_> {
         Ok(asked.map_or(task.task.created_at, |asked| asked.intent.at) > intent.at)
     }
 
+    /// Allows a task as much again of what it has used up, and lets it go on. Asked again after a kill in between, the grant
+    /// is found by its key and counts once.
+    async fn allow(&self, record: &IntentRecord, task: &TaskRecord) -> Result<Acted, EngineError> {
+        let (intent, engine) = (&record.intent, self.engine(task));
+        let scopes = engine.grant(task, &intent.key, Some(&intent.actor.login)).await?;
+        let scopes = scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        let outcome = format!("{} allowed as much again of the budget of the {scopes}", intent.actor.login);
+        self.decide(record, task, TaskEvent::Granted, &outcome).await
+    }
+
     /// Moves a task because a request says so; the request is settled with it.
     async fn decide(
         &self,
@@ -190,7 +209,8 @@ impl Desk<'_> {
         outcome: &str,
     ) -> Result<Acted, EngineError> {
         let now = self.inner.clock.now();
-        self.inner.store.decide(task, event, &record.intent.key, outcome, now).await?;
+        let decided = self.inner.store.decide(task, event, &record.intent.key, outcome, now).await?;
+        seen::moved(task, &decided);
         self.inner.wakes.tasks.notify_one();
         Ok(Acted::Settled(outcome.to_owned()))
     }
@@ -204,6 +224,15 @@ fn has_waited(record: &IntentRecord, task: Option<&TaskRecord>) -> bool {
 /// The task that a yes or no is about: questions that were asked in between decide nothing.
 fn decided(tasks: &[TaskRecord]) -> Option<&TaskRecord> {
     tasks.iter().rev().find(|task| task.task.mode != Mode::Ask)
+}
+
+/// Whether a task stands still because a budget is used up.
+fn wants_budget(task: &TaskRecord) -> bool {
+    match &task.state {
+        TaskState::OverBudget { .. } => true,
+        TaskState::BackingOff { failure, .. } => failure.kind == FailureKind::Budget,
+        _ => false,
+    }
 }
 
 fn is_plan(task: &TaskRecord) -> bool {

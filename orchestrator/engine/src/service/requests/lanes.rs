@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cloud_code_metrics::pulses;
 use cloud_code_model::{Ask, Command, IntentRecord, ProjectName};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::{FINISH_WITHIN, Inner, LOOK_AGAIN};
+use super::super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN};
 use super::in_thread;
 use crate::EngineError;
 
@@ -48,7 +49,9 @@ pub(in super::super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let board = Arc::new(Mutex::new(Board::default()));
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let tracker = TaskTracker::new();
+    let pulse = pulses().begin("requests", DISPATCH_PATIENCE);
     loop {
+        pulse.beat();
         let woken = inner.wakes.requests.notified();
         if let Err(error) = look(&inner, &board, &places, &tracker, &stop).await {
             tracing::warn!(error = %error.chain(), "the waiting requests cannot be read");
@@ -60,6 +63,7 @@ pub(in super::super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
+    pulse.ends();
     tracker.close();
     tracker.wait().await;
 }

@@ -75,8 +75,8 @@ async fn in_thread(
 pub(super) fn can_pass(error: &EngineError) -> bool {
     match error {
         EngineError::Forge(error) => error.can_pass(),
-        EngineError::Store(_) | EngineError::DiskFull { .. } | EngineError::Job(_) => true,
-        error => error.is_unreachable(),
+        EngineError::Store(_) | EngineError::Job(_) => true,
+        error => error.is_of_the_machine() || error.is_unreachable(),
     }
 }
 

@@ -3,7 +3,7 @@
 use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{ForgeError, OpenState, PullFacts};
 use cloud_code_model::{
-    Ask, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectPlan, Subject, TaskRecord, Thread,
+    Ask, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectPlan, QueuePlace, Subject, TaskRecord, Thread,
     ThreadFacts, reads_only,
 };
 use cloud_code_store::StoreError;
@@ -172,6 +172,7 @@ impl Desk<'_> {
             }),
             uncommitted: Uncommitted::LeaveOut,
             requested_by: Some(intent.actor.login.clone()),
+            queue: self.place(thread).await?,
         };
         self.engine_of(&request.plan).open(request).await
     }
@@ -198,8 +199,24 @@ impl Desk<'_> {
             requested_by: Some(intent.actor.login.clone()),
             intent: Some(intent.key.clone()),
             brief: told.brief,
+            queue: self.place(thread).await?,
         };
         engine.follow_up(request).await
+    }
+
+    /// Where a task stands among those that wait, as the project and the issue say.
+    pub(super) async fn place(&self, thread: &Thread) -> Result<QueuePlace, EngineError> {
+        let config = &thread.facts.config;
+        let priority = config.get(&ConfigKey::Priority).and_then(|priority| priority.parse().ok());
+        let mut depends_on = Vec::new();
+        let numbers = config.get(&ConfigKey::After).map(String::as_str).unwrap_or_default();
+        for number in numbers.split(',').filter_map(|number| number.parse::<u64>().ok()) {
+            let known = self.inner.store.thread(&self.project.name, number).await?;
+            // Of an issue that nobody asked us about yet, the key will be its number.
+            let key = known.and_then(|thread| thread.facts.issue).or_else(|| number.to_string().parse().ok());
+            depends_on.extend(key.filter(|_| number != thread.number));
+        }
+        Ok(QueuePlace { priority: priority.unwrap_or(self.project.priority), depends_on })
     }
 
     /// What a task runs with: the project's settings as they are now, what the issue says otherwise, then the request.
