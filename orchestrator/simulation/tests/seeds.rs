@@ -80,7 +80,8 @@ fn nothing_is_lost_and_nothing_is_done_twice() {
     if number("CLOUD_CODE_SEED").is_some() {
         return;
     }
-    let (from, count) = (number("CLOUD_CODE_FIRST_SEED").unwrap_or(1), number("CLOUD_CODE_SEEDS").unwrap_or(SEEDS));
+    let (from, count) =
+        (number("CLOUD_CODE_FIRST_SEED").unwrap_or(1), number("CLOUD_CODE_SEEDS").unwrap_or(SEEDS));
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let (lives, faults, tasks) = (AtomicU64::new(0), AtomicU64::new(0), AtomicUsize::new(0));
