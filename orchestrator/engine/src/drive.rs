@@ -112,6 +112,10 @@ impl Engine {
         let ended = Ended { status: "host_failed".into(), failure: Some(&failure), head: None };
         self.keep_attempt(facts, ended, observer).await;
         let at = self.clock.now();
+        // Before the task ends: nobody looks at it afterwards.
+        let id = &facts.record.task.id;
+        let kind = failure.kind.to_string();
+        self.store.finish_attempt(id, facts.record.attempt, at, &kind).await?;
         let moved = self.store.transition(&facts.record, TaskEvent::HostFailed { failure }, at).await;
         match moved {
             Ok(record) => {

@@ -410,6 +410,7 @@ pub(crate) async fn prune_now_and_then(inner: Arc<Inner>, stop: CancellationToke
             tracing::warn!(error = %error.chain(), "the history cannot be pruned");
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(PRUNE_EVERY) => {}
         }

@@ -32,7 +32,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         match step {
             Step::Take => self.advance(facts, TaskEvent::Taken, observer).await,
-            Step::Withdraw => self.advance(facts, TaskEvent::Withdrawn, observer).await,
+            Step::Withdraw => self.withdraw(facts, observer).await,
             Step::PrepareWorkspace => {
                 self.prepare_workspace(facts).await?;
                 reach(Point::WorkspacePrepared).await;
@@ -101,6 +101,13 @@ impl Engine {
         seen::moved(&facts.record, &record);
         observer.notice(Notice::State(&record));
         Ok(())
+    }
+
+    async fn withdraw(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
+        // One that was begun ends with its task, which nobody looks at afterwards.
+        let (id, cancelled) = (&facts.record.task.id, crate::words(&OutcomeStatus::Cancelled));
+        self.store.finish_attempt(id, facts.record.attempt, self.clock.now(), &cancelled).await?;
+        self.advance(facts, TaskEvent::Withdrawn, observer).await
     }
 
     async fn prepare_workspace(&self, facts: &Facts) -> Result<(), EngineError> {

@@ -81,6 +81,9 @@ enum End {
     TimeIsUp,
 }
 
+/// What is to come: how many faults of calls, and the others with their times.
+type Trouble = (u32, Vec<(Duration, Mishap)>);
+
 /// What the seed says of this installation.
 struct Terms {
     plan: ProjectPlan,
@@ -100,20 +103,13 @@ pub fn play(how: Play, home: &Path) -> Played {
         _ => chance.between(11, 25),
     };
     let left = u32::try_from(budget).unwrap_or(u32::MAX).min(how.most_faults.unwrap_or(u32::MAX));
-    let faults = Faults { left, given: 0, rarity: chance.between(4, 90) };
+    let faults = Faults { left: 0, given: 0, rarity: chance.between(4, 90) };
     let mishaps: Vec<(Duration, Mishap)> = (0..chance.below(4))
         .map(|_| (Duration::from_millis(chance.between(0, 240_000)), mishap(&mut chance)))
         .collect();
     let world = World::new(chance, faults, script, how.is_traced);
-    {
-        let mut state = world.state();
-        state.begin_script();
-        if how.most_faults.is_none() {
-            for (at, mishap) in mishaps {
-                state.later(at, Event::Host(mishap));
-            }
-        }
-    }
+    let mut trouble =
+        Some((left, mishaps.into_iter().filter(|_| how.most_faults.is_none()).collect::<Vec<_>>()));
     let watching = world.clone();
     let _watched = cloud_code_fault_points::watch(move |point| watching.pass(point));
     let store = MemoryStore::new(Arc::new(StoreDoor(world.clone())));
@@ -127,7 +123,7 @@ pub fn play(how: Play, home: &Path) -> Played {
         };
         let (end, at) = runtime.block_on(async {
             world.begin_life();
-            let end = live(&world, &store, home, &terms, &mut versions).await;
+            let end = live(&world, &store, home, &terms, &mut versions, &mut trouble).await;
             let at = world.state().now();
             (end, at)
         });
@@ -248,6 +244,9 @@ fn service(
     let log = HookLog { log: forge, target: target(), of: None };
     let settings = ServiceSettings {
         limits: cloud_code_model::QueueLimits {
+            // What this machine has is no part of the seed.
+            min_free_memory: cloud_code_model::ByteSize::mebibytes(1),
+            min_free_disk: cloud_code_model::ByteSize::mebibytes(1),
             concurrency: u32::try_from(terms.concurrency).unwrap_or(u32::MAX),
             ..Default::default()
         },
@@ -268,6 +267,7 @@ async fn live(
     home: &Path,
     terms: &Terms,
     versions: &mut check::Versions,
+    trouble: &mut Option<Trouble>,
 ) -> End {
     let wakes = Arc::new(Wakes::default());
     let Some(service) = service(world, store, home, terms, &wakes) else { return End::TimeIsUp };
@@ -311,9 +311,22 @@ async fn live(
             world.state().breaks(format!("the service did not stop within {} s", STOPPING.as_secs()));
             return End::Crashed;
         }
+        // An installation is set up in peace: until the forge's log was read once, nobody knows where it begins.
+        if trouble.is_some()
+            && store.tables().cursors.contains_key("swept")
+            && let Some((faults, mishaps)) = trouble.take()
+        {
+            let mut state = world.state();
+            state.faults.left = faults;
+            state.begin_script();
+            for (at, mishap) in mishaps {
+                state.later(at, Event::Host(mishap));
+            }
+            continue;
+        }
         if now >= next_look {
             next_look = now + LOOK;
-            let is_settled = check::is_settled(store, world);
+            let is_settled = trouble.is_none() && check::is_settled(store, world);
             settled = if is_settled { settled + 1 } else { 0 };
             if settled >= LOOKS && stopping.is_none() {
                 stop.cancel();

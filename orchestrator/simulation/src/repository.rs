@@ -86,11 +86,6 @@ impl Repositories {
         Some(new)
     }
 
-    /// Where a worktree stands.
-    pub(crate) fn head_of(&self, root: &std::path::Path) -> Option<&CommitId> {
-        self.trees.get(root).map(|tree| &tree.head)
-    }
-
     /// The roots of the issues that have a worktree.
     pub(crate) fn roots(&self) -> impl Iterator<Item = &PathBuf> {
         self.trees.keys()

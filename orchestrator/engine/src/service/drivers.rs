@@ -54,7 +54,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             LOOK_AGAIN
         });
         tokio::select! {
-            biased;
+           biased;
             () = stop.cancelled() => break,
             () = inner.wakes.tasks.notified() => {}
             () = tokio::time::sleep(again) => {}
@@ -183,7 +183,7 @@ async fn drive(
         drop(tokio::time::timeout(FINISH_WITHIN, ended).await);
     };
     let driven = tokio::select! {
-        biased;
+       biased;
         () = stopped => None,
         driven = driving => Some(driven),
     };
@@ -233,6 +233,7 @@ async fn until_ended(inner: &Inner, engine: &Engine, id: &TaskId) {
             return;
         }
         tokio::select! {
+            biased;
             () = inner.settings.hurry.cancelled() => return,
             () = tokio::time::sleep(LOOK_AT_ENDING) => {}
         }

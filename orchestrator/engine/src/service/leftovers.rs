@@ -47,6 +47,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let mut again: Option<Duration> = None;
     loop {
         let looked = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             looked = look(&inner, &mut idle) => looked,
         };
@@ -55,11 +56,13 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             Looked::InPart => again.map(|wait| (wait * 2).min(EVERY)),
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(again.unwrap_or(EVERY)) => {}
             () = inner.wakes.leftovers.notified() => {
                 again = Some(FIRST_WAIT);
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(FIRST_WAIT) => {}
                 }
