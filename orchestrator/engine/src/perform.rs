@@ -11,12 +11,13 @@ use crate::again;
 use crate::budget;
 use crate::container::container_spec;
 use crate::decide::Step;
-use crate::facts::{Facts, ReportFact};
+use crate::facts::{Facts, ReportFact, WorkspaceFact};
 use crate::fall_back::fall_back;
 use crate::follow_up::heard;
 use crate::gather::read_tasking;
 use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
+use crate::open::Uncommitted;
 use crate::tasking::next_tasking;
 use crate::{Engine, EngineError, blocking, prompts, seen};
 
@@ -31,7 +32,10 @@ impl Engine {
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
         match step {
-            Step::Take => self.advance(facts, TaskEvent::Taken, observer).await,
+            Step::Take => {
+                self.renew_base(facts).await?;
+                self.advance(facts, TaskEvent::Taken, observer).await
+            }
             Step::Withdraw => self.withdraw(facts, observer).await,
             Step::PrepareWorkspace => {
                 self.prepare_workspace(facts).await?;
@@ -108,6 +112,27 @@ impl Engine {
         let (id, cancelled) = (&facts.record.task.id, crate::words(&OutcomeStatus::Cancelled));
         self.store.finish_attempt(id, facts.record.attempt, self.clock.now(), &cancelled).await?;
         self.advance(facts, TaskEvent::Withdrawn, observer).await
+    }
+
+    /// Work that waited for other work begins from what that has left in the base, not from the base of when it was asked for.
+    async fn renew_base(&self, facts: &Facts) -> Result<(), EngineError> {
+        let (issue, asked) = (&facts.issue, &facts.record.task);
+        let is_begun = facts.workspace == WorkspaceFact::Ready || issue.settings_sha.is_some();
+        if asked.queue.depends_on.is_empty() || is_begun {
+            return Ok(());
+        }
+        let repo = self.repo(&asked.project, &asked.plan.repo)?;
+        let base = Some(issue.base.clone());
+        let (_, tip) = match &asked.plan.publish.github {
+            Some(repository) => self.fetch_from_forge(&repo, repository, base).await?,
+            None => {
+                blocking(move || repo.fetch(&repo.inspect(base.as_ref(), Uncommitted::LeaveOut)?)).await?
+            }
+        };
+        if tip != issue.base_sha {
+            self.store.move_base(&issue.project, &issue.key, &tip, None).await?;
+        }
+        Ok(())
     }
 
     async fn prepare_workspace(&self, facts: &Facts) -> Result<(), EngineError> {
