@@ -54,7 +54,7 @@ impl Engine {
             match step {
                 Step::Finished => {
                     self.tidy(&facts.record).await;
-                    lock.is_spent();
+                    lock.spend();
                     return Ok(facts.record);
                 }
                 Step::AwaitApproval | Step::AwaitBudget | Step::Rest => return Ok(facts.record),

@@ -40,7 +40,7 @@ impl DriverLock {
     }
 
     /// The task is over: the file goes, and then the lock.
-    pub(crate) fn is_spent(self) {
+    pub(crate) fn spend(self) {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), error = %error, "a spent lock file stays");
         }
@@ -78,7 +78,7 @@ mod tests {
         let held = DriverLock::take(&layout, &id).unwrap();
         assert!(matches!(DriverLock::take(&layout, &id), Err(EngineError::Driven { .. })));
         assert_eq!(locked(&layout), std::slice::from_ref(&id));
-        held.is_spent();
+        held.spend();
         assert_eq!(locked(&layout), []);
         drop(DriverLock::take(&layout, &id).unwrap());
     }

@@ -66,7 +66,7 @@ impl Held {
     }
 
     /// Nobody will need the lock again: its file goes, and then the lock.
-    pub(crate) fn is_spent(self, path: &Path) -> io::Result<()> {
+    pub(crate) fn spend(self, path: &Path) -> io::Result<()> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -47,5 +47,5 @@ pub fn remove(mirror: &Mirror, paths: &IssuePaths) -> Result<(), RemoveError> {
         Err(error) => return Err(io(&paths.root)(error)),
     }
     mirror.forget_base(paths)?;
-    held.is_spent(&paths.lock).map_err(io(&paths.lock))
+    held.spend(&paths.lock).map_err(io(&paths.lock))
 }

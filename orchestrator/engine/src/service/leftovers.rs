@@ -122,7 +122,7 @@ impl Engine {
             if record.is_none_or(|record| record.state.status().is_terminal())
                 && let Ok(lock) = DriverLock::take(&self.settings.layout, &id)
             {
-                lock.is_spent();
+                lock.spend();
             }
         }
         // Read before the issues: a task that is added meanwhile is of an issue that was resting, and its folders are locked

@@ -215,9 +215,9 @@ impl Service {
         tracker.wait().await;
         if service.settings.on_stop != OnStop::LeaveAgents {
             // The last task may have ended after the last look.
-            match tokio::time::timeout(FINISH_WITHIN, talk::look(service.clone())).await {
-                Ok(Err(error)) => tracing::warn!(error = %error.chain(), "the next start says how it ended"),
-                Ok(Ok(())) | Err(_) => {}
+            let looked = tokio::time::timeout(FINISH_WITHIN, talk::look(service.clone())).await;
+            if let Ok(Err(error)) = looked {
+                tracing::warn!(error = %error.chain(), "the next start says how it ended");
             }
         }
     }
