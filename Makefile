@@ -53,6 +53,11 @@ test: images third-party ## Run every test, the real coding CLIs in real contain
 	docker/ensure-tools.sh database
 	cargo test --locked --workspace --no-fail-fast
 
+.PHONY: simulate
+simulate: ## Play a hundred thousand lives of the engine with faults (SEEDS=, FIRST_SEED=)
+	CLOUD_CODE_SEEDS=$(or $(SEEDS),100000) CLOUD_CODE_FIRST_SEED=$(or $(FIRST_SEED),1) cargo test --locked \
+		--profile simulation -p cloud-code-simulation --test seeds -- --nocapture
+
 .PHONY: check
 check: ## Format, lints, docs
 	cargo fmt --all --check

@@ -1,6 +1,5 @@
 //! Many seeds, each a life of the engine with its faults. One that fails says how it is played again.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stderr, reason = "what a replay is for")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -81,6 +81,8 @@ async fn look(
         TaskState::BackingOff { until, .. } => Duration::try_from(until.duration_since(now)).ok(),
         _ => None,
     });
+    // One whose time has come and that has no turn waits for a place, not for time.
+    let due = due.filter(|wait| !wait.is_zero());
     Ok(due.min().unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN))
 }
 
