@@ -103,7 +103,9 @@ impl Engine {
         let is_keyless =
             matches!(error, EngineError::NoCredentials { .. } | EngineError::SecretNotSet { .. });
         // So does a task that found no room or no Docker: it is nobody's verdict on it, and they come back.
-        let waits = is_keyless || error.is_of_the_machine();
+        // And one that has not begun: nothing is there yet that could be at fault.
+        let is_untouched = step == Step::Take;
+        let waits = is_keyless || is_untouched || error.is_of_the_machine();
         if facts.record.state.status().is_terminal() || waits || (work_exists && !is_verdict) {
             return Err(error);
         }
