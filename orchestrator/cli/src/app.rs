@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::args::GlobalArgs;
-use crate::{catalog, github, settings};
+use crate::{catalog, github, settings, shared};
 
 /// The database, below the home folder.
 const DATABASE: &str = "cloud-code.db";
@@ -86,6 +86,11 @@ impl App {
     /// The store; made when it is not there.
     pub(crate) async fn store(&self) -> Result<Database> {
         make_home(&self.home)?;
+        if let Some(url) = shared::url(self)? {
+            let connected = Database::connect(&url).await;
+            return connected
+                .context("cannot use the PostgreSQL server that `store.url` or CLOUD_CODE_STORE_URL names");
+        }
         let path = self.home.join(DATABASE);
         Database::open(&path).await.map_err(|error| match disk_is_full(&self.home) {
             true => anyhow!(error).context(format!(
@@ -94,19 +99,6 @@ impl App {
             )),
             false => anyhow!(error).context(format!("cannot open {}", path.display())),
         })
-    }
-
-    /// How many tasks may run in `serve`.
-    pub(crate) fn queue_limits(&self) -> Result<QueueLimits> {
-        let own = self.settings.defaults.queue.concurrency;
-        let mut per_project = BTreeMap::new();
-        for name in settings::projects(&self.home)? {
-            let Some(project) = settings::project(&self.home, &name)? else { continue };
-            if let Some(most) = project.queue.concurrency.or(own) {
-                per_project.insert(name, most);
-            }
-        }
-        Ok(self.settings.queue.limits(self.settings.server.concurrency, per_project))
     }
 
     /// The runtime of a kind.

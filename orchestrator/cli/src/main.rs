@@ -10,6 +10,7 @@ mod plan;
 mod progress;
 mod provider;
 mod settings;
+mod shared;
 mod support;
 mod ui;
 

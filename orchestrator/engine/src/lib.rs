@@ -15,6 +15,7 @@ mod follow_up;
 mod forges;
 mod gather;
 mod git;
+mod held;
 mod installed;
 mod moved_base;
 mod observe;
@@ -28,6 +29,7 @@ mod publish;
 mod pull_request;
 mod queue;
 mod service;
+mod take_over;
 mod tasking;
 mod theirs;
 mod unimported;
@@ -57,7 +59,9 @@ pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
 pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet};
-pub use service::{Engines, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes};
+pub use service::{
+    Engines, HookLog, Membership, Projects, Role, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+};
 pub use tasking::next_tasking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.
@@ -90,11 +94,13 @@ pub struct EngineSettings {
 
 /// The reconciler of one installation.
 pub struct Engine {
-    pub(crate) settings: EngineSettings,
+    pub(crate) settings: Arc<EngineSettings>,
     pub(crate) store: Database,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    /// Under which it works, where several processes share the store.
+    pub(crate) held: Option<Arc<Held>>,
 }
 
 impl Engine {
@@ -106,7 +112,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        Self { settings, store, runtime, clock, ids }
+        Self { settings: Arc::new(settings), store, runtime, clock, ids, held: None }
     }
 
     /// The store.
@@ -115,7 +121,7 @@ impl Engine {
     }
 
     /// What holds for this installation.
-    pub const fn settings(&self) -> &EngineSettings {
+    pub fn settings(&self) -> &EngineSettings {
         &self.settings
     }
 

@@ -280,6 +280,7 @@ impl Engine {
         let layout = self.settings.layout.clone();
         let (project, branch) = (facts.record.task.project.clone(), facts.issue.branch.clone());
         let head = head.parse().map_err(EngineError::Commit)?;
+        self.may_write().await?;
         blocking(move || {
             let mirror = Mirror::ensure(&layout, &project)?;
             push(&PushRequest {
@@ -336,6 +337,7 @@ impl Engine {
         let draft = thread
             .and_then(|thread| thread.facts.config.get(&cloud_code_model::ConfigKey::Draft))
             .map_or(asked.plan.publish.draft, |value| value == "true");
+        self.may_write().await?;
         let put = forge
             .put_pull(&PullSpec {
                 branch: issue.branch.to_string(),
@@ -354,6 +356,7 @@ impl Engine {
                 && body != put.pull.body
             {
                 let update = PullUpdate { body: Some((body, marker)), ..PullUpdate::default() };
+                self.may_write().await?;
                 forge.update_pull(put.pull.number, &update).await?;
             }
         }

@@ -26,7 +26,7 @@ pub use queue::{Pause, PauseScope, ProjectQueueSettings, QueueLimits, QueuePlace
 pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{
     ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, ImportPolicy,
-    ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
+    ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind, StoreSettings,
 };
 pub use size::ByteSize;
 pub use state::{Gate, IllegalTransition, Next, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};

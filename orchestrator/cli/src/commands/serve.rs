@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_engine::{
-    Engines, Forges, HookLog, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+    Engines, Forges, HookLog, Projects, Role, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
 };
 use cloud_code_forge::{ForgeError, Github, HookOwner};
 use cloud_code_model::{IntakeMode, ProjectName, RepositoryName, RuntimeKind, Triggers};
@@ -23,7 +23,7 @@ use crate::app::{App, SystemClock};
 use crate::args::ServeArgs;
 use crate::commands::init::manifest::webhook_url;
 use crate::commands::token_triggers::{self, Otherwise};
-use crate::{github, ui};
+use crate::{github, shared, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8642";
@@ -47,14 +47,16 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         );
     }
     let secrets = github::webhook_secrets(app)?;
+    let role = Role::from(args.role);
     let intake = app.settings.github.intake.unwrap_or_default();
-    if intake == IntakeMode::Webhook && secrets.is_empty() {
+    if role != Role::Worker && intake == IntakeMode::Webhook && secrets.is_empty() {
         bail!(
             "`github.intake` is `webhook` and there is no webhook secret\n  hint: name its file in `github.webhook_secret_files`, or set `intake: polling`"
         );
     }
     keep_secrets(app, &projects);
     let store = app.store().await?;
+    let membership = shared::join(app, &store, role).await?;
     let numbers = repository_numbers(&store, &projects).await?;
     let forges: Arc<dyn Forges> = Arc::new(github::Connected::with_numbers(connected.clone(), numbers));
     let engine =
@@ -66,6 +68,7 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let settings = ServiceSettings {
         limits: app.queue_limits()?,
         sweep: sweep(app, intake, &connected, &projects).await,
+        role,
         ..ServiceSettings::default()
     };
     let triggers: Vec<(ProjectName, Triggers)> =
@@ -73,9 +76,17 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let projects = Projects::new(projects, clis, forges, store.clone());
     let service =
         Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
+    let service = match membership {
+        Some(membership) => service.among(membership),
+        None => service,
+    };
 
     let stop = CancellationToken::new();
-    let served = listen(app, &args, store, secrets, wakes, stop.clone()).await?;
+    let served = match role {
+        // It takes nothing in.
+        Role::Worker => Served { address: None, task: tokio::spawn(until(stop.clone())) },
+        Role::All | Role::Front => listen(app, &args, store, secrets, wakes, stop.clone()).await?,
+    };
     ui::err(format!("serving {}", names.join(", ")));
     if let Some(address) = &served.address {
         ui::err(format!("listening on http://{address}"));
@@ -127,6 +138,11 @@ async fn repository_numbers(
         }
     }
     Ok(numbers)
+}
+
+async fn until(stop: CancellationToken) -> Result<()> {
+    stop.cancelled().await;
+    Ok(())
 }
 
 struct Served {

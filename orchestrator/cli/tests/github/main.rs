@@ -23,3 +23,4 @@ mod sweep;
 mod token;
 mod transcript;
 mod waiting;
+mod workers;

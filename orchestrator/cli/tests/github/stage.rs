@@ -192,12 +192,22 @@ impl Stage {
         command
     }
 
+    /// The folder that all of the stage is in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Starts serving, and tells GitHub where.
     pub(crate) fn serves(&mut self) {
+        let command = self.command(&["serve"]);
+        self.serves_by(command);
+    }
+
+    /// The same by a command of the story's own.
+    pub(crate) fn serves_by(&mut self, mut command: Command) {
         let log = self.dir.path().join("serve.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
         let before = fs::read_to_string(&log).unwrap().len();
-        let mut command = self.command(&["serve"]);
         if let Some(armed) = self.armed.take() {
             command.env(cloud_code_fault_points::VARIABLE, armed);
         }

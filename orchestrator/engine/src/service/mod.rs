@@ -16,6 +16,7 @@ mod answers;
 mod bases;
 mod drivers;
 mod facts;
+mod membership;
 mod pauses;
 mod projects;
 mod receive;
@@ -30,11 +31,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloud_code_model::{Clock, QueueLimits, RuntimeKind};
-use cloud_code_store::Database;
+use cloud_code_store::{Database, Wake};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use membership::{Membership, Role};
 pub use projects::{Projects, ServedProject};
 pub use sweep::{HookLog, SweepMode};
 
@@ -78,11 +80,18 @@ pub struct ServiceSettings {
     pub sweep: SweepMode,
     /// Shortest time between two writes of one task's progress.
     pub progress_every: Duration,
+    /// What this process does of it all.
+    pub role: Role,
 }
 
 impl Default for ServiceSettings {
     fn default() -> Self {
-        Self { limits: QueueLimits::default(), sweep: SweepMode::Off, progress_every: PROGRESS_EVERY }
+        Self {
+            limits: QueueLimits::default(),
+            sweep: SweepMode::Off,
+            progress_every: PROGRESS_EVERY,
+            role: Role::All,
+        }
     }
 }
 
@@ -124,6 +133,8 @@ pub(crate) struct Inner {
     pub(crate) hearing: tokio::sync::Mutex<()>,
     /// Projects whose repository could not be fetched.
     pub(crate) base_pauses: pauses::Pauses<cloud_code_model::ProjectName>,
+    /// With whom the store is shared; nobody, as a rule.
+    pub(crate) membership: Option<Membership>,
 }
 
 impl Inner {
@@ -155,23 +166,116 @@ impl Service {
                 pauses: pauses::Pauses::new(clock.clone()),
                 base_pauses: pauses::Pauses::new(clock.clone()),
                 clock,
+                membership: None,
             }),
         }
     }
 
+    /// The same on a store that several processes share. Before anything runs.
+    #[must_use]
+    pub fn among(self, membership: Membership) -> Self {
+        let inner = Arc::try_unwrap(self.inner).map(|inner| Inner { membership: Some(membership), ..inner });
+        Self { inner: inner.map_or_else(|shared| shared, Arc::new) }
+    }
+
     /// Runs until `stop` is cancelled. Agents go on in their containers after that; the next start finds them.
+    ///
+    /// Cancels `stop` itself when another process was started for this worker.
     pub async fn run(self, stop: CancellationToken) {
         let tracker = TaskTracker::new();
         let service = &self.inner;
-        tracker.spawn(repeat("receive", stop.clone(), service.clone(), |s| &s.wakes.received, receive::look));
+        let role = service.settings.role;
+        if role.fronts() {
+            tracker.spawn(repeat(
+                "receive",
+                stop.clone(),
+                service.clone(),
+                |s| &s.wakes.received,
+                receive::look,
+            ));
+            tracker.spawn(repeat(
+                "react",
+                stop.clone(),
+                service.clone(),
+                |s| &s.wakes.reactions,
+                talk::react,
+            ));
+            tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
+            tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
+            tracker.spawn(sweep::run(service.clone(), stop.clone()));
+        }
+        // A worker has its part of them: those that need the workspaces on its disk.
         tracker.spawn(requests::run(service.clone(), stop.clone()));
-        tracker.spawn(repeat("react", stop.clone(), service.clone(), |s| &s.wakes.reactions, talk::react));
-        tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
-        tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
-        tracker.spawn(drivers::run(service.clone(), stop.clone()));
-        tracker.spawn(sweep::run(service.clone(), stop.clone()));
+        if role.drives() {
+            tracker.spawn(drivers::run(service.clone(), stop.clone()));
+        }
         tracker.close();
-        tracker.wait().await;
+        let Some(membership) = &service.membership else { return tracker.wait().await };
+        // Leases are kept until the last of what is done under them has ended.
+        let ended = CancellationToken::new();
+        let living = async {
+            if let Err(error) = membership.live(&ended).await {
+                tracing::error!(error = %error, "this process stops");
+                stop.cancel();
+            }
+        };
+        let working = async {
+            tracker.wait().await;
+            ended.cancel();
+        };
+        let listening = heed(service, &ended);
+        tokio::join!(living, working, listening);
+    }
+}
+
+/// Passes on what other processes say. What is lost on the way is found by looking: each loop does, and what is to be said
+/// of other processes' doings is looked at as often as progress is written.
+async fn heed(inner: &Inner, stop: &CancellationToken) {
+    let mut wakes = tokio::select! {
+        () = stop.cancelled() => return,
+        wakes = listen(inner) => wakes,
+    };
+    loop {
+        let wake = tokio::select! {
+            () = stop.cancelled() => return,
+            wake = wakes.next() => wake,
+            () = tokio::time::sleep(inner.settings.progress_every) => {
+                inner.touch_all();
+                continue;
+            }
+        };
+        let own = &inner.wakes;
+        match wake {
+            Wake::Deliveries => own.received.notify_one(),
+            Wake::Requests => {
+                own.requests.notify_one();
+                own.reactions.notify_one();
+            }
+            Wake::Tasks => {
+                own.tasks.notify_one();
+                own.requests.notify_one();
+                inner.touch_all();
+            }
+            Wake::Notes => own.talk.notify_one(),
+            Wake::Leases => own.tasks.notify_one(),
+            Wake::Everything => {
+                for one in [&own.requests, &own.reactions, &own.tasks, &own.bases] {
+                    one.notify_one();
+                }
+                own.received.notify_one();
+                inner.touch_all();
+            }
+        }
+    }
+}
+
+async fn listen(inner: &Inner) -> cloud_code_store::Wakes {
+    loop {
+        match inner.store.wakes().await {
+            Ok(wakes) => return wakes,
+            Err(error) => tracing::debug!(error = %error, "the database cannot be listened to"),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
