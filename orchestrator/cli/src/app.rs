@@ -101,6 +101,19 @@ impl App {
         })
     }
 
+    /// How many tasks may run in `serve`.
+    pub(crate) fn queue_limits(&self) -> Result<QueueLimits> {
+        let own = self.settings.defaults.queue.concurrency;
+        let mut per_project = BTreeMap::new();
+        for name in settings::projects(&self.home)? {
+            let Some(project) = settings::project(&self.home, &name)? else { continue };
+            if let Some(most) = project.queue.concurrency.or(own) {
+                per_project.insert(name, most);
+            }
+        }
+        Ok(self.settings.queue.limits(self.settings.server.concurrency, per_project))
+    }
+
     /// The runtime of a kind.
     pub(crate) fn runtime(&self, kind: RuntimeKind) -> Result<Arc<dyn Runtime>> {
         Ok(match kind {

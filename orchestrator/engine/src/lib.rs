@@ -100,7 +100,7 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     /// Under which it works, where several processes share the store.
-    pub(crate) held: Option<Arc<Held>>,
+    pub(crate) held: Option<Arc<held::Held>>,
 }
 
 impl Engine {

@@ -94,10 +94,32 @@ impl Engine {
         blocking(move || repo.remove(&key)).await
     }
 
-    /// Brings the repository here, and notes of the branch what the other mirror knew.
-    async fn find_again(&self, issue: &Issue, records: &[TaskRecord]) -> Result<Found, EngineError> {
-        let Some(last) = records.last() else { return Ok(Found { tip: None, diff_stat: None }) };
-        let plan = &last.task.plan;
+    /// Sees to it that this host has the commits that work on an issue begins with: another process opened it.
+    pub(crate) async fn bring(&self, record: &TaskRecord) -> Result<(), EngineError> {
+        let asked = &record.task;
+        let Some(issue) = self.store.issue(&asked.project, &asked.issue).await? else { return Ok(()) };
+        let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
+        let needed =
+            [Some(issue.base_sha.as_str()), issue.start_sha.as_deref(), issue.settings_sha.as_deref()];
+        let needed: Vec<CommitId> = needed.into_iter().flatten().map(commit).collect::<Result<_, _>>()?;
+        let has_all = blocking(move || {
+            let mirror = repo.mirror()?;
+            for commit in &needed {
+                if !mirror.has(commit)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+        .await?;
+        match has_all {
+            true => Ok(()),
+            false => self.fetch_again(&issue, record).await.map(drop),
+        }
+    }
+
+    async fn fetch_again(&self, issue: &Issue, record: &TaskRecord) -> Result<Repo, EngineError> {
+        let plan = &record.task.plan;
         let repo = Repo::new(&self.settings.layout, &issue.project, &plan.repo)?;
         match &plan.publish.github {
             Some(repository) => {
@@ -109,6 +131,13 @@ impl Engine {
                 drop(blocking(fetch).await?);
             }
         }
+        Ok(repo)
+    }
+
+    /// Brings the repository here, and notes of the branch what the other mirror knew.
+    async fn find_again(&self, issue: &Issue, records: &[TaskRecord]) -> Result<Found, EngineError> {
+        let Some(last) = records.last() else { return Ok(Found { tip: None, diff_stat: None }) };
+        let repo = self.fetch_again(issue, last).await?;
         let ours = records.iter().rev().find_map(|record| record.state.head()).map(commit).transpose()?;
         let delivered = delivered_head(records).map(commit).transpose()?;
         let (branch, base) = (issue.branch.clone(), issue.base_sha.clone());

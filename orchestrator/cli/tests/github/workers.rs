@@ -2,6 +2,7 @@
 //! as on a host of its own; what they share is the database and the forge.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -52,6 +53,9 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "--- {} ---\n{}", self.home.display(), self.log());
+        }
     }
 }
 
@@ -181,7 +185,7 @@ impl House {
         assert_eq!(self.stage.github.commits(SHOP, &branch), ["Count once more"]);
         assert_eq!(self.stage.github.file(SHOP, &branch, "count.txt").as_deref(), Some("1\n"));
         let pulls = self.stage.github.pull_requests(SHOP);
-        assert_eq!(pulls.iter().filter(|pull| pull.head == branch).count(), 1, "{pulls:#?}");
+        assert_eq!(pulls.iter().filter(|pull| pull.head.ends_with(&branch)).count(), 1, "{pulls:#?}");
         self.stage.status(issue);
     }
 }

@@ -179,10 +179,13 @@ async fn drive_as_ours(
     };
     let engine = engine.under(held.clone());
     let working = async {
-        if let Some(from) = &held.lease.moved_from
-            && let Err(error) = engine.take_over(&held, from).await
-        {
-            tracing::warn!(task.id = %record.task.id, error = %error.chain(), "the issue cannot be taken over now");
+        let here = match &held.lease.moved_from {
+            Some(from) => engine.take_over(&held, from).await,
+            None if needs_repository(record) => engine.bring(record).await,
+            None => Ok(()),
+        };
+        if let Err(error) = here {
+            tracing::warn!(task.id = %record.task.id, error = %error.chain(), "the issue cannot be brought here now");
             return lock(board).leave_to_others(record);
         }
         drive(inner, board, &engine, record, nudge, stop).await;
@@ -218,6 +221,13 @@ async fn end_strays(membership: &Membership, engine: &Engine, project: &ProjectN
     if let Err(error) = engine.end_strays(project, issue).await {
         tracing::warn!(project = %project, issue = %issue, error = %error.chain(), "it cannot be ended");
     }
+}
+
+/// Whether its worktree is still to be made.
+fn needs_repository(record: &TaskRecord) -> bool {
+    let begins =
+        matches!(record.state, TaskState::Queued | TaskState::Preparing | TaskState::BackingOff { .. });
+    begins && record.cancel_requested_at.is_none()
 }
 
 fn waits_for_a_person(record: &TaskRecord) -> bool {
