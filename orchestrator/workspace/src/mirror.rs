@@ -300,10 +300,12 @@ impl Mirror {
         imported: &CommitId,
         pushed: Option<&CommitId>,
     ) -> Result<(), MirrorError> {
-        let (oid, name) = (imported.oid().map_err(self.refs_error())?, imported_ref(branch));
-        self.change_refs(|repository| {
-            repository.reference(&name, oid, true, "cloud-code: take up what another host did").map(drop)
-        })?;
+        let oid = imported.oid().map_err(self.refs_error())?;
+        for name in [head_ref(branch), imported_ref(branch)] {
+            self.change_refs(|repository| {
+                repository.reference(&name, oid, true, "cloud-code: take up what another host did").map(drop)
+            })?;
+        }
         pushed.map_or(Ok(()), |head| self.note_pushed(branch, head))
     }
 
