@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::files::open_regular;
-use crate::{Event, MAX_EVENT_BYTES, ReadError, parse_event};
+use crate::{Event, EventKind, MAX_EVENT_BYTES, ReadError, parse_event};
 
 /// Most bytes of one event log that are read, restarts included. Lower cuts off issues with a long history; higher
 /// lets a hostile log keep the host busy.
@@ -238,6 +238,10 @@ impl EventReader {
         match read_line(line, bytes) {
             Ok(event) => match sequence.admit(event.seq) {
                 Admission::Next => items.push(EventItem::Event(event)),
+                // The line that says what is missing stands in its place.
+                Admission::Gap(_) if matches!(event.kind, EventKind::LogTruncated { .. }) => {
+                    items.push(EventItem::Event(event));
+                }
                 Admission::Gap(reason) => {
                     self.skip(line, &reason, items);
                     items.push(EventItem::Event(event));

@@ -98,6 +98,8 @@ impl FailureKind {
         match self {
             Self::RateLimited | Self::UsageLimit | Self::Overloaded | Self::Network | Self::Idle => true,
             Self::StartTimeout | Self::Crashed | Self::Internal => true,
+            // Somebody makes room; until then the next attempt does not begin.
+            Self::DiskFull => true,
             Self::InvalidTasking
             | Self::CliMissing
             | Self::Auth
@@ -109,7 +111,7 @@ impl FailureKind {
             | Self::Timeout
             | Self::Oom
             | Self::Budget => false,
-            Self::MaxTurns | Self::VerifyFailed | Self::NoChanges | Self::DiskFull | Self::Rejected => false,
+            Self::MaxTurns | Self::VerifyFailed | Self::NoChanges | Self::Rejected => false,
             Self::PublishRefused => false,
         }
     }

@@ -140,6 +140,21 @@ fn a_number_that_jumps_is_told_and_its_event_kept() {
 }
 
 #[test]
+fn a_gap_that_a_line_in_its_place_explains_is_no_complaint() {
+    let mut log = Log::new();
+    let gap = |seq: u64| {
+        format!(
+            r#"{{"seq":{seq},"at":"2026-01-01T00:00:00Z","type":"log_truncated","dropped_bytes":9,"what":"x"}}"#
+        ) + "\n"
+    };
+    log.append(gap(7) + &line(8) + &gap(20) + &line(21) + &line(23));
+    assert_eq!(
+        log.read(),
+        ["7", "8", "20", "21", "!5 seq jumps from 21 to 23: 1 events are missing before this line", "23"]
+    );
+}
+
+#[test]
 fn a_number_that_goes_back_is_told_and_its_event_left_out() {
     let mut log = Log::new();
     log.append(line(1) + &line(2) + &line(2) + &line(1) + &line(0) + &line(3));

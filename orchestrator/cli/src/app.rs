@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use cloud_code_engine::{CliCatalog, Engine, EngineSettings, Forges, disk_is_full};
 use cloud_code_forge::Scrubber;
+use cloud_code_history::{Caps, History};
 use cloud_code_model::{
     Clock, GlobalSettings, IdSource, InstanceId, Issue, QueueLimits, RuntimeKind, TaskRecord,
 };
@@ -22,7 +23,7 @@ use crate::args::GlobalArgs;
 use crate::{catalog, github, settings, shared};
 
 /// The database, below the home folder.
-const DATABASE: &str = "cloud-code.db";
+pub(crate) const DATABASE: &str = "cloud-code.db";
 /// The id of this installation, below the home folder. Made once.
 const INSTANCE_FILE: &str = "instance";
 /// The agent's program, beside this one.
@@ -167,7 +168,14 @@ impl App {
                 Arc::new(move || scrubber.values())
             },
         };
-        Ok(Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds)))
+        let engine =
+            Engine::new(settings, store, self.runtime(kind)?, Arc::new(SystemClock), Arc::new(SystemIds));
+        Ok(engine.with_history(self.history()))
+    }
+
+    /// What is kept of every attempt.
+    pub(crate) fn history(&self) -> History {
+        History::new(self.layout.history(), Caps::of(&self.settings.history))
     }
 
     /// Where the agent's program is.
@@ -239,7 +247,7 @@ impl App {
     }
 
     /// The shortest name by which a person finds the issue again: its key, when no other project has it too.
-    pub(crate) async fn shortest_name(&self, store: &Database, issue: &Issue) -> Result<String> {
+    pub(crate) async fn shortest_name(&self, store: &dyn Store, issue: &Issue) -> Result<String> {
         let issues = store.issues(None, MAX_SEARCH).await?;
         Ok(match issues.iter().filter(|other| other.key == issue.key).count() {
             0 | 1 => issue.key.to_string(),

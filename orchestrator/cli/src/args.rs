@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cloud_code_model::{IssueKey, ProjectName, RepositoryName, RuntimeKind};
-use cloud_code_task_schema::{BranchName, CliName, HumanDuration, Mode, Priority, Usd};
+use cloud_code_task_schema::{BranchName, CliName, HumanDuration, Mode, Priority, TaskId, Usd};
 
 /// Runs coding CLIs on your repositories, each task in a container and on a branch of its own.
 ///
@@ -40,6 +40,18 @@ pub(crate) struct GlobalArgs {
     /// Say more on standard error: once for steps, twice for details. `RUST_LOG` refines it.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How standard error looks [default: `log.format` in cloud-code.yaml, else text].
+    #[arg(long, global = true, env = "CLOUD_CODE_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormatArg>,
+}
+
+/// How standard error looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +73,11 @@ pub(crate) enum Command {
     Handoff(Box<HandoffArgs>),
     /// Show one issue: state, branch, cost, and what the agent said.
     Status(StatusArgs),
+    /// Show the whole story of an issue as a timeline, or one attempt in detail: what it was told, said and changed.
+    #[command(after_help = SHOW_HELP)]
+    Show(ShowArgs),
+    /// Pack the whole story of an issue into one file.
+    Export(ExportArgs),
     /// List issues, newest first.
     List(ListArgs),
     /// Show who waits in `serve` and why; stop and start parts of the queue; let somebody go first.
@@ -80,6 +97,11 @@ pub(crate) enum Command {
     Reject(ResumeArgs),
     /// Remove the workspaces of ended issues. Branches stay.
     Clean(CleanArgs),
+    /// Copy everything of this installation into a folder, also while `serve` runs.
+    #[command(after_help = BACKUP_HELP)]
+    Backup(BackupArgs),
+    /// Put a backup back, into a home folder where nothing is yet.
+    Restore(RestoreArgs),
     /// Show both files of an issue side by side, and what is stale, late or contradictory in them.
     Inspect(InspectArgs),
     /// Check files of the contract and settings, with line and key of every problem.
@@ -116,6 +138,12 @@ const QUEUE_HELP: &str = "Examples:
 
 Higher priorities go first. Among equal ones projects take turns; within a project the oldest goes first, and who waits
 long is lifted. A pause lets what runs go on to its end.";
+
+const SHOW_HELP: &str = "Examples:
+  cloud-code show fix-the-login                        its tasks, phases, attempts and costs
+  cloud-code show fix-the-login --attempt 2            the second attempt at its newest task
+  cloud-code show fix-the-login --attempt 2 --log      the CLI's output then
+  cloud-code show fix-the-login --diff                 what the last attempt added";
 
 const RUN_HELP: &str = "Examples:
   cloud-code run --repo . \"Fix the login check\"
@@ -400,12 +428,39 @@ pub(crate) struct DiffArgs {
 }
 
 const SERVE_HELP: &str = "It serves every project whose file names a repository (`github: owner/name`), until Ctrl-C or SIGTERM.
-Agents that work then go on in their containers; the next `serve` finds them.
+Agents that work then go on in their containers; the next `serve` finds them (--drain waits for them, --stop-agents
+ends them).
 
   POST /webhooks/github   what GitHub sends
-  GET  /healthz, /readyz  whether it lives, whether it can take in
+  GET  /healthz, /readyz  whether it lives, whether it can work, and which part cannot
+  GET  /metrics           for Prometheus, on a port of its own: 127.0.0.1:8643
 
-Settings: `github` and `server` in cloud-code.yaml; `cloud-code init` writes them. docs/GITHUB.md says the rest.";
+Settings: `github` and `server` in cloud-code.yaml; `cloud-code init` writes them. docs/GITHUB.md says the rest, and
+docs/OPERATIONS.md how to run it.";
+
+const BACKUP_HELP: &str =
+    "In it: the database, mirrors, workspaces with their logs, settings, and the secrets of GitHub.
+Not in it: the keys of providers, which come from the environment; images; containers, and what runs in them.
+
+  cloud-code backup /srv/backup/$(date +%F)
+  cloud-code --home /var/lib/cloud-code restore /srv/backup/2026-01-31";
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// A folder that is not there yet, or is empty.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Leave the folder `secrets` out: the App's key, the token, the webhook's secret.
+    #[arg(long)]
+    pub(crate) without_secrets: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreArgs {
+    /// What `backup` made.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -415,6 +470,12 @@ pub(crate) struct ServeArgs {
     /// What this process does of it, where several share a PostgreSQL store (`store.url`).
     #[arg(long, value_enum, default_value_t = RoleArg::All)]
     pub(crate) role: RoleArg,
+    /// When told to stop, wait for agents that work, each to the end of its task. A second signal leaves them.
+    #[arg(long, conflicts_with = "stop_agents")]
+    pub(crate) drain: bool,
+    /// When told to stop, end agents that work, with their work committed; the next start goes on with it.
+    #[arg(long)]
+    pub(crate) stop_agents: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -456,6 +517,42 @@ pub(crate) struct CleanArgs {
     /// Also where work was never imported; it is lost then.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Also what is kept of its attempts, of issues that were cleaned before as well.
+    #[arg(long)]
+    pub(crate) history: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// One attempt in detail [default with --log, --diff or --task: the last one].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempt: Option<u32>,
+    /// Which task's attempt [default: the newest].
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<TaskId>,
+    /// The attempt's log: the CLI's output as it came.
+    #[arg(long, conflicts_with_all = ["diff", "json"])]
+    pub(crate) log: bool,
+    /// What the attempt added, as a patch.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) diff: bool,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) issue: IssueArg,
+    /// The file to write, ending in `.tar.gz` [default: PROJECT-ISSUE.tar.gz here].
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -478,6 +575,8 @@ pub(crate) enum FileKind {
     Event,
     /// `cli.yaml`
     Cli,
+    /// `attempt.yaml` of the history
+    Attempt,
     /// `cloud-code.yaml`
     Settings,
     /// `projects/<name>.yaml`

@@ -6,6 +6,7 @@ mod catalog;
 mod commands;
 mod github;
 mod http;
+mod operate;
 mod plan;
 mod progress;
 mod provider;
@@ -17,15 +18,14 @@ mod ui;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cloud_code_forge::{MakeScrubbed, Scrubber};
-use tracing_subscriber::EnvFilter;
+use cloud_code_forge::Scrubber;
 
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let scrubber = Scrubber::default();
-    start_logging(&cli, &scrubber);
+    operate::logging::start(&cli, &scrubber);
     // Only the service has work for more than one thread.
     let runtime = match cli.command {
         Command::Serve(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            ui::err(format!("error: {}", error_text(&error)));
+            ui::failed(&error_text(&error));
             ExitCode::from(commands::EXIT_ERROR)
         }
     }
@@ -60,16 +60,4 @@ fn error_text(error: &anyhow::Error) -> String {
     }
     // Names of files and words of a remote stand in it.
     ui::clean(&text)
-}
-
-fn start_logging(cli: &Cli, scrubber: &Scrubber) {
-    let default = match (cli.global.verbose, &cli.command) {
-        (0, Command::Serve(_)) => "warn,cloud_code=info,cloud_code_engine=info,cloud_code_server=info",
-        (0, _) => "warn",
-        (1, _) => "cloud_code=info,cloud_code_engine=debug,cloud_code_server=debug,warn",
-        _ => "debug",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let writer = MakeScrubbed::new(std::io::stderr, scrubber.clone());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false).init();
 }

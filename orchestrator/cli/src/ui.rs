@@ -1,6 +1,7 @@
 //! The only place that prints. A reader that went away (`| head`) ends the output, not the work.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A line to standard output. Once it is closed, further lines go nowhere.
 pub(crate) fn out(line: impl AsRef<str>) {
@@ -15,14 +16,49 @@ pub(crate) fn out_raw(text: impl AsRef<[u8]>) {
     let _ = stdout.flush();
 }
 
+/// Whether standard error is read by a program, as one JSON object a line. Set once, with the log.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on everything on standard error is a line of the log.
+pub(crate) fn speak_json() {
+    IS_JSON.store(true, Ordering::Relaxed);
+}
+
 /// A line to standard error: progress, warnings, errors.
 pub(crate) fn err(line: impl AsRef<str>) {
-    let _ = writeln!(io::stderr().lock(), "{}", line.as_ref());
+    let line = line.as_ref();
+    if IS_JSON.load(Ordering::Relaxed) {
+        match line.split_once(HINT) {
+            Some((message, hint)) => tracing::info!(target: SAID, hint, "{message}"),
+            None => tracing::info!(target: SAID, "{line}"),
+        }
+        return;
+    }
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
+
+/// Why the command could not do its work.
+pub(crate) fn failed(text: &str) {
+    if IS_JSON.load(Ordering::Relaxed) {
+        match text.split_once(HINT) {
+            Some((message, hint)) => tracing::error!(target: SAID, hint, "{message}"),
+            None => tracing::error!(target: SAID, "{text}"),
+        }
+        return;
+    }
+    err(format!("error: {text}"));
+}
+
+/// Where in the log what is said to a person stands. It passes every filter.
+pub(crate) const SAID: &str = "cloud_code::said";
+/// What comes before the advice in a message.
+const HINT: &str = "\n  hint: ";
 
 /// Whether a person looks at standard error.
 pub(crate) fn is_live() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    !IS_JSON.load(Ordering::Relaxed)
+        && io::stderr().is_terminal()
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Longest line of foreign text shown in one line.

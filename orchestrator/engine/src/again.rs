@@ -3,17 +3,20 @@
 
 use std::time::Duration;
 
-use cloud_code_model::{Next, TaskRecord, fnv1a};
+use cloud_code_model::{Next, StopReason, TaskRecord, fnv1a};
 use cloud_code_task_schema::{Failure, FailureKind};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::budget::cut;
 use crate::facts::{Facts, ReportFact};
+use crate::fall_back::fall_back;
 
 /// How much longer each wait is than the one before.
 const GROWTH: u32 = 3;
 /// Most tries of what happens in the middle of the work: an agent that dies with it twice dies of it.
 const MOST_OF_WORK: u32 = 2;
+/// How long work rests whose agent was ended with the service. It must not begin again in what is being stopped.
+const AFTER_A_STOP: SignedDuration = SignedDuration::from_secs(5);
 /// The longest that somebody who names a time is waited for. The longest usage windows are a week.
 const LONGEST: SignedDuration = SignedDuration::from_hours(8 * 24);
 
@@ -35,7 +38,11 @@ pub(crate) fn next(facts: &Facts, failure: &Failure, now: Timestamp) -> Next {
             None => Next::Grant { attempt },
         };
     }
-    match wait(record, failure, now) {
+    let wait = wait(record, failure, now);
+    // Another CLI need not wait for a provider that this one must wait for.
+    let patience = SignedDuration::try_from(record.task.plan.retries.longest_wait.as_duration());
+    let is_long = |until: &Timestamp| patience.is_ok_and(|patience| until.duration_since(now) > patience * 2);
+    match wait.filter(|until| !is_long(until) || fall_back(record, failure).is_none()) {
         Some(until) => Next::Again { until, attempt },
         None => Next::End,
     }
@@ -44,6 +51,9 @@ pub(crate) fn next(facts: &Facts, failure: &Failure, now: Timestamp) -> Next {
 /// When another attempt may begin that needs nobody's yes.
 fn wait(record: &TaskRecord, failure: &Failure, now: Timestamp) -> Option<Timestamp> {
     let retries = &record.task.plan.retries;
+    if record.stop_reason == Some(StopReason::ServiceStopped) {
+        return now.checked_add(AFTER_A_STOP).ok();
+    }
     if record.attempt >= most(failure.kind, retries.attempts) {
         return None;
     }
@@ -64,7 +74,8 @@ fn most(kind: FailureKind, attempts: u32) -> u32 {
         FailureKind::RateLimited
         | FailureKind::UsageLimit
         | FailureKind::Overloaded
-        | FailureKind::Network => attempts,
+        | FailureKind::Network
+        | FailureKind::DiskFull => attempts,
         _ => attempts.min(MOST_OF_WORK),
     }
 }
@@ -113,7 +124,8 @@ mod tests {
                 FailureKind::RateLimited
                 | FailureKind::UsageLimit
                 | FailureKind::Overloaded
-                | FailureKind::Network => 5,
+                | FailureKind::Network
+                | FailureKind::DiskFull => 5,
                 FailureKind::Crashed
                 | FailureKind::Internal
                 | FailureKind::Idle

@@ -1,18 +1,18 @@
 //! Budgets of a task: what it used is charged while it runs, and what is used up cuts it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloud_code_model::{
     Balance, Level, Payer, ScopeKind, Spent, StopReason, TaskRecord, TaskState, levels as of_account,
 };
-use cloud_code_store::{Spending, Store};
 use cloud_code_task_schema::{CostSource, Failure, FailureKind, Usage};
 use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
+use tokio::time::Instant;
 
 use crate::facts::{Facts, ReportFact};
-use crate::{Engine, EngineError, prices};
+use crate::{Engine, EngineError, Rows, prices};
 
 /// How often a running task's figures are charged. An agent reports several times a second while its CLI talks; lower only
 /// writes more, higher overshoots a budget by as much work.
@@ -29,8 +29,8 @@ pub(crate) fn payer(record: &TaskRecord, now: Timestamp) -> Payer {
 }
 
 /// How far a task is from each limit of its budgets.
-pub(crate) async fn levels<S: Spending + ?Sized>(
-    store: &S,
+pub(crate) async fn levels(
+    store: &dyn Rows,
     record: &TaskRecord,
     now: Timestamp,
 ) -> Result<Vec<Level>, EngineError> {
@@ -120,10 +120,10 @@ impl Meter {
             TaskState::Running { .. } => {}
             // Nothing is used, but others use what they share.
             TaskState::Queued | TaskState::BackingOff { .. } => {
-                self.levels = levels(&engine.store, &facts.record, engine.clock.now()).await?;
+                self.levels = levels(engine.store.as_ref(), &facts.record, engine.clock.now()).await?;
             }
             TaskState::Importing { .. } => {
-                self.levels = levels(&engine.store, &facts.record, engine.clock.now()).await?;
+                self.levels = levels(engine.store.as_ref(), &facts.record, engine.clock.now()).await?;
             }
             _ => self.levels.clear(),
         }
@@ -163,7 +163,7 @@ impl Engine {
         by: Option<&str>,
     ) -> Result<Vec<ScopeKind>, EngineError> {
         let now = self.clock.now();
-        let levels = levels(&self.store, record, now).await?;
+        let levels = levels(self.store.as_ref(), record, now).await?;
         let mut scopes: Vec<ScopeKind> =
             levels.iter().filter(|level| level.is_used_up()).map(|level| level.scope).collect();
         scopes.dedup();

@@ -5,14 +5,12 @@
 
 use cloud_code_forge::Forge;
 use cloud_code_model::{Ask, Intent, Issue, Note, Place, RepositoryName, TaskRecord, Thread};
-use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::BranchName;
-use cloud_code_workspace::{
-    CommitId, Mirror, RebaseError, Rebased, Source, conflicts_with, is_behind, move_branch, rebase,
-};
+use cloud_code_workspace::{CommitId, RebaseError, Rebased, Source};
 
 use crate::forges::credential;
 use crate::git::{Repo, commit};
+use crate::host_git::GitMirror;
 use crate::words::code;
 use crate::{Engine, EngineError, blocking};
 
@@ -77,15 +75,15 @@ impl Engine {
             let mirror = repo.mirror()?;
             mirror.fetch(&source, &issue.base, Some(&lent))?;
             let Some(tip) = mirror.base(&issue.base)? else { return Ok(Standing::Current { tip: None }) };
-            if !is_behind(&mirror, &head, &tip)? {
+            if !mirror.is_behind(&head, &tip)? {
                 return Ok(Standing::Current { tip: Some(tip.to_string()) });
             }
             // After a kill it may have been pushed without our noting it.
             let is_unseen = seen == Seen::NotYet && mirror.base(&issue.branch)?.is_none();
-            if is_unseen && let Some(standing) = put_on(&mirror, &issue, &head, &tip)? {
+            if is_unseen && let Some(standing) = put_on(mirror.as_ref(), &issue, &head, &tip)? {
                 return Ok(standing);
             }
-            standing(&mirror, &head, &tip)
+            standing(mirror.as_ref(), &head, &tip)
         })
         .await
     }
@@ -100,7 +98,7 @@ impl Engine {
     ) -> Result<Option<Conflict>, EngineError> {
         let forge = self.forge(repository).await?;
         let known = forge.repository().await?;
-        let repo = Repo::new(&self.settings.layout, &issue.project, &known.clone_url)?;
+        let repo = self.repo(&issue.project, &known.clone_url)?;
         let source = Source::parse(&known.clone_url)?;
         let found = self.catch_up(forge.as_ref(), &repo, &source, issue, head, Seen::Pushed).await?;
         let branch = issue.branch.clone();
@@ -148,9 +146,9 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         let is_left = match last.task.intent.as_deref().and_then(tried_base) {
             Some(base) => {
-                let repo = Repo::new(&self.settings.layout, &issue.project, &last.task.plan.repo)?;
+                let repo = self.repo(&issue.project, &last.task.plan.repo)?;
                 let (head, base) = (commit(head)?, commit(base)?);
-                blocking(move || Ok(is_behind(&repo.mirror()?, &head, &base)?)).await?
+                blocking(move || Ok(repo.mirror()?.is_behind(&head, &base)?)).await?
             }
             None => false,
         };
@@ -262,12 +260,12 @@ pub(crate) fn left_key(task: &TaskRecord) -> String {
 
 /// Puts a branch that nobody has seen on its base's newest commit; `None` if that takes an agent, or is not worth it.
 fn put_on(
-    mirror: &Mirror,
+    mirror: &dyn GitMirror,
     issue: &Issue,
     head: &CommitId,
     tip: &CommitId,
 ) -> Result<Option<Standing>, EngineError> {
-    let new = match rebase(mirror, &commit(&issue.base_sha)?, head, tip) {
+    let new = match mirror.rebase(&commit(&issue.base_sha)?, head, tip) {
         Ok(Rebased::Clean { head }) => head,
         Ok(Rebased::UpToDate | Rebased::Conflict { .. }) => return Ok(None),
         Err(
@@ -285,12 +283,12 @@ fn put_on(
     }
     // Where an earlier try left it. Only this task's driver moves it.
     let found = mirror.branch(&issue.branch)?;
-    move_branch(mirror, &issue.branch, &new, found.as_ref())?;
+    mirror.move_branch(&issue.branch, &new, found.as_ref())?;
     Ok(Some(Standing::Rebased { tip: tip.to_string(), head: new.to_string() }))
 }
 
-fn standing(mirror: &Mirror, head: &CommitId, tip: &CommitId) -> Result<Standing, EngineError> {
-    let paths = match conflicts_with(mirror, head, tip) {
+fn standing(mirror: &dyn GitMirror, head: &CommitId, tip: &CommitId) -> Result<Standing, EngineError> {
+    let paths = match mirror.conflicts_with(head, tip) {
         Ok(paths) => paths,
         // Too large to compare: the forge will say what it thinks of it.
         Err(RebaseError::TooLarge { .. }) => Vec::new(),

@@ -5,10 +5,11 @@
 //! The price: a driver that takes a task over counts from that moment on. The agent keeps its own clocks meanwhile, so
 //! only an agent that hangs lives longer for it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloud_code_model::TaskState;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::budget::is_cut;
 use crate::facts::{Facts, ReportFact};

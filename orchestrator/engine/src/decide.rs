@@ -268,7 +268,7 @@ fn died(facts: &Facts, death: Death) -> Outcome {
         (Some(reason @ StopReason::Overtime), _) => {
             return failed(FailureKind::Timeout, ended_by_host(reason));
         }
-        (Some(reason @ StopReason::HeartbeatLost), _) => {
+        (Some(reason @ (StopReason::HeartbeatLost | StopReason::ServiceStopped)), _) => {
             return failed(FailureKind::Internal, ended_by_host(reason));
         }
         (None, Death::Exited { oom: true, .. }) => {

@@ -1,23 +1,24 @@
 //! Step after step until the task has ended, asleep on real signals in between.
 
-use std::fs::File;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloud_code_model::{TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::ContainerId;
-use cloud_code_store::{Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{ControlDir, Failure, FailureKind, TaskId};
-use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use crate::budget::Meter;
 use crate::clocks::Clocks;
 use crate::decide::{LOOK_AGAIN, Step, decide};
+use crate::driver_lock::DriverLock;
 use crate::facts::Facts;
 use crate::follow::Follower;
+use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
-use crate::{Engine, EngineError};
+use crate::watch::{Watch, Watches};
+use crate::{Engine, EngineError, seen};
 
 /// How often a changing control directory makes the driver look: an agent writes several files a second while its CLI
 /// talks, and one look covers them all. Higher delays the end of a task by as much.
@@ -37,28 +38,43 @@ impl Engine {
         observer: &mut dyn Observer,
         nudge: &Notify,
     ) -> Result<TaskRecord, EngineError> {
-        let _lock = self.lock_driver(id)?;
+        let lock = DriverLock::take(&self.settings.layout, id)?;
+        self.shorten_events(id).await;
         let mut session = None;
         loop {
             let mut facts = self.gather(id).await?;
             let control = ControlDir::new(self.paths(&facts.record).control);
             let session = session.get_or_insert_with(|| Session::new(&control, id));
-            session.watch(&control);
+            session.watch(self.watches.as_ref(), &control);
             facts.elapsed = session.clocks.look(&facts, Instant::now());
             facts.budget = session.meter.look(self, &facts).await?;
             session.follower.pump(&facts, observer);
             let step = decide(&facts);
             tracing::debug!(task.id = %id, step = step.name(), "next step");
             match step {
-                Step::Finished | Step::AwaitApproval | Step::AwaitBudget | Step::Rest => {
+                Step::Finished => {
+                    self.tidy(&facts.record).await;
+                    lock.is_spent();
                     return Ok(facts.record);
                 }
+                Step::AwaitApproval | Step::AwaitBudget | Step::Rest => return Ok(facts.record),
                 Step::Wait => self.sleep(&facts, session, nudge).await,
                 step => {
                     observer.notice(Notice::Step(&step));
                     self.perform_or_fail(&facts, step, observer).await?;
                 }
             }
+        }
+    }
+
+    /// What a killed agent or driver of this task left half written. Leaving it is no failure of the task: it is looked for
+    /// again.
+    async fn tidy(&self, record: &TaskRecord) {
+        let (project, issue) = (&record.task.project, &record.task.issue);
+        let newest =
+            self.store.tasks_of(project, issue).await.ok().and_then(|tasks| tasks.into_iter().last());
+        if newest.is_some_and(|newest| newest.task.id == record.task.id) {
+            drop(self.sweep_workspace(project, issue).await);
         }
     }
 
@@ -69,29 +85,41 @@ impl Engine {
         step: Step,
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
-        let error = match self.perform(facts, &step, observer).await {
+        let began = self.clock.now();
+        let performed = self.perform(facts, &step, observer).await;
+        seen::step(facts, step.name(), began, self.clock.now(), performed.as_ref().err());
+        let error = match performed {
             Ok(()) => return Ok(()),
             // Somebody else moved the task or its container in between: look again.
             Err(EngineError::Store(StoreError::Stale { .. })) => return Ok(()),
             Err(error) => error.or_disk_full(self.settings.layout.home()),
         };
-        // The agent has done its part: only a verdict on the work may end the task. A full disk or a busy repository is
-        // mended, and the task resumed.
+        // The agent has done its part: only a verdict on the work may end the task. A busy repository is mended, and the
+        // task resumed.
         let work_exists =
             matches!(facts.record.state, TaskState::Importing { .. } | TaskState::Publishing { .. });
         let is_verdict = matches!(error.failure_kind(), FailureKind::Rejected | FailureKind::PublishRefused);
         // Keys that this shell lacks are set in another one: the task waits for that.
         let is_keyless =
             matches!(error, EngineError::NoCredentials { .. } | EngineError::SecretNotSet { .. });
-        if facts.record.state.status().is_terminal() || is_keyless || (work_exists && !is_verdict) {
+        // So does a task that found no room or no Docker: it is nobody's verdict on it, and they come back.
+        let waits = is_keyless || error.is_of_the_machine();
+        if facts.record.state.status().is_terminal() || waits || (work_exists && !is_verdict) {
             return Err(error);
         }
         tracing::warn!(task.id = %facts.record.task.id, step = step.name(), error = %error.chain(), "a step failed");
         let failure = Failure::new(error.failure_kind(), error.for_record());
+        let ended = Ended { status: "host_failed".into(), failure: Some(&failure), head: None };
+        self.keep_attempt(facts, ended, observer).await;
         let at = self.clock.now();
+        // Before the task ends: nobody looks at it afterwards.
+        let id = &facts.record.task.id;
+        let kind = failure.kind.to_string();
+        self.store.finish_attempt(id, facts.record.attempt, at, &kind).await?;
         let moved = self.store.transition(&facts.record, TaskEvent::HostFailed { failure }, at).await;
         match moved {
             Ok(record) => {
+                seen::moved(&facts.record, &record);
                 observer.notice(Notice::State(&record));
                 Ok(())
             }
@@ -114,26 +142,13 @@ impl Engine {
                 None => std::future::pending::<()>().await,
             }
         };
+        // In this order, so that the same events lead to the same looks.
         tokio::select! {
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            biased;
             () = nudge.notified() => {}
             () = exited => {}
             () = session.changed() => tokio::time::sleep(SETTLE).await,
-        }
-    }
-
-    fn lock_driver(&self, id: &TaskId) -> Result<File, EngineError> {
-        let dir = self.settings.layout.home().join("locks");
-        let path = dir.join(format!("{id}.driver"));
-        let open = || -> std::io::Result<File> {
-            std::fs::create_dir_all(&dir)?;
-            File::options().create(true).append(true).open(&path)
-        };
-        let file = open().map_err(|source| EngineError::Io { path: path.clone(), source })?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => Err(EngineError::Driven { id: id.clone() }),
-            Err(std::fs::TryLockError::Error(source)) => Err(EngineError::Io { path, source }),
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
 }
@@ -143,13 +158,7 @@ struct Session {
     follower: Follower,
     clocks: Clocks,
     meter: Meter,
-    watch: Option<Watch>,
-}
-
-/// A watch on the control directory. The watcher ends with it.
-struct Watch {
-    changes: mpsc::Receiver<()>,
-    _watcher: notify::RecommendedWatcher,
+    watch: Option<(mpsc::Receiver<()>, Watch)>,
 }
 
 impl Session {
@@ -163,13 +172,13 @@ impl Session {
     }
 
     /// Watches the folder as soon as it is there; it is made in the middle of a task's life.
-    fn watch(&mut self, control: &ControlDir) {
+    fn watch(&mut self, watches: &dyn Watches, control: &ControlDir) {
         if self.watch.is_some() || !control.path().is_dir() {
             return;
         }
         let (sender, changes) = mpsc::channel(WAKE_ROOM);
-        match watch(control.path(), sender) {
-            Ok(watcher) => self.watch = Some(Watch { changes, _watcher: watcher }),
+        match watches.watch(control.path(), sender) {
+            Ok(watch) => self.watch = Some((changes, watch)),
             // For instance for lack of inotify instances: the look once a second has to do, and tries again.
             Err(error) => tracing::debug!(error = %error, "cannot watch the control directory"),
         }
@@ -178,23 +187,11 @@ impl Session {
     /// Resolves when something changed in the folder; never without a watch.
     async fn changed(&mut self) {
         match &mut self.watch {
-            Some(watch) => match watch.changes.recv().await {
+            Some((changes, _)) => match changes.recv().await {
                 Some(()) => {}
                 None => std::future::pending().await,
             },
             None => std::future::pending().await,
         }
     }
-}
-
-fn watch(folder: &Path, sender: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let reading = matches!(&event, Ok(event) if event.kind.is_access());
-        if !reading {
-            // A full channel already holds a wake-up.
-            let _ = sender.try_send(());
-        }
-    })?;
-    watcher.watch(folder, RecursiveMode::NonRecursive)?;
-    Ok(watcher)
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use cloud_code_forge::ForgeError;
+use cloud_code_history::HistoryError;
 use cloud_code_model::TaskStatus;
 use cloud_code_runtime::RuntimeError;
 use cloud_code_store::StoreError;
@@ -58,6 +59,9 @@ pub enum EngineError {
     /// The forge did not do what it was asked.
     #[error(transparent)]
     Forge(#[from] ForgeError),
+    /// What an attempt left could not be kept.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// A diff could not be made.
     #[error(transparent)]
     Diff(#[from] DiffError),
@@ -324,7 +328,7 @@ impl EngineError {
             Self::SourceName(_) | Self::Source(_) | Self::Mirror(_) | Self::Prepare(_) => {
                 FailureKind::Internal
             }
-            Self::Rebase(_) | Self::MoveBranch(_) => FailureKind::Internal,
+            Self::Rebase(_) | Self::MoveBranch(_) | Self::History(_) => FailureKind::Internal,
             Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
             Self::Document(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
             Self::Prompts(_)
@@ -351,6 +355,22 @@ impl EngineError {
             }
             Self::Mirror(MirrorError::Lock(_)) => true,
             error => error.is_limit_of_git(),
+        }
+    }
+
+    /// Whether the machine lacks something that it will have again: room, or its Docker engine. No fault of the task, and no
+    /// other task would fare better, so it waits where it is. A wrong address or a lack of rights is not of this kind.
+    pub(crate) fn is_of_the_machine(&self) -> bool {
+        match self {
+            Self::DiskFull { .. } | Self::Store(StoreError::DiskFull | StoreError::Busy { .. }) => true,
+            Self::Runtime(error) => matches!(
+                error,
+                RuntimeError::DiskFull { .. }
+                    | RuntimeError::EngineUnreachable { .. }
+                    | RuntimeError::EngineTimeout { .. }
+                    | RuntimeError::EngineLost { .. }
+            ),
+            _ => false,
         }
     }
 

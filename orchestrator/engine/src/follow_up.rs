@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloud_code_model::{Brief, Issue, NewTask, ProjectPlan, QueuePlace, TaskRecord, reads_only};
-use cloud_code_store::{Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{
     CliName, ControlDir, Handoff, MAX_YAML_BYTES, Mode, TaskId, TaskReport, parse_reporting, read_capped,
 };
 
-use crate::git::Repo;
 use crate::open::title;
 use crate::packet::packet;
 use crate::perform::delivered_head;
@@ -50,8 +49,9 @@ impl Engine {
         let name = format!("{}#{}", issue.project, issue.key);
         let records = self.store.tasks_of(&issue.project, &issue.key).await?;
         // A worktree made anew would begin at the base, and its work would take the place of what was delivered.
-        let tree = self.settings.layout.issue(&issue.project, &issue.key).tree;
-        let is_lost = records.iter().any(|record| record.state.head().is_some()) && !tree.exists();
+        let paths = self.settings.layout.issue(&issue.project, &issue.key);
+        let is_lost =
+            records.iter().any(|record| record.state.head().is_some()) && !self.git.has_tree(&paths);
         if issue.cleaned_at.is_some() || is_lost {
             return Err(EngineError::Cleaned { issue: name, repo: plan.repo, branch: issue.branch });
         }
@@ -63,7 +63,7 @@ impl Engine {
             });
         }
         self.check_startable(&plan, mode).await?;
-        let repo = Repo::new(&self.settings.layout, &issue.project, &plan.repo)?;
+        let repo = self.repo(&issue.project, &plan.repo)?;
         self.check_prompts(&plan, &repo, issue.trusted_sha()).await?;
         if !reads_only(mode) {
             let (branch, delivered) = (issue.branch.clone(), delivered_head(&records).map(str::to_owned));
@@ -117,7 +117,7 @@ impl Engine {
         let head = records.iter().rev().find_map(|record| record.state.head().map(str::to_owned));
         let stat = match (head, records.last()) {
             (Some(head), Some(last)) => {
-                let repo = Repo::new(&self.settings.layout, &issue.project, &last.task.plan.repo)?;
+                let repo = self.repo(&issue.project, &last.task.plan.repo)?;
                 let base = issue.base_sha.clone();
                 Some(blocking(move || repo.diff_stat(&base, &head)).await?)
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cloud_code_model::{TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerFacts, ContainerId, ContainerState, Labels};
-use cloud_code_store::{Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{
     ControlDir, MAX_YAML_BYTES, ReadError, Task, TaskId, Tasking, parse_reporting, parse_tasking, read_capped,
 };

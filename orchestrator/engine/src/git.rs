@@ -1,26 +1,27 @@
 //! Git on the host, in the engine's terms: one project's repository, and one issue's workspace in it. Blocking.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use cloud_code_model::{IssueKey, ProjectName, RuntimeKind, StopReason, TaskRecord};
 use cloud_code_runtime::Labels;
-use cloud_code_store::Store;
 use cloud_code_task_schema::{BranchName, TaskId};
 use cloud_code_workspace::{
-    CiChanges, CommitId, Credential, DeliverRequest, Expectations, GitView, ImportOutcome, ImportPolicy,
-    ImportRequest, IssuePaths, Layout, Lines, Mirror, Owner, PrepareRequest, Prepared, Source, SourceFacts,
-    UncommittedWork, WorktreeHead, changed_files, check_delivery, deliver, diff, folder_files, import,
-    inspect, prepare, remove, reset_worktree, worktree_head,
+    CiChanges, CommitId, Credential, Expectations, GitView, ImportOutcome, ImportPolicy, IssuePaths, Layout,
+    Lines, Owner, Prepared, Source, SourceFacts, UncommittedWork, WorktreeHead,
 };
 
 use secrecy::SecretString;
 
+use crate::host_git::{Git, GitMirror, Handover, HostGit, Intake, Preparation};
 use crate::open::Uncommitted;
+use crate::perform::STOP_GRACE;
 use crate::{Engine, EngineError, Facts};
 
 /// A project's repository: where it is, and its mirror here.
 #[derive(Debug, Clone)]
 pub struct Repo {
+    git: Arc<dyn Git>,
     layout: Layout,
     project: ProjectName,
     source: Source,
@@ -29,7 +30,16 @@ pub struct Repo {
 impl Repo {
     /// Names it; nothing is read or made.
     pub fn new(layout: &Layout, project: &ProjectName, repo: &str) -> Result<Self, EngineError> {
-        Ok(Self { layout: layout.clone(), project: project.clone(), source: Source::parse(repo)? })
+        Self::with(Arc::new(HostGit), layout, project, repo)
+    }
+
+    fn with(
+        git: Arc<dyn Git>,
+        layout: &Layout,
+        project: &ProjectName,
+        repo: &str,
+    ) -> Result<Self, EngineError> {
+        Ok(Self { git, layout: layout.clone(), project: project.clone(), source: Source::parse(repo)? })
     }
 
     pub(crate) fn inspect(
@@ -41,7 +51,7 @@ impl Repo {
             Uncommitted::Refuse => UncommittedWork::Refused,
             Uncommitted::LeaveOut => UncommittedWork::LeftOut,
         };
-        Ok(inspect(&self.source, &Expectations { uncommitted, base: base.cloned() })?)
+        Ok(self.git.inspect(&self.source, &Expectations { uncommitted, base: base.cloned() })?)
     }
 
     /// Brings the mirror up to date and returns the base branch with the commit to start from.
@@ -80,8 +90,8 @@ impl Repo {
         Ok(self.mirror()?.base(branch)?.map(|tip| tip.to_string()))
     }
 
-    pub(crate) fn mirror(&self) -> Result<Mirror, EngineError> {
-        Ok(Mirror::ensure(&self.layout, &self.project)?)
+    pub(crate) fn mirror(&self) -> Result<Box<dyn GitMirror>, EngineError> {
+        Ok(self.git.mirror(&self.layout, &self.project)?)
     }
 
     /// How a person gets at a branch.
@@ -105,7 +115,8 @@ impl Repo {
     ) -> Result<(), EngineError> {
         match &self.source {
             Source::Path(_) => {
-                Ok(check_delivery(&self.source, branch, delivered.map(commit).transpose()?.as_ref())?)
+                let delivered = delivered.map(commit).transpose()?;
+                Ok(self.git.check_delivery(&self.source, branch, delivered.as_ref())?)
             }
             // Nothing is pushed to a URL: the branch stays in the mirror.
             Source::Url(_) => Ok(()),
@@ -114,7 +125,7 @@ impl Repo {
 
     /// File names and counts between two commits, one line each, and a line with the sum.
     pub fn diff_stat(&self, base: &str, head: &str) -> Result<String, EngineError> {
-        let files = changed_files(&self.mirror()?, &commit(base)?, &commit(head)?)?;
+        let files = self.mirror()?.changed_files(&commit(base)?, &commit(head)?)?;
         let width = files.iter().map(|f| f.path.chars().count()).max().unwrap_or(0);
         let mut total = Lines::default();
         let mut text = String::new();
@@ -143,24 +154,24 @@ impl Repo {
         folder: &str,
         max_bytes: u64,
     ) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
-        let files = folder_files(&self.mirror()?, &commit(sha)?, folder, max_bytes);
+        let files = self.mirror()?.folder_files(&commit(sha)?, folder, max_bytes);
         let files = files.map_err(crate::PromptError::InRepository)?;
         Ok(files.into_iter().map(|file| (file.name, file.content)).collect())
     }
 
     /// The patch between two commits, as bytes: files need not be UTF-8.
     pub fn diff_patch(&self, base: &str, head: &str) -> Result<Vec<u8>, EngineError> {
-        Ok(diff(&self.mirror()?, &commit(base)?, &commit(head)?)?)
+        Ok(self.mirror()?.diff(&commit(base)?, &commit(head)?)?)
     }
 
     /// The commit that an issue's worktree stands on and that never came into the mirror; an error text where its HEAD
     /// cannot be read.
     pub(crate) fn unimported_head(&self, issue: &IssueKey) -> Result<Option<String>, EngineError> {
         let paths = self.layout.issue(&self.project, issue);
-        if !paths.is_prepared() {
+        if !self.git.is_prepared(&paths) {
             return Ok(None);
         }
-        Ok(match worktree_head(&paths) {
+        Ok(match self.git.worktree_head(&paths) {
             Ok(WorktreeHead::Commit(id)) if self.mirror()?.has(&id)? => None,
             Ok(WorktreeHead::Commit(id)) => Some(format!("its last commit {id} was not imported")),
             Ok(WorktreeHead::Attached(name)) => Some(format!("its worktree was moved to {name}")),
@@ -170,7 +181,7 @@ impl Repo {
 
     /// Removes an issue's workspace. Its branch stays.
     pub fn remove(&self, issue: &IssueKey) -> Result<(), EngineError> {
-        Ok(remove(&self.mirror()?, &self.layout.issue(&self.project, issue))?)
+        Ok(self.mirror()?.remove(&self.layout.issue(&self.project, issue))?)
     }
 }
 
@@ -198,17 +209,20 @@ impl IssueWorkspace {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.paths.prepared_from().as_ref() == Some(&self.start) && self.paths.control.join("logs").is_dir()
+        self.prepared_from().as_ref() == Some(&self.start) && self.paths.control.join("logs").is_dir()
+    }
+
+    fn prepared_from(&self) -> Option<CommitId> {
+        self.repo.git.prepared_from(&self.paths)
     }
 
     pub(crate) fn prepare(&self) -> Result<Prepared, EngineError> {
         let mirror = self.repo.mirror()?;
-        if self.paths.prepared_from().is_some_and(|made_at| made_at != self.start) {
+        if self.prepared_from().is_some_and(|made_at| made_at != self.start) {
             // The branch was put on a newer base after the last task, all of whose commits are in the mirror.
-            reset_worktree(&self.paths)?;
+            self.repo.git.reset_worktree(&self.paths)?;
         }
-        Ok(prepare(&PrepareRequest {
-            mirror: &mirror,
+        Ok(mirror.prepare(&Preparation {
             paths: &self.paths,
             base: &self.start,
             settings_from: self.settings_from.as_ref(),
@@ -219,10 +233,15 @@ impl IssueWorkspace {
 
     /// The commit the worktree says it stands on; `None` when it cannot say.
     pub(crate) fn worktree_head(&self) -> Option<String> {
-        match worktree_head(&self.paths) {
+        match self.repo.git.worktree_head(&self.paths) {
             Ok(WorktreeHead::Commit(id)) if id != self.start => Some(id.to_string()),
             Ok(WorktreeHead::Commit(_) | WorktreeHead::Attached(_)) | Err(_) => None,
         }
+    }
+
+    /// The commit that an import put the issue's branch on last.
+    pub(crate) fn imported(&self) -> Result<Option<String>, EngineError> {
+        Ok(self.repo.mirror()?.branch(&self.branch)?.map(|head| head.to_string()))
     }
 
     /// Takes commits through the quarantine. `None` when there is nothing new. `earlier` is where this issue's branch
@@ -237,8 +256,7 @@ impl IssueWorkspace {
         let mirror = self.repo.mirror()?;
         let (head, earlier) = (commit(head)?, earlier.map(commit).transpose()?);
         let ci_changes = if policy.allow_workflow_changes { CiChanges::Allowed } else { CiChanges::Refused };
-        let outcome = import(&ImportRequest {
-            mirror: &mirror,
+        let outcome = mirror.import(&Intake {
             paths: &self.paths,
             base: &self.base,
             base_branch: &self.base_branch,
@@ -266,8 +284,7 @@ impl IssueWorkspace {
         let Source::Path(repository) = &self.repo.source else { return Ok(None) };
         let mirror = self.repo.mirror()?;
         let (head, earlier) = (commit(head)?, earlier.map(commit).transpose()?);
-        deliver(&DeliverRequest {
-            mirror: &mirror,
+        mirror.deliver(&Handover {
             target: &self.repo.source,
             branch: &self.branch,
             head: &head,
@@ -278,6 +295,11 @@ impl IssueWorkspace {
 }
 
 impl Engine {
+    /// A project's repository, by its address.
+    pub(crate) fn repo(&self, project: &ProjectName, repo: &str) -> Result<Repo, EngineError> {
+        Repo::with(self.git.clone(), &self.settings.layout, project, repo)
+    }
+
     /// The workspace of the facts' issue.
     pub(crate) fn workspaces(&self, facts: &Facts) -> Result<IssueWorkspace, EngineError> {
         self.workspaces_of(&facts.record, &facts.issue)
@@ -291,7 +313,7 @@ impl Engine {
         let plan = &record.task.plan;
         let (uid, gid) = self.settings.cli_user;
         Ok(IssueWorkspace {
-            repo: Repo::new(&self.settings.layout, &issue.project, &plan.repo)?,
+            repo: self.repo(&issue.project, &plan.repo)?,
             paths: self.paths(record),
             base: commit(&issue.base_sha)?,
             start: commit(issue.start_sha.as_ref().unwrap_or(&issue.base_sha))?,
@@ -317,6 +339,21 @@ impl Engine {
                 // Noted first: whoever looks next must know who ended it.
                 self.store.record_stop(id, StopReason::Killed).await?;
                 self.runtime.kill(&container.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the agent that works on a task, because the service stops with its agents: it commits what there is. The task
+    /// goes on with another attempt when the service is there again.
+    pub(crate) async fn end_with_service(&self, id: &TaskId) -> Result<(), EngineError> {
+        let selector =
+            Labels { task: Some(id.clone()), ..Labels::of_instance(self.settings.instance.clone()) };
+        for container in self.runtime.find(&selector).await? {
+            if container.state.is_running() {
+                // Noted first, as above.
+                self.store.record_stop(id, StopReason::ServiceStopped).await?;
+                self.runtime.stop(&container.id, STOP_GRACE).await?;
             }
         }
         Ok(())

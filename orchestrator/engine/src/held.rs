@@ -1,5 +1,6 @@
 //! A lease that this process holds, for as long as it may be believed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cloud_code_store::{Database, Lease, Leases, StoreError};
@@ -27,13 +28,16 @@ impl Held {
 impl Engine {
     /// The same engine, under a lease: what it writes to the store carries the lease's token, and what it writes to a forge
     /// asks for it.
-    pub(crate) fn under(&self, held: std::sync::Arc<Held>) -> Self {
+    pub(crate) fn under(&self, held: Arc<Held>) -> Self {
         Self {
             settings: self.settings.clone(),
-            store: self.store.under(&held.lease),
+            store: Arc::new(held.store.under(&held.lease)),
             runtime: self.runtime.clone(),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
+            history: self.history.clone(),
+            git: self.git.clone(),
+            watches: self.watches.clone(),
             held: Some(held),
         }
     }

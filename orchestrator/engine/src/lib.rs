@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod again;
+mod blocking;
 mod budget;
 mod catalog;
 mod catch_up;
@@ -8,15 +9,19 @@ mod clocks;
 mod container;
 mod decide;
 mod drive;
+mod driver_lock;
 mod error;
 mod facts;
+mod fall_back;
 mod follow;
 mod follow_up;
 mod forges;
 mod gather;
 mod git;
 mod held;
+mod host_git;
 mod installed;
+mod keep;
 mod moved_base;
 mod observe;
 mod open;
@@ -28,22 +33,26 @@ mod public;
 mod publish;
 mod pull_request;
 mod queue;
+mod rows;
+mod seen;
 mod service;
 mod take_over;
 mod tasking;
 mod theirs;
 mod unimported;
+mod watch;
 mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cloud_code_history::History;
 use cloud_code_model::{Clock, IdSource, InstanceId};
 use cloud_code_runtime::{Runtime, Secrets};
-use cloud_code_store::Database;
 use cloud_code_workspace::Layout;
 use secrecy::SecretString;
 
+pub use blocking::{Inline, run_inline};
 pub use catalog::{COMMAND_CLI, CliCatalog, CliEntry, CliError, CliOrigin};
 pub use clocks::Elapsed;
 pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step, decide};
@@ -53,16 +62,22 @@ pub use follow::Follower;
 pub use follow_up::FollowUpRequest;
 pub use forges::{Forges, NoForges};
 pub use git::Repo;
+pub use host_git::{Git, GitMirror, Handover, HostGit, Intake, Preparation};
 pub use installed::NoVersion;
 pub use observe::{Notice, Observer, Silent};
 pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
 pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet};
+pub use rows::Rows;
 pub use service::{
-    Engines, HookLog, Membership, Projects, Role, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+    Engines, HookLog, Membership, OnStop, Projects, Role, ServedProject, Service, ServiceSettings, SweepMode,
+    Wakes,
 };
 pub use tasking::next_tasking;
+pub use watch::{Inotify, Watch, Watches};
+
+pub(crate) use blocking::blocking;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.
 pub type Environment = Arc<dyn Fn(&str) -> Option<SecretString> + Send + Sync>;
@@ -95,29 +110,58 @@ pub struct EngineSettings {
 /// The reconciler of one installation.
 pub struct Engine {
     pub(crate) settings: Arc<EngineSettings>,
-    pub(crate) store: Database,
+    pub(crate) store: Arc<dyn Rows>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) history: History,
+    pub(crate) git: Arc<dyn Git>,
+    pub(crate) watches: Arc<dyn Watches>,
     /// Under which it works, where several processes share the store.
     pub(crate) held: Option<Arc<held::Held>>,
 }
 
 impl Engine {
-    /// Puts the rooms together. Nothing is read or started.
+    /// Puts the rooms together, with this host's git and its notices of changed files. Nothing is read or started.
     pub fn new(
         settings: EngineSettings,
-        store: Database,
+        store: impl Rows + 'static,
         runtime: Arc<dyn Runtime>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        Self { settings: Arc::new(settings), store, runtime, clock, ids, held: None }
+        let history = keep::default_history(&settings.layout);
+        let (store, git, watches) = (Arc::new(store), Arc::new(HostGit), Arc::new(Inotify));
+        let settings = Arc::new(settings);
+        Self { settings, store, runtime, clock, ids, history, git, watches, held: None }
+    }
+
+    /// The same with another history than that of the default settings.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        Self { history, ..self }
+    }
+
+    /// What is kept of every attempt.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The same with another git.
+    #[must_use]
+    pub fn with_git(self, git: Arc<dyn Git>) -> Self {
+        Self { git, ..self }
+    }
+
+    /// The same with other notices of changed files.
+    #[must_use]
+    pub fn with_watches(self, watches: Arc<dyn Watches>) -> Self {
+        Self { watches, ..self }
     }
 
     /// The store.
-    pub const fn store(&self) -> &Database {
-        &self.store
+    pub fn store(&self) -> &dyn Rows {
+        self.store.as_ref()
     }
 
     /// What holds for this installation.
@@ -144,17 +188,6 @@ impl Engine {
         let names = manifest.credentials.iter().chain(&plan.secrets);
         let own = names.filter_map(|name| (self.settings.environment)(name));
         Ok(own.chain((self.settings.forge_secrets)()).collect())
-    }
-}
-
-/// Runs blocking work (git, files) off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
-) -> Result<T, EngineError> {
-    let span = tracing::Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
-        Ok(result) => result,
-        Err(error) => Err(EngineError::Job(error.to_string())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use cloud_code_model::{Issue, ProjectName, RepositoryName};
 use cloud_code_task_schema::BranchName;
-use cloud_code_workspace::{RebaseError, Source, conflicts_with, is_behind};
+use cloud_code_workspace::{RebaseError, Source};
 
 use crate::catch_up::Conflict;
 use crate::forges::credential;
@@ -24,7 +24,7 @@ impl Engine {
     ) -> Result<Fetched, EngineError> {
         let forge = self.forge(repository).await?;
         let known = forge.repository().await?;
-        let repo = Repo::new(&self.settings.layout, project, &known.clone_url)?;
+        let repo = self.repo(project, &known.clone_url)?;
         let source = Source::parse(&known.clone_url)?;
         let lent = credential(forge.as_ref()).await?;
         let (fetched, base) = (repo.clone(), base.clone());
@@ -45,10 +45,10 @@ impl Engine {
             let mirror = repo.mirror()?;
             let Some(tip) = mirror.base(&issue.base)? else { return Ok(None) };
             let is_ours = mirror.base(&issue.branch)?.is_some_and(|published| published == head);
-            if !is_ours || !is_behind(&mirror, &head, &tip)? {
+            if !is_ours || !mirror.is_behind(&head, &tip)? {
                 return Ok(None);
             }
-            let paths = match conflicts_with(&mirror, &head, &tip) {
+            let paths = match mirror.conflicts_with(&head, &tip) {
                 Ok(paths) => paths,
                 Err(RebaseError::TooLarge { .. }) => Vec::new(),
                 Err(error) => return Err(error.into()),

@@ -7,7 +7,7 @@ use cloud_code_model::{
     Brief, Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, QueuePlace, RuntimeKind, TaskRecord,
     reads_only, slug,
 };
-use cloud_code_store::{Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, CliManifest, MAX_YAML_BYTES, Mode, parse_tasking, to_yaml};
 
 use crate::catalog::CliError;
@@ -80,7 +80,7 @@ impl Engine {
         let title = title(origin.and_then(|origin| origin.title.as_deref()).unwrap_or(&request.text))?;
         let plan = &request.plan;
         self.check_plan(plan, request.mode)?;
-        let repo = Repo::new(&self.settings.layout, &request.project, &plan.repo)?;
+        let repo = self.repo(&request.project, &plan.repo)?;
         if plan.runtime == RuntimeKind::Docker {
             self.check_image(plan).await?;
         }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use cloud_code_fault_points::{Point, reach};
 use cloud_code_model::{Attempt, Gate, Next, OutcomeStatus, StopReason, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerId, RuntimeError};
-use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, to_yaml, write_atomic};
 
 use crate::again;
@@ -13,15 +12,16 @@ use crate::budget;
 use crate::container::container_spec;
 use crate::decide::Step;
 use crate::facts::{Facts, ReportFact};
+use crate::fall_back::fall_back;
 use crate::follow_up::heard;
 use crate::gather::read_tasking;
-use crate::git::Repo;
+use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
 use crate::tasking::next_tasking;
-use crate::{Engine, EngineError, blocking, prompts};
+use crate::{Engine, EngineError, blocking, prompts, seen};
 
 /// How long the agent has after TERM to commit and write its last report before the runtime kills it.
-const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
+pub(crate) const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Engine {
     pub(crate) async fn perform(
@@ -32,7 +32,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         match step {
             Step::Take => self.advance(facts, TaskEvent::Taken, observer).await,
-            Step::Withdraw => self.advance(facts, TaskEvent::Withdrawn, observer).await,
+            Step::Withdraw => self.withdraw(facts, observer).await,
             Step::PrepareWorkspace => {
                 self.prepare_workspace(facts).await?;
                 reach(Point::WorkspacePrepared).await;
@@ -42,7 +42,7 @@ impl Engine {
             Step::CreateContainer => self.create_container(facts).await,
             Step::StartContainer { id } => {
                 let (id, secrets) = (ContainerId::new(id), self.secrets(facts)?);
-                match self.runtime.start(&id, &secrets).await {
+                match seen::start(facts, self.runtime.start(&id, &secrets)).await {
                     // A driver that was killed had its hands on this container's stdin: a fresh one takes its place.
                     Err(RuntimeError::StdinSpent { .. }) => Ok(self.runtime.remove(&id).await?),
                     started => {
@@ -98,8 +98,16 @@ impl Engine {
         if let Some(point) = point {
             reach(point).await;
         }
+        seen::moved(&facts.record, &record);
         observer.notice(Notice::State(&record));
         Ok(())
+    }
+
+    async fn withdraw(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
+        // One that was begun ends with its task, which nobody looks at afterwards.
+        let (id, cancelled) = (&facts.record.task.id, crate::words(&OutcomeStatus::Cancelled));
+        self.store.finish_attempt(id, facts.record.attempt, self.clock.now(), &cancelled).await?;
+        self.advance(facts, TaskEvent::Withdrawn, observer).await
     }
 
     async fn prepare_workspace(&self, facts: &Facts) -> Result<(), EngineError> {
@@ -127,7 +135,7 @@ impl Engine {
             TaskState::Preparing => Some(asked.plan.prompts.clone()),
             _ => None,
         };
-        let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
+        let repo = self.repo(&asked.project, &asked.plan.repo)?;
         let (beside, known) = (control.clone(), issue.clone());
         blocking(move || {
             if let Some(folder) = prompts {
@@ -183,7 +191,9 @@ impl Engine {
         self.charge_all(facts).await?;
         let ReportFact::Task { report, .. } = &facts.report else { return Ok(()) };
         let (id, usage) = (&facts.record.task.id, budget::priced(&facts.record, &facts.report));
-        Ok(self.store.record_report(id, &usage, report.summary.as_deref(), &report.questions).await?)
+        self.store.record_report(id, &usage, report.summary.as_deref(), &report.questions).await?;
+        seen::used(&facts.record, &usage);
+        Ok(())
     }
 
     async fn import(&self, facts: &Facts, observer: &mut dyn Observer) -> Result<(), EngineError> {
@@ -215,6 +225,12 @@ impl Engine {
             Err(error) => return Err(error),
         };
         reach(Point::WorkTaken).await;
+        let ended = Ended {
+            status: crate::words(&outcome.status).into(),
+            failure: outcome.failure.as_ref(),
+            head: head.as_deref(),
+        };
+        self.keep_attempt(facts, ended, observer).await;
         let gate = match facts.record.task.plan.publish.approval {
             true => Gate::Approval,
             false => Gate::Open,
@@ -223,12 +239,24 @@ impl Engine {
             (Some(failure), OutcomeStatus::Failed) => again::next(facts, failure, self.clock.now()),
             _ => Next::End,
         };
+        if let (Some(failure), Next::End, None) = (&outcome.failure, next, facts.record.cancel_requested_at)
+            && let Some(cli) = fall_back(&facts.record, failure)
+        {
+            observer.notice(Notice::Warning(format!("{}; {cli} takes over", failure.message)));
+            self.ask_for_fall_back(&facts.record, cli).await?;
+        }
         self.advance(facts, TaskEvent::Imported { head, gate, next }, observer).await
     }
 
-    /// Where an earlier task of the issue left the branch.
-    async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
+    /// Where an earlier task of the issue left the branch, or an earlier attempt at this one.
+    pub(crate) async fn earlier_head(&self, facts: &Facts) -> Result<Option<String>, EngineError> {
         let asked = &facts.record.task;
+        if facts.record.attempt > 1 {
+            let workspaces = self.workspaces(facts)?;
+            if let Some(head) = blocking(move || workspaces.imported()).await? {
+                return Ok(Some(head));
+            }
+        }
         let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
         let earlier = tasks.iter().take_while(|t| t.task.id != asked.id);
         Ok(earlier.filter_map(|t| t.state.head().map(str::to_owned)).last())

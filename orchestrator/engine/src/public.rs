@@ -98,6 +98,7 @@ pub(crate) fn not_begun(error: &EngineError) -> Words {
         | EngineError::Deliver(_)
         | EngineError::Rebase(_)
         | EngineError::MoveBranch(_)
+        | EngineError::History(_)
         | EngineError::Push(_)
         | EngineError::Diff(_)
         | EngineError::Remove(_)

@@ -7,15 +7,15 @@ use cloud_code_model::{
     Ask, Intent, IssueKey, Place, Published, Pull, PullState, RepositoryName, Subject, TaskEvent, TaskState,
     Thread,
 };
-use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::{BranchName, ControlDir};
-use cloud_code_workspace::{CommitId, Credential, Mirror, PushRequest, Source, push};
+use cloud_code_workspace::{CommitId, Credential, Source};
 
 use crate::catch_up::{Seen, Standing};
 use crate::facts::Facts;
 use crate::follow_up::heard;
 use crate::forges::{credential, marker};
 use crate::git::Repo;
+use crate::host_git::Handover;
 use crate::observe::{Notice, Observer};
 use crate::public::Places;
 use crate::pull_request::{Origin, PullText, pull_text, replace_section};
@@ -49,7 +49,7 @@ impl Engine {
             return Err(ForgeError::Archived.into());
         }
         let source = Source::parse(&known.clone_url)?;
-        let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
+        let repo = self.repo(&asked.project, &asked.plan.repo)?;
         let mut thread = self.store.thread_of_issue(&asked.project, &asked.issue).await?;
         let (here, branch) = (repo.clone(), facts.issue.branch.clone());
         let pushed = blocking(move || Ok(here.mirror()?.pushed(&branch)?)).await?;
@@ -67,7 +67,7 @@ impl Engine {
         }
         if found != Standing::Empty {
             let (here, branch, wanted) = (repo.clone(), facts.issue.branch.clone(), head.clone());
-            match blocking(move || target(&here.mirror()?, &branch, &wanted)).await? {
+            match blocking(move || target(here.mirror()?.as_ref(), &branch, &wanted)).await? {
                 Target::There => {}
                 Target::PutOn { tip, head } => {
                     let remark = format!(
@@ -94,7 +94,7 @@ impl Engine {
                         self.note_remark(thread.as_mut(), &asked.issue, remark, observer).await?;
                     }
                     reach(Point::BaseCaughtUp).await;
-                    self.push_to_forge(facts, forge.as_ref(), source, head, old).await?;
+                    self.push_to_forge(&repo, facts, forge.as_ref(), source, head, old).await?;
                     reach(Point::Pushed).await;
                     observer.notice(Notice::Pushed { url: &known.web_url, branch: &facts.issue.branch });
                 }
@@ -270,6 +270,7 @@ impl Engine {
 
     async fn push_to_forge(
         &self,
+        repo: &Repo,
         facts: &Facts,
         forge: &dyn Forge,
         source: Source,
@@ -277,20 +278,13 @@ impl Engine {
         expected_old: Option<CommitId>,
     ) -> Result<(), EngineError> {
         let lent: Credential = credential(forge).await?;
-        let layout = self.settings.layout.clone();
-        let (project, branch) = (facts.record.task.project.clone(), facts.issue.branch.clone());
+        let (repo, branch) = (repo.clone(), facts.issue.branch.clone());
         let head = head.parse().map_err(EngineError::Commit)?;
         self.may_write().await?;
         blocking(move || {
-            let mirror = Mirror::ensure(&layout, &project)?;
-            push(&PushRequest {
-                mirror: &mirror,
-                target: &source,
-                credential: Some(&lent),
-                branch: &branch,
-                head: &head,
-                expected_old: expected_old.as_ref(),
-            })?;
+            let expected_old = expected_old.as_ref();
+            let handover = Handover { target: &source, branch: &branch, head: &head, expected_old };
+            repo.mirror()?.push(&handover, Some(&lent))?;
             Ok(())
         })
         .await

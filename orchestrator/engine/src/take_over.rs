@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cloud_code_model::{InstanceId, Issue, IssueKey, ProjectName, TaskEvent, TaskRecord, TaskState};
 use cloud_code_runtime::Labels;
-use cloud_code_store::{Leases, Store, StoreError};
+use cloud_code_store::{Leases as _, StoreError};
 use cloud_code_task_schema::{ControlDir, Failure, FailureKind, Handoff, TaskId};
 use cloud_code_workspace::CommitId;
 
@@ -24,6 +24,12 @@ struct Found {
     diff_stat: Option<String>,
 }
 
+async fn host_of(held: &Held, worker: &InstanceId) -> Result<String, EngineError> {
+    let workers = held.store.workers().await?;
+    let host = workers.into_iter().find(|known| known.member.worker == *worker).map(|known| known.host);
+    Ok(host.unwrap_or_else(|| "an unknown host".to_owned()))
+}
+
 impl Engine {
     /// Makes an issue this host's own. May be done again: a process that is killed in the middle of it finds the same lease,
     /// which says still that the issue is on its way.
@@ -34,7 +40,7 @@ impl Engine {
         })?;
         let records = self.store.tasks_of(project, key).await?;
         let Some(last) = records.last() else { return self.arrived(held, None).await };
-        let host = self.host_of(from).await?;
+        let host = host_of(held, from).await?;
         tracing::warn!(
             project = %project, issue = %key, worker = %from, host,
             "the worker is dead and its issue was taken over; containers that it left run on there until somebody stops them"
@@ -60,12 +66,6 @@ impl Engine {
         Ok(held.store.arrived(&held.lease, told).await?)
     }
 
-    async fn host_of(&self, worker: &InstanceId) -> Result<String, EngineError> {
-        let workers = self.store.workers().await?;
-        let host = workers.into_iter().find(|known| known.member.worker == *worker).map(|known| known.host);
-        Ok(host.unwrap_or_else(|| "an unknown host".to_owned()))
-    }
-
     /// Ends what this host itself runs for an issue that is another worker's by now: its work would be for nothing, and paid
     /// for.
     pub(crate) async fn end_strays(&self, project: &ProjectName, key: &IssueKey) -> Result<(), EngineError> {
@@ -89,7 +89,7 @@ impl Engine {
     /// Takes away what this host itself has of the issue, from a time when it was here.
     async fn clear(&self, issue: &Issue, repo: &str) -> Result<(), EngineError> {
         self.end_strays(&issue.project, &issue.key).await?;
-        let repo = Repo::new(&self.settings.layout, &issue.project, repo)?;
+        let repo = self.repo(&issue.project, repo)?;
         let key = issue.key.clone();
         blocking(move || repo.remove(&key)).await
     }
@@ -98,7 +98,7 @@ impl Engine {
     pub(crate) async fn bring(&self, record: &TaskRecord) -> Result<(), EngineError> {
         let asked = &record.task;
         let Some(issue) = self.store.issue(&asked.project, &asked.issue).await? else { return Ok(()) };
-        let repo = Repo::new(&self.settings.layout, &asked.project, &asked.plan.repo)?;
+        let repo = self.repo(&asked.project, &asked.plan.repo)?;
         let needed =
             [Some(issue.base_sha.as_str()), issue.start_sha.as_deref(), issue.settings_sha.as_deref()];
         let needed: Vec<CommitId> = needed.into_iter().flatten().map(commit).collect::<Result<_, _>>()?;
@@ -120,7 +120,7 @@ impl Engine {
 
     async fn fetch_again(&self, issue: &Issue, record: &TaskRecord) -> Result<Repo, EngineError> {
         let plan = &record.task.plan;
-        let repo = Repo::new(&self.settings.layout, &issue.project, &plan.repo)?;
+        let repo = self.repo(&issue.project, &plan.repo)?;
         match &plan.publish.github {
             Some(repository) => {
                 drop(self.fetch_from_forge(&repo, repository, Some(issue.base.clone())).await?);
@@ -187,7 +187,7 @@ impl Engine {
             TaskState::Running { .. } => "the agent that worked on it there",
             TaskState::Importing { .. } => "the work that was not taken in yet",
             TaskState::Publishing { head, .. } => {
-                let repo = Repo::new(&self.settings.layout, &last.task.project, &last.task.plan.repo)?;
+                let repo = self.repo(&last.task.project, &last.task.plan.repo)?;
                 let head = commit(head)?;
                 if blocking(move || Ok(repo.mirror()?.has(&head)?)).await? {
                     return Ok(());

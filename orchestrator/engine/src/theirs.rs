@@ -4,12 +4,12 @@
 //! history was rewritten is left to people: which of the two histories counts is not ours to say.
 
 use cloud_code_model::{Issue, ProjectPlan, reads_only};
-use cloud_code_store::Store;
 use cloud_code_task_schema::{BranchName, Mode};
-use cloud_code_workspace::{CommitId, Mirror, RebaseError, Rebased, Source, is_behind, move_branch, rebase};
+use cloud_code_workspace::{CommitId, RebaseError, Rebased, Source};
 
 use crate::forges::credential;
-use crate::git::{Repo, commit};
+use crate::git::commit;
+use crate::host_git::GitMirror;
 use crate::{Engine, EngineError, blocking};
 
 /// How a remark begins that names somebody else's commit.
@@ -60,7 +60,7 @@ impl Engine {
         let Some(repository) = plan.publish.github.as_ref().filter(|_| !reads_only(mode)) else {
             return Ok(None);
         };
-        let repo = Repo::new(&self.settings.layout, &issue.project, &plan.repo)?;
+        let repo = self.repo(&issue.project, &plan.repo)?;
         let (here, branch) = (repo.clone(), issue.branch.clone());
         if blocking(move || Ok(here.mirror()?.pushed(&branch)?)).await?.is_none() {
             return Ok(None);
@@ -72,7 +72,7 @@ impl Engine {
         let found = blocking(move || {
             let mirror = repo.mirror()?;
             mirror.fetch(&source, &base, Some(&lent))?;
-            before(&mirror, &branch)
+            before(mirror.as_ref(), &branch)
         })
         .await?;
         let (tip, start) = match found {
@@ -110,7 +110,7 @@ fn apart_words(branch: &BranchName, tip: &CommitId) -> String {
     )
 }
 
-fn before(mirror: &Mirror, branch: &BranchName) -> Result<Before, EngineError> {
+fn before(mirror: &dyn GitMirror, branch: &BranchName) -> Result<Before, EngineError> {
     let (Some(pushed), Some(tip)) = (mirror.pushed(branch)?, mirror.base(branch)?) else {
         return Ok(Before::Nothing);
     };
@@ -133,7 +133,7 @@ fn before(mirror: &Mirror, branch: &BranchName) -> Result<Before, EngineError> {
 
 /// Where a push of `head` may go, by the branch as it stood at the last fetch. Puts the work on top of somebody else's
 /// commits if that goes by itself.
-pub(crate) fn target(mirror: &Mirror, branch: &BranchName, head: &str) -> Result<Target, EngineError> {
+pub(crate) fn target(mirror: &dyn GitMirror, branch: &BranchName, head: &str) -> Result<Target, EngineError> {
     let head = commit(head)?;
     let pushed = mirror.pushed(branch)?;
     let expected = |old, theirs| Ok(Target::Expected { old, theirs });
@@ -154,7 +154,7 @@ pub(crate) fn target(mirror: &Mirror, branch: &BranchName, head: &str) -> Result
     }
     if let Some(new) = on_top(mirror, &pushed, &head, &tip)? {
         let found = mirror.branch(branch)?;
-        move_branch(mirror, branch, &new, found.as_ref())?;
+        mirror.move_branch(branch, &new, found.as_ref())?;
         return Ok(Target::PutOn { tip, head: new });
     }
     expected(Some(pushed), None)
@@ -162,12 +162,12 @@ pub(crate) fn target(mirror: &Mirror, branch: &BranchName, head: &str) -> Result
 
 /// The commits of `pushed..ours` on top of `tip`; `None` if that takes a hand.
 fn on_top(
-    mirror: &Mirror,
+    mirror: &dyn GitMirror,
     pushed: &CommitId,
     ours: &CommitId,
     tip: &CommitId,
 ) -> Result<Option<CommitId>, EngineError> {
-    match rebase(mirror, pushed, ours, tip) {
+    match mirror.rebase(pushed, ours, tip) {
         Ok(Rebased::Clean { head }) => Ok(Some(head)),
         Ok(Rebased::UpToDate) => Ok(Some(ours.clone())),
         Ok(Rebased::Conflict { .. })
@@ -183,6 +183,6 @@ fn on_top(
     }
 }
 
-fn holds(mirror: &Mirror, head: &CommitId, ancestor: &CommitId) -> Result<bool, EngineError> {
-    Ok(!is_behind(mirror, head, ancestor)?)
+fn holds(mirror: &dyn GitMirror, head: &CommitId, ancestor: &CommitId) -> Result<bool, EngineError> {
+    Ok(!mirror.is_behind(head, ancestor)?)
 }

@@ -3,11 +3,9 @@
 //! agent said.
 
 use cloud_code_model::{Issue, TaskRecord, reads_only};
-use cloud_code_store::Store;
 use cloud_code_task_schema::{ControlDir, TaskReport};
 
 use crate::follow_up::heard;
-use crate::git::Repo;
 use crate::{Engine, EngineError, blocking};
 
 impl Engine {
@@ -15,7 +13,7 @@ impl Engine {
     pub async fn unimported(&self, issue: &Issue) -> Result<Option<String>, EngineError> {
         let records = self.store.tasks_of(&issue.project, &issue.key).await?;
         let Some(last) = records.last() else { return Ok(None) };
-        let repo = Repo::new(&self.settings.layout, &issue.project, &last.task.plan.repo)?;
+        let repo = self.repo(&issue.project, &last.task.plan.repo)?;
         let wrote = match records.iter().rev().find(|record| !reads_only(record.task.mode)) {
             Some(record) => self.was_started(record).await?.then(|| record.task.id.clone()),
             None => None,

@@ -237,6 +237,7 @@ fn a_container_that_the_host_ended_is_no_crash() {
         (StopReason::CancelIgnored, None),
         (StopReason::Overtime, Some(FailureKind::Timeout)),
         (StopReason::HeartbeatLost, Some(FailureKind::Internal)),
+        (StopReason::ServiceStopped, Some(FailureKind::Internal)),
     ] {
         let mut now = running();
         now.record.stop_reason = Some(reason);

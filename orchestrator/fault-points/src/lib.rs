@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -63,6 +65,8 @@ points! {
     TaskEnded = "task.ended", "the task says how the agent ended it; nothing is imported";
     AttemptFinished = "import.attempt_finished", "the attempt is closed; the commits are not taken";
     WorkTaken = "import.work_taken", "the commits are on the mirror's branch; the task does not say so";
+    HistoryWritten = "history.written", "the attempt's files are written beside their place in the history";
+    HistoryPlaced = "history.placed", "they are in their place; the control directory is not tidied, nothing is pruned";
     TaskImported = "task.imported", "the task says so; nothing is published";
     TaskWoken = "task.woken", "a failed attempt is to be followed by another; nothing exists for that";
     BaseCaughtUp = "publish.base_caught_up", "the branch was held against the newest base; nothing is pushed";
@@ -137,8 +141,51 @@ fn armed() -> Option<&'static Armed> {
     ARMED.get_or_init(read).as_ref()
 }
 
+/// What becomes of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// It goes on.
+    GoOn,
+    /// It never does: whoever decided so takes the whole program's state away from under it.
+    Never,
+}
+
+type Watcher = Rc<dyn Fn(Point) -> Pass>;
+
+thread_local! {
+    static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+}
+
+/// A watch over this thread's passes. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Watched {
+    /// It is this thread's.
+    _thread: std::marker::PhantomData<*const ()>,
+}
+
+/// Has every pass of this thread decided. For a test that plays many lives of the program on one thread.
+#[must_use = "it ends when this is dropped"]
+pub fn watch(watcher: impl Fn(Point) -> Pass + 'static) -> Watched {
+    WATCHER.with_borrow_mut(|now| *now = Some(Rc::new(watcher)));
+    Watched { _thread: std::marker::PhantomData }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        WATCHER.with_borrow_mut(|now| *now = None);
+    }
+}
+
+fn decided(point: Point) -> Pass {
+    let watcher = WATCHER.with_borrow(Clone::clone);
+    watcher.map_or(Pass::GoOn, |watcher| watcher(point))
+}
+
 /// The program is at this moment. Returns at once, unless a test wants it to hold here.
 pub async fn reach(point: Point) {
+    if decided(point) == Pass::Never {
+        std::future::pending::<()>().await;
+    }
     if let Some(armed) = armed()
         && armed.is_due(point)
     {
@@ -156,7 +203,7 @@ mod tests {
     fn names_are_unique_and_say_their_room() {
         let names: BTreeSet<&str> = Point::ALL.iter().map(|point| point.name()).collect();
         assert_eq!(names.len(), Point::ALL.len());
-        let rooms = ["intake", "request", "task", "container", "import", "publish", "talk"];
+        let rooms = ["intake", "request", "task", "container", "import", "history", "publish", "talk"];
         for name in names {
             assert!(rooms.contains(&name.split_once('.').unwrap().0), "{name}");
         }
@@ -187,6 +234,16 @@ mod tests {
         let ended =
             tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(armed.hold(), watch) });
         ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_watched_thread_passes_where_it_is_let() {
+        let watched = watch(|point| if point == Point::Pushed { Pass::Never } else { Pass::GoOn });
+        reach(Point::PullNoted).await;
+        let stopped = tokio::time::timeout(Duration::from_millis(20), reach(Point::Pushed)).await;
+        assert!(stopped.is_err());
+        drop(watched);
+        reach(Point::Pushed).await;
     }
 
     #[tokio::test]

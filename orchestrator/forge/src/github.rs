@@ -14,6 +14,7 @@ mod path;
 mod pulls;
 mod refusal;
 mod repository;
+mod seen;
 mod wire;
 
 use std::collections::HashMap;
@@ -201,7 +202,7 @@ fn root(config: &GithubConfig) -> Result<Client, ForgeError> {
     let rest = connect(config, &base)?;
     let graph = connect(config, base.strip_suffix("/v3").unwrap_or(&base))?;
     let limits = Limits::new(config.pace, Arc::clone(&config.clock));
-    Ok(Client::new(rest, graph, limits, config.scrubber.clone(), Arc::clone(&config.clock), false, base))
+    Ok(Client::new(rest, graph, limits, config.scrubber.clone(), Arc::clone(&config.clock), None, base))
 }
 
 fn unauthenticated(config: &GithubConfig) -> Result<Client, ForgeError> {
@@ -249,7 +250,7 @@ impl Github {
             Limits::new(config.pace, Arc::clone(&config.clock)),
             config.scrubber.clone(),
             Arc::clone(&config.clock),
-            true,
+            Some(id),
             root.base.clone(),
         ));
         known.insert(id, Arc::clone(&client));

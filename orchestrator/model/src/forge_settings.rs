@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::RepositoryName;
+use crate::{ByteSize, RepositoryName};
 
 /// What begins a command.
 pub const DEFAULT_PREFIX: &str = "/cloud-code";
@@ -75,6 +75,11 @@ pub struct ServerSettings {
     /// How many tasks run at one time. Default 2: a CLI with its build takes two processors and up to 4 GiB.
     #[schemars(range(min = 1, max = 1000))]
     pub concurrency: Option<u32>,
+    /// Where `/metrics` is served, apart from what a proxy shows to the world. Default: `127.0.0.1` with the port after
+    /// that of `listen`, so `127.0.0.1:8643`. `off` serves none.
+    pub metrics_listen: Option<String>,
+    /// `/readyz` fails when less room is left on the disk of the home folder. Default `1GiB`.
+    pub min_free_disk: Option<ByteSize>,
 }
 
 /// Least access that lets a person command.

@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod age;
 mod budget;
 mod clock;
 mod forge_settings;
 mod ids;
 mod intent;
+mod moves;
+mod operate_settings;
 mod queue;
 mod records;
 mod settings;
@@ -13,6 +16,7 @@ mod state;
 mod stop;
 mod thread;
 
+pub use age::{Age, InvalidAge};
 pub use budget::{Allowance, Balance, BudgetSettings, Level, Payer, ScopeKind, Spent, levels, nearest};
 pub use clock::{Clock, IdSource};
 pub use forge_settings::{
@@ -22,11 +26,14 @@ pub use forge_settings::{
 };
 pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, fnv1a, slug};
 pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
+pub use moves::{Move, MoveDetail};
+pub use operate_settings::{LogFormat, LogSettings, TelemetrySettings};
 pub use queue::{Pause, PauseScope, ProjectQueueSettings, QueueLimits, QueuePlace, QueueSettings};
 pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{
-    ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, ImportPolicy,
-    ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind, StoreSettings,
+    ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, HistorySettings,
+    ImportPolicy, ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
+    StoreSettings,
 };
 pub use size::ByteSize;
 pub use state::{Gate, IllegalTransition, Next, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};

@@ -10,8 +10,9 @@ use cloud_code_task_schema::{BranchName, CliName, CommitSettings, HumanDuration,
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessSettings, BudgetSettings, ByteSize, GateSettings, GithubSettings, ProjectQueueSettings,
-    PublishPlan, PublishSettings, QueueSettings, RepositoryName, ServerSettings, TriggerSettings,
+    AccessSettings, Age, BudgetSettings, ByteSize, GateSettings, GithubSettings, LogSettings,
+    ProjectQueueSettings, PublishPlan, PublishSettings, QueueSettings, RepositoryName, ServerSettings,
+    TelemetrySettings, TriggerSettings,
 };
 
 /// The CLI of a project that names none.
@@ -40,6 +41,12 @@ pub struct GlobalSettings {
     pub queue: QueueSettings,
     /// Where rows are kept.
     pub store: StoreSettings,
+    /// What is written to standard error.
+    pub log: LogSettings,
+    /// Where traces of tasks go.
+    pub telemetry: TelemetrySettings,
+    /// What is kept of every attempt.
+    pub history: HistorySettings,
     /// What holds for a project that says nothing else.
     pub defaults: ProjectSettings,
 }
@@ -58,6 +65,30 @@ pub struct StoreSettings {
     /// How long a worker is believed to live without a word of it; then its issues move to others. Default 2m. A restart for
     /// an upgrade has to fit.
     pub worker: Option<HumanDuration>,
+}
+
+/// What is kept of every attempt, after its workspace is gone. What is over a cap goes, the oldest first and that of open
+/// issues last, and `cloud-code show` says so.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct HistorySettings {
+    /// Bytes of disk that all of it takes at most. Default `5GiB`: a month of 500 attempts a day at 350 KiB.
+    pub max_size: Option<ByteSize>,
+    /// How long an attempt is kept. Default `30d`.
+    pub max_age: Option<Age>,
+    /// Bytes of one attempt's files before they are compressed; above it their middle is cut out. Default `50MiB`: three
+    /// times the longest log of an agent.
+    pub max_attempt_size: Option<ByteSize>,
+}
+
+impl HistorySettings {
+    /// Default of `history.max_size`.
+    pub const MAX_SIZE: ByteSize = ByteSize::mebibytes(5 * 1024);
+    /// Default of `history.max_age`.
+    pub const MAX_AGE: Age = Age::days(30);
+    /// Default of `history.max_attempt_size`.
+    pub const MAX_ATTEMPT_SIZE: ByteSize = ByteSize::mebibytes(50);
 }
 
 /// The Docker engine.

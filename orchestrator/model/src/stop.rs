@@ -17,6 +17,8 @@ pub enum StopReason {
     HeartbeatLost,
     /// A budget is used up.
     Budget,
+    /// The service was stopped with its agents. Not a failure of the attempt: the next one goes on where this one was.
+    ServiceStopped,
 }
 
 impl StopReason {
@@ -28,6 +30,7 @@ impl StopReason {
             Self::Overtime => "the agent let the task run past its time limit",
             Self::Budget => "a budget is used up",
             Self::HeartbeatLost => "the agent stopped giving signs of life",
+            Self::ServiceStopped => "the service was stopped with its agents",
         }
     }
 }

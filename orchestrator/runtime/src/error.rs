@@ -43,6 +43,15 @@ pub enum RuntimeError {
         /// What is needed.
         needed: &'static str,
     },
+    /// The connection broke in the middle: most likely the engine was stopped. Whether what was asked for happened is not
+    /// known.
+    #[error("the connection to the Docker engine broke while {doing}: {message}")]
+    EngineLost {
+        /// What for.
+        doing: &'static str,
+        /// The library's words.
+        message: String,
+    },
     /// The engine did not answer in time. It may still do what was asked: look before asking again.
     #[error("the Docker engine did not answer in time while {doing}")]
     EngineTimeout {

@@ -4,7 +4,6 @@ mod docker;
 mod error;
 mod facts;
 mod labels;
-mod leftovers;
 mod local;
 mod port;
 mod secrets;
@@ -22,7 +21,6 @@ pub use labels::{
     IMAGE_CLI, IMAGE_CLI_VERSION, LABEL_ATTEMPT, LABEL_CLI, LABEL_INSTANCE, LABEL_ISSUE, LABEL_PROJECT,
     LABEL_TASK, Labels,
 };
-pub use leftovers::leftovers;
 pub use local::{INHERITED_ENVIRONMENT, LocalRuntime, LocalSettings};
 pub use port::{Runtime, RuntimeKind};
 pub use secrets::{MAX_SECRETS_BYTES, Secrets};

@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -23,7 +23,6 @@ use cloud_code_runtime::{
     AGENT_CAPABILITIES, AGENT_PATH, BuildFile, CONTROL_DIR_TARGET, Capability, ContainerExit, ContainerId,
     ContainerSpec, ContainerState, DockerRuntime, DockerSettings, ImageBuild, Labels, Limits, Mount,
     NetworkMode, RootFilesystem, Runtime, RuntimeError, RuntimeKind, Secrets, Stdin, control_mounts,
-    leftovers,
 };
 use secrecy::SecretString;
 
@@ -241,9 +240,6 @@ async fn find_sees_only_its_instance_and_the_labels_asked_for() {
     assert_eq!(found.iter().map(|facts| facts.id.clone()).collect::<Vec<_>>(), ids[1..]);
     let foreign = restarted.find(&Labels::of_instance(theirs.instance.clone())).await;
     assert!(matches!(foreign, Err(RuntimeError::NotOurs { .. })));
-    let known = HashSet::from([ids[0].clone()]);
-    let left = leftovers(&restarted, &ours.instance, &known).await.unwrap();
-    assert_eq!(left.iter().map(|facts| facts.id.clone()).collect::<Vec<_>>(), ids[1..]);
 }
 
 #[tokio::test]

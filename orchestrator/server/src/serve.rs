@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use crate::access::{self, RequestIds};
 use crate::budget::Budget;
-use crate::health::{self, Health};
+use crate::health::{self, Health, Part, Room, Stored};
 use crate::intake::Intake;
 use crate::quiet::Quiet;
 use crate::setup::{Limits, ServerSetup};
@@ -56,7 +56,8 @@ pub enum ServeError {
 
 /// The routes. For whoever adds routes of their own, or serves them another way; [`Intake`]'s writer has to run beside.
 pub fn router(setup: &ServerSetup, intake: &Intake) -> Router {
-    let health = Arc::new(Health { store: setup.store.clone(), intake: intake.clone() });
+    let own: [Arc<dyn Part>; 2] = [Arc::new(Room(intake.clone())), Arc::new(Stored(setup.store.clone()))];
+    let health = Arc::new(Health::new(own.into_iter().chain(setup.parts.iter().cloned()).collect()));
     let mut router = Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
@@ -105,6 +106,11 @@ pub async fn serve(
     // The routes are gone, and with them every way in: the writer ends when it has stored the rest.
     let seconds = setup.limits.grace.as_secs();
     timeout(setup.limits.grace, tracker.wait()).await.map_err(|_| ServeError::StoreStuck { seconds })
+}
+
+/// Serves other routes within the same bounds, until the token is cancelled.
+pub async fn serve_routes(listener: TcpListener, router: Router, limits: &Limits, token: &CancellationToken) {
+    accept(listener, router, limits, token).await;
 }
 
 async fn accept(listener: TcpListener, router: Router, limits: &Limits, token: &CancellationToken) {

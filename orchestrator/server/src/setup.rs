@@ -9,6 +9,8 @@ use cloud_code_store::Deliveries;
 use secrecy::SecretString;
 use tokio::sync::Notify;
 
+use crate::health::Part;
+
 const MIB: usize = 1024 * 1024;
 
 /// Everything a server needs from outside.
@@ -22,6 +24,8 @@ pub struct ServerSetup {
     pub secrets: Vec<SecretString>,
     /// Told after each commit that brought something new to work on.
     pub look_again: Arc<Notify>,
+    /// What `/readyz` asks besides the store and the room for deliveries.
+    pub parts: Vec<Arc<dyn Part>>,
     /// The bounds.
     pub limits: Limits,
 }

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use cloud_code_forge::{EVENTS, UNASKED_EVENTS};
 use cloud_code_intake::{DeliveryError, DeliveryHeaders, SIGNATURE_HEADER, SignatureError, Verifier};
+use cloud_code_metrics::{Received, instruments};
 use cloud_code_model::Clock;
 use cloud_code_store::{DeliveryKey, DeliverySource, DeliveryState, HookTarget, NewDelivery, Put};
 use http_body_util::BodyExt as _;
@@ -68,6 +69,18 @@ struct Refused {
     error: String,
 }
 
+impl Refusal {
+    const fn counted(&self) -> Received {
+        match self {
+            Self::TooLarge(_) => Received::TooLarge,
+            Self::Headers(_) | Self::Cut => Received::Malformed,
+            Self::Signature(_) => Received::BadSignature,
+            Self::Slow => Received::Slow,
+            Self::Later(_) => Received::Later,
+        }
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = match &self {
@@ -91,6 +104,7 @@ pub(crate) async fn github(State(hook): State<Arc<Webhook>>, request: Request<Ht
     match take(&hook, request).await {
         Ok(response) => response,
         Err(refusal) => {
+            instruments().received(refusal.counted());
             if let Refusal::Signature(why) = &refusal
                 && let Some(count) = hook.refused.count(hook.clock.now())
             {
@@ -117,6 +131,7 @@ async fn take(hook: &Webhook, request: Request<HttpBody>) -> Result<Response, Re
     verifier.finish().map_err(Refusal::Signature)?;
 
     if headers.event == PING {
+        instruments().received(Received::Ping);
         return Ok(answer(StatusCode::OK, &headers.guid, false));
     }
     // Of others only the key is kept, so that a sweep of the delivery log passes them over.
@@ -131,7 +146,11 @@ async fn take(hook: &Webhook, request: Request<HttpBody>) -> Result<Response, Re
         state: if known { DeliveryState::Waiting } else { DeliveryState::Ignored },
     };
     match hook.intake.put_held(new, held).await {
-        Ok(put) => Ok(answer(StatusCode::ACCEPTED, &headers.guid, put == Put::Stored)),
+        Ok(put) => {
+            let is_new = put == Put::Stored;
+            instruments().received(if is_new { Received::Stored } else { Received::Duplicate });
+            Ok(answer(StatusCode::ACCEPTED, &headers.guid, is_new))
+        }
         Err(IntakeError::Full) => Err(Refusal::Later("too many deliveries wait to be stored")),
         Err(IntakeError::Stopping) => Err(Refusal::Later("the server is stopping")),
         // The writer has told the log why.

@@ -3,7 +3,9 @@
 mod database;
 mod deliveries;
 mod error;
+mod figures;
 mod forge;
+mod history;
 mod leases;
 mod queue;
 mod spending;
@@ -22,7 +24,9 @@ pub use deliveries::{
     NewDelivery, Put,
 };
 pub use error::StoreError;
+pub use figures::{Figures, OpenFigures, TaskCount, Waiting};
 pub use forge::{Change, ForgeStore};
+pub use history::HistoryStore;
 pub use leases::{Claim, Lease, Leases, Member, ProcessId, Standing, Terms, Worker};
 pub use queue::QueueStore;
 pub use spending::{Balances, Spending};

@@ -76,10 +76,22 @@ pub(crate) fn open_regular(folder: impl AsFd, name: &CStr) -> Result<File, ReadE
     if file.metadata().map_err(ReadError::Io)?.is_file() { Ok(file) } else { Err(ReadError::NotAFile) }
 }
 
+/// How the name of a file begins that is not whole yet. A killed process leaves it; the sweep knows it by this.
+pub(crate) const WRITING_PREFIX: &str = ".writing-";
+
 /// Writes a file whole: temp file in the same folder, fsync, rename. A link of that name is replaced, not followed.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut temp = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
+    write_whole_from(path.parent().unwrap_or(Path::new("/")), path, bytes, owner)
+}
+
+/// The same with the temp file in another folder of that disk: in a worktree a killed writer's would be committed.
+pub(crate) fn write_whole_from(
+    folder: &Path,
+    path: &Path,
+    bytes: &[u8],
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
+    let mut temp = tempfile::Builder::new().prefix(WRITING_PREFIX).tempfile_in(folder)?;
     temp.write_all(bytes)?;
     temp.as_file().set_permissions(Permissions::from_mode(0o644))?;
     if let Some((uid, gid)) = owner {

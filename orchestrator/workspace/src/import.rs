@@ -20,6 +20,7 @@ use crate::diff::{self, ChangedFile, DiffError, Lines};
 use crate::fsops;
 use crate::ident::{CommitId, head_ref, origin_ref};
 use crate::layout::IssuePaths;
+use crate::leftovers;
 use crate::lock::{Held, LOCK_WAIT, LockError};
 use crate::mirror::{self, Mirror, MirrorError, imported_ref};
 use crate::policy::{Check, CheckError, ImportPolicy, Refusal};
@@ -448,7 +449,8 @@ struct Stage {
     clean: PathBuf,
 }
 
-const STAGE_PREFIX: &str = "import-";
+/// How the folder of an import begins that is going on, or was broken off.
+pub(crate) const STAGE_PREFIX: &str = "import-";
 
 impl Stage {
     fn new(paths: &IssuePaths, mirror: &Mirror) -> Result<Self, ImportError> {
@@ -490,11 +492,6 @@ impl Stage {
 /// Removes what a killed import left.
 fn remove_stale(paths: &IssuePaths) -> Result<(), ImportError> {
     let io = |source| ImportError::Io { path: paths.root.clone(), source };
-    for entry in fs::read_dir(&paths.root).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        if entry.file_name().to_string_lossy().starts_with(STAGE_PREFIX) {
-            fsops::remove_tree(&entry.path()).map_err(io)?;
-        }
-    }
+    leftovers::remove_those(&paths.root, |name| name.starts_with(STAGE_PREFIX)).map_err(io)?;
     Ok(())
 }

@@ -32,6 +32,11 @@ impl Layout {
         self.repos().join(format!("{project}.git"))
     }
 
+    /// What is kept of every attempt: `history/`.
+    pub fn history(&self) -> PathBuf {
+        self.home.join("history")
+    }
+
     /// The folders of one issue: `workspaces/<project>/<issue>/…`.
     pub fn issue(&self, project: &ProjectName, issue: &IssueKey) -> IssuePaths {
         let parent = self.home.join("workspaces").join(project.as_str());
@@ -82,6 +87,11 @@ impl IssuePaths {
     /// Whether `prepare` once ended well here. A half-made workspace is not prepared.
     pub fn is_prepared(&self) -> bool {
         self.marker().is_file()
+    }
+
+    /// Whether anything of it is there, be it on its way out.
+    pub fn is_left(&self) -> bool {
+        self.root.is_dir() || self.doomed().is_dir()
     }
 
     /// The commit that `prepare` made the worktree from; none where it is not prepared.

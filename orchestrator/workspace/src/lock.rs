@@ -47,12 +47,15 @@ impl Held {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(io)?;
         }
-        let file =
-            File::options().create(true).truncate(false).write(true).read(true).open(path).map_err(io)?;
+        let open =
+            || File::options().create(true).truncate(false).write(true).read(true).open(path).map_err(io);
+        let mut file = open()?;
         let start = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self(file)),
+                Ok(()) if is_still(&file, path).map_err(io)? => return Ok(Self(file)),
+                // Whoever had it removed it between our opening and our locking: what we hold has no name any more.
+                Ok(()) => file = open()?,
                 Err(TryLockError::WouldBlock) if start.elapsed() >= wait => {
                     return Err(LockError::Busy { path: path.to_owned(), waited: wait });
                 }
@@ -62,9 +65,27 @@ impl Held {
         }
     }
 
+    /// Nobody will need the lock again: its file goes, and then the lock.
+    pub(crate) fn is_spent(self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// A second handle on the same lock, for a long git child's stdin: if this process is killed, the lock
     /// stays held until that orphan has ended too.
     pub(crate) fn share(&self) -> io::Result<File> {
         self.0.try_clone()
+    }
+}
+
+fn is_still(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let held = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -34,7 +34,7 @@ pub enum RemoveError {
 ///
 /// The folder is renamed first, so that a killed removal leaves nothing that looks prepared; the next call ends it.
 pub fn remove(mirror: &Mirror, paths: &IssuePaths) -> Result<(), RemoveError> {
-    let _held = Held::take(&paths.lock, LOCK_WAIT)?;
+    let held = Held::take(&paths.lock, LOCK_WAIT)?;
     let doomed = paths.doomed();
     let io = |path: &PathBuf| {
         let path = path.clone();
@@ -46,5 +46,6 @@ pub fn remove(mirror: &Mirror, paths: &IssuePaths) -> Result<(), RemoveError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(&paths.root)(error)),
     }
-    Ok(mirror.forget_base(paths)?)
+    mirror.forget_base(paths)?;
+    held.is_spent(&paths.lock).map_err(io(&paths.lock))
 }

@@ -124,6 +124,7 @@ fn ours(scene: &Scene, run: u32, pace: Pace) -> Result<Window> {
         clock: Arc::new(MachineClock),
         secrets: vec![SECRET.into()],
         look_again: Arc::new(Notify::new()),
+        parts: Vec::new(),
         limits: Limits::default(),
     };
     let token = CancellationToken::new();

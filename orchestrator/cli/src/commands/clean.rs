@@ -1,4 +1,5 @@
-//! `clean`: remove the workspaces of ended issues. Branches stay, in the mirror and in the user's repository.
+//! `clean`: remove the workspaces of ended issues. Branches stay, in the mirror and in the user's repository, and what is
+//! kept of the attempts stays in the history, unless that is to go as well.
 
 use std::process::ExitCode;
 
@@ -24,8 +25,14 @@ pub(crate) async fn run(app: &App, args: CleanArgs) -> Result<ExitCode> {
         (None, false) => bail!("name an issue, or pass --all\n  hint: `cloud-code list` shows them all"),
     };
     let mut cleaned = 0_u32;
-    for issue in issues.iter().filter(|i| i.cleaned_at.is_none()) {
+    for issue in &issues {
         let name = full_name(issue);
+        if issue.cleaned_at.is_some() {
+            if args.history && forget(app, issue)? {
+                cleaned += 1;
+            }
+            continue;
+        }
         if let Some(open) = open_task(&store, issue).await? {
             if !args.all {
                 bail!(
@@ -57,12 +64,25 @@ pub(crate) async fn run(app: &App, args: CleanArgs) -> Result<ExitCode> {
         engine.remove_leftovers(&record).await.map_err(|e| anyhow!(e.chain()))?;
         Repo::new(&app.layout, &issue.project, &record.task.plan.repo)?.remove(&issue.key)?;
         ui::out(format!("cleaned {name}, its branch {} stays", issue.branch));
+        if args.history {
+            forget(app, issue)?;
+        }
         cleaned += 1;
     }
     if cleaned == 0 {
         ui::out("nothing to clean");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Drops what is kept of an issue's attempts; whether there was something.
+fn forget(app: &App, issue: &Issue) -> Result<bool> {
+    let count = app.history().forget_issue(&issue.project, &issue.key, Timestamp::now())?;
+    if count > 0 {
+        let attempts = if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") };
+        ui::out(format!("dropped {attempts} of {} from the history", full_name(issue)));
+    }
+    Ok(count > 0)
 }
 
 async fn open_task(store: &Database, issue: &Issue) -> Result<Option<String>> {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use cloud_code_engine::{Engine, EngineError, Observer, Repo};
 use cloud_code_model::{TaskRecord, TaskState};
-use cloud_code_store::Store;
 use cloud_code_task_schema::TaskId;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};

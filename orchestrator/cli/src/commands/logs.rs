@@ -28,7 +28,11 @@ pub(crate) async fn run(app: &App, args: LogsArgs) -> Result<ExitCode> {
     let store = app.store().await?;
     let issue = app.find_issue(&store, args.issue.issue.as_deref()).await?;
     if issue.cleaned_at.is_some() {
-        bail!("{}#{} was cleaned, its logs are gone", issue.project, issue.key);
+        bail!(
+            "{0}#{1} was cleaned, its logs left with its workspace\n  hint: `cloud-code show {0}#{1} --log` shows what is kept of them",
+            issue.project,
+            issue.key
+        );
     }
     let control = ControlDir::new(app.layout.issue(&issue.project, &issue.key).control);
     if args.raw {

@@ -1,6 +1,7 @@
 //! One file a command. Each reads what it needs, asks the engine or the store, and prints.
 
 mod approve;
+mod backup;
 mod cancel;
 mod clean;
 mod cli;
@@ -8,6 +9,7 @@ mod diff;
 mod doctor;
 mod doctor_github;
 mod drive;
+mod export;
 mod images;
 mod init;
 mod inspect;
@@ -17,6 +19,7 @@ mod queue;
 mod run;
 mod schema;
 mod serve;
+mod show;
 mod status;
 mod token_triggers;
 mod validate;
@@ -29,6 +32,7 @@ use cloud_code_forge::Scrubber;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
+use crate::settings;
 
 /// The command could not do its work.
 pub(crate) const EXIT_ERROR: u8 = 1;
@@ -48,6 +52,10 @@ pub(crate) async fn run(cli: Cli, scrubber: Scrubber) -> Result<ExitCode> {
         Command::Completions { shell } => return completions(*shell),
         Command::Schema(args) => return schema::run(args),
         Command::Validate(args) => return validate::run(args),
+        // The settings come with what is restored.
+        Command::Restore(args) => {
+            return backup::restore(settings::home(cli.global.home)?, args.clone()).await;
+        }
         _ => {}
     }
     let app = App::load(&cli.global, scrubber)?;
@@ -62,11 +70,15 @@ pub(crate) async fn run(cli: Cli, scrubber: Scrubber) -> Result<ExitCode> {
         Command::Resume(args) => run::resume(&app, args).await,
         Command::Status(args) => status::run(&app, args).await,
         Command::Queue(args) => queue::run(&app, args).await,
+        Command::Show(args) => show::run(&app, args).await,
+        Command::Export(args) => export::run(&app, args).await,
         Command::List(args) => list::run(&app, args).await,
         Command::Logs(args) => logs::run(&app, args).await,
         Command::Diff(args) => diff::run(&app, args).await,
         Command::Cancel(args) => cancel::run(&app, args).await,
         Command::Clean(args) => clean::run(&app, args).await,
+        Command::Backup(args) => backup::backup(&app, args).await,
+        Command::Restore(args) => backup::restore(app.home, args).await,
         Command::Inspect(args) => inspect::run(&app, args).await,
         Command::Cli(command) => cli::run(&app, command).await,
         Command::Images(command) => images::run(&app, command).await,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use cloud_code_history::AttemptFile;
 use cloud_code_model::{GlobalSettings, ProjectSettings};
 use cloud_code_task_schema::{SchemaKind, schema, schema_of};
 
@@ -16,6 +17,7 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<ExitCode> {
         FileKind::Reporting => schema(SchemaKind::Reporting),
         FileKind::Event => schema(SchemaKind::Event),
         FileKind::Cli => schema(SchemaKind::Cli),
+        FileKind::Attempt => schema_of::<AttemptFile>("attempt.yaml"),
         FileKind::Settings => schema_of::<GlobalSettings>("cloud-code.yaml"),
         FileKind::Project => schema_of::<ProjectSettings>("projects/<name>.yaml"),
     };

@@ -8,21 +8,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_engine::{
-    Engines, Forges, HookLog, Projects, Role, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+    Engines, Forges, HookLog, OnStop, Projects, Role, ServedProject, Service, ServiceSettings, SweepMode,
+    Wakes,
 };
 use cloud_code_forge::{ForgeError, Github, HookOwner};
 use cloud_code_model::{IntakeMode, ProjectName, RepositoryName, RuntimeKind, Triggers};
-use cloud_code_server::{Limits, ServerSetup};
+use cloud_code_server::{Limits, Part, ServerSetup};
 use cloud_code_store::{Database, HookTarget};
 use cloud_code_task_schema::CliName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::app::{App, SystemClock};
 use crate::args::ServeArgs;
 use crate::commands::init::manifest::webhook_url;
 use crate::commands::token_triggers::{self, Otherwise};
+use crate::operate::{metrics, parts, systemd, telemetry};
 use crate::{github, shared, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
@@ -65,14 +68,18 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let names: Vec<String> = projects.iter().map(|p| format!("{} ({})", p.name, p.repository)).collect();
     let clis: Vec<CliName> = app.catalog.iter().map(|entry| entry.manifest.name.clone()).collect();
     let wakes = Arc::new(Wakes::default());
+    let (on_stop, hurry) = (on_stop(&args), CancellationToken::new());
     let settings = ServiceSettings {
         limits: app.queue_limits()?,
         sweep: sweep(app, intake, &connected, &projects).await,
         role,
+        on_stop,
+        hurry: hurry.clone(),
         ..ServiceSettings::default()
     };
     let triggers: Vec<(ProjectName, Triggers)> =
         projects.iter().map(|project| (project.name.clone(), project.triggers.clone())).collect();
+    let kinds: Vec<RuntimeKind> = projects.iter().map(|project| project.plan.runtime).collect();
     let projects = Projects::new(projects, clis, forges, store.clone());
     let service =
         Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
@@ -81,17 +88,28 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         None => service,
     };
 
-    let stop = CancellationToken::new();
+    let (stop, closed) = (CancellationToken::new(), CancellationToken::new());
+    let address = address(app, &args);
+    let parts = parts::parts(app, &kinds)?;
     let served = match role {
         // It takes nothing in.
-        Role::Worker => Served { address: None, task: tokio::spawn(until(stop.clone())) },
-        Role::All | Role::Front => listen(app, &args, store, secrets, wakes, stop.clone()).await?,
+        Role::Worker => Served { address: None, task: tokio::spawn(until(closed.clone())) },
+        Role::All | Role::Front => {
+            listen(&address, store.clone(), secrets, wakes, parts, closed.clone()).await?
+        }
     };
     ui::err(format!("serving {}", names.join(", ")));
     if let Some(address) = &served.address {
         ui::err(format!("listening on http://{address}"));
     }
-    let working = tokio::spawn(service.run(stop.clone()));
+    let beside = TaskTracker::new();
+    metrics::start(app, &address, store, &beside, closed.clone()).await?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let instance = app.instance()?;
+    let export = telemetry::start(&app.settings.telemetry, variable, &app.scrubber, instance.as_str())?;
+    let mut working = tokio::spawn(service.run(stop.clone()));
+    systemd::ready();
+    systemd::watch(&beside, closed.clone());
     if app.settings.github.app.is_none() {
         tell_of_token(&connected, &triggers).await;
     }
@@ -101,17 +119,56 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let early = tokio::select! {
         _ = interrupts.recv() => None,
         _ = terminations.recv() => None,
+        // Another process was started for this worker.
+        () = stop.cancelled() => None,
         ended = &mut serving => Some(ended),
     };
-    ui::err("stopping; agents that work go on, and the next start finds them");
+    ui::err(match on_stop {
+        OnStop::LeaveAgents => "stopping; agents that work go on, and the next start finds them",
+        OnStop::Drain => "stopping; agents that work are waited for, once more leaves them to the next start",
+        OnStop::StopAgents => "stopping; agents are ended with their work committed, the next start goes on",
+    });
+    systemd::stopping();
     stop.cancel();
+    if on_stop == OnStop::LeaveAgents {
+        closed.cancel();
+    }
+    // What comes in meanwhile is kept for the next start.
+    let worked = tokio::select! {
+        worked = &mut working => worked,
+        _ = interrupts.recv() => leave(&hurry, working).await,
+        _ = terminations.recv() => leave(&hurry, working).await,
+    };
+    closed.cancel();
     let ended = match early {
         Some(ended) => ended,
         None => serving.await,
     };
-    working.await.context("the service broke")?;
+    worked.context("the service broke")?;
+    beside.close();
+    beside.wait().await;
+    if let Some(export) = export {
+        export.end().await;
+    }
     ended.context("the server broke")?.context("the server ended")?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn on_stop(args: &ServeArgs) -> OnStop {
+    match (args.drain, args.stop_agents) {
+        (true, _) => OnStop::Drain,
+        (false, true) => OnStop::StopAgents,
+        (false, false) => OnStop::LeaveAgents,
+    }
+}
+
+/// The second signal: agents that are still at work go on without us.
+async fn leave(
+    hurry: &CancellationToken,
+    working: tokio::task::JoinHandle<()>,
+) -> Result<(), tokio::task::JoinError> {
+    hurry.cancel();
+    working.await
 }
 
 /// Says what is otherwise with a token. A GitHub that cannot be asked now is no reason not to serve.
@@ -150,20 +207,21 @@ struct Served {
     task: tokio::task::JoinHandle<Result<()>>,
 }
 
+/// Where it is to listen.
+fn address(app: &App, args: &ServeArgs) -> String {
+    let set = args.listen.clone().or_else(|| app.settings.server.listen.clone());
+    set.unwrap_or_else(|| DEFAULT_LISTEN.to_owned())
+}
+
 async fn listen(
-    app: &App,
-    args: &ServeArgs,
+    address: &str,
     store: Database,
     secrets: Vec<secrecy::SecretString>,
     wakes: Arc<Wakes>,
+    parts: Vec<Arc<dyn Part>>,
     stop: CancellationToken,
 ) -> Result<Served> {
-    let address = args
-        .listen
-        .clone()
-        .or_else(|| app.settings.server.listen.clone())
-        .unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
-    let listener = TcpListener::bind(&address).await.with_context(|| {
+    let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}\n  hint: another `serve` runs, or set `server.listen`")
     })?;
     let address = listener.local_addr().ok();
@@ -172,6 +230,7 @@ async fn listen(
         clock: Arc::new(SystemClock),
         secrets,
         look_again: wakes.received.clone(),
+        parts,
         limits: Limits::default(),
     };
     let task = tokio::spawn(async move { Ok(cloud_code_server::serve(listener, setup, stop).await?) });

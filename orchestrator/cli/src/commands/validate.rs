@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use cloud_code_history::AttemptFile;
 use cloud_code_model::{GlobalSettings, ProjectSettings};
 use cloud_code_task_schema::{
     EVENTS_FILE, MAX_YAML_BYTES, REPORTING_FILE, TASKING_FILE, parse_event, parse_manifest, parse_reporting,
@@ -48,6 +49,8 @@ pub(crate) fn kind_of(file: &Path) -> Result<FileKind> {
         Ok(FileKind::Event)
     } else if name == "cli.yaml" {
         Ok(FileKind::Cli)
+    } else if name == "attempt.yaml" {
+        Ok(FileKind::Attempt)
     } else if name == "cloud-code.yaml" {
         Ok(FileKind::Settings)
     } else if folder == "projects" {
@@ -55,7 +58,7 @@ pub(crate) fn kind_of(file: &Path) -> Result<FileKind> {
     } else {
         bail!(
             "what {} is cannot be told from its name\n  \
-             hint: pass --kind tasking|reporting|event|cli|settings|project",
+             hint: pass --kind tasking|reporting|event|cli|attempt|settings|project",
             file.display()
         )
     }
@@ -67,13 +70,14 @@ pub(crate) fn problems(kind: FileKind, file: &Path) -> Result<(), String> {
     let cap = match kind {
         FileKind::Event => MAX_EVENTS_BYTES,
         FileKind::Tasking | FileKind::Reporting | FileKind::Cli => MAX_YAML_BYTES,
-        FileKind::Settings | FileKind::Project => MAX_YAML_BYTES,
+        FileKind::Attempt | FileKind::Settings | FileKind::Project => MAX_YAML_BYTES,
     };
     let text = read_capped(file, cap).map_err(|e| e.to_string())?;
     let result = match kind {
         FileKind::Tasking => parse_tasking(&name, &text).map(drop),
         FileKind::Reporting => parse_reporting(&name, &text).map(drop),
         FileKind::Cli => parse_manifest(&name, &text).map(drop),
+        FileKind::Attempt => parse_strict::<AttemptFile>(&name, &text).map(drop),
         FileKind::Settings => parse_strict::<GlobalSettings>(&name, &text).map(drop),
         FileKind::Project => parse_strict::<ProjectSettings>(&name, &text).map(drop),
         FileKind::Event => {

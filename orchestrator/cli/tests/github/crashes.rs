@@ -52,9 +52,18 @@ pub(crate) fn asks(stage: &Stage, body: &str) -> (u64, u64) {
 
 /// Runs the jobs on a few threads: each spends its time waiting.
 pub(crate) fn in_parallel<T: Send>(jobs: usize, job: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    in_parallel_on(3, jobs, job)
+}
+
+/// Runs the jobs on this many threads.
+pub(crate) fn in_parallel_on<T: Send>(
+    threads: usize,
+    jobs: usize,
+    job: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..3 {
+        for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);

@@ -1,100 +1,106 @@
 //! At every moment between two effects, the worst that can happen there; the conversation ends as if it had not.
+//!
+//! Each cell of the table is a story of its own: `serve` is held at a moment, something terrible happens, `serve` goes on or
+//! is started again, and then there is one branch, one pull request, one status comment, one reaction, nothing is left of it
+//! on the machine, and every run of the coding CLI was needed and paid for once.
 
-use cloud_code_fake_github::Fault as AtForge;
+pub(crate) mod engine;
+mod left;
+pub(crate) mod scene;
+mod table;
+mod worst;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
 use cloud_code_fault_points::Point;
-use cloud_code_store::ForgeStore as _;
 
-use crate::crashes::{asks, has_ended, in_parallel};
-use crate::stage::{SHOP, Stage};
+use self::engine::Engine;
+use self::scene::Scene;
+use self::worst::{Struck, Worst, strikes};
+use crate::crashes::in_parallel_on;
 
-/// What goes wrong while `serve` is held at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Worst {
-    /// `serve` is killed, and started again.
-    ServeKilled,
-    /// The next thing that is written to the forge takes effect, and its answer is lost.
-    AnswerLost,
+/// Threads that wait. Each cell spends most of its time in the pauses of the service.
+const AT_ONCE: usize = 5;
+/// Docker engines, each of which is stopped under one story at a time.
+const ENGINES: usize = 3;
+
+/// What the suite goes over: all of it, or what somebody who looks into one cell names.
+fn wanted(point: Point) -> bool {
+    std::env::var("FAULT_POINT").map_or(true, |names| names.split(',').any(|name| point.name() == name))
 }
 
-impl Worst {
-    const ALL: [Self; 2] = [Self::ServeKilled, Self::AnswerLost];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::ServeKilled => "kill -9 of serve",
-            Self::AnswerLost => "the next answer of the forge is lost",
-        }
+/// One cell, from the question to the last look.
+fn one(point: Point, worst: Worst, engine: Option<&Engine>) -> Struck {
+    let struck = strikes(point, worst);
+    if matches!(struck, Struck::Nothing(_)) {
+        return struck;
     }
+    let mut scene = Scene::set(point, worst, struck, engine);
+    scene.comes_to_the_moment();
+    scene.is_struck();
+    scene.ends_once();
+    struck
 }
 
-/// Whether it came to pass: after the last moments nothing is written whose answer could be lost.
-fn one(point: Point, worst: Worst) -> bool {
-    let mut stage = Stage::set(Default::default());
-    // An answer to a note that is written once, for the moment after it.
-    stage.arms(point);
-    stage.serves();
-    let (issue, comment) = asks(&stage, "Counting is broken.");
-    stage.is_held();
-    happens(&mut stage, worst);
-    stage.wait_for("the end", || has_ended(&stage, issue).then_some(()));
-    stage.is_done_once(issue, comment);
-    stage.holds();
-    worst == Worst::ServeKilled || stage.github.faults_waiting() < 2
-}
-
-/// A comment that is written once: a conversation that ends in a pull request has none. Nothing is written after it whose
-/// answer could be lost.
-#[test]
-fn an_answer_is_written_once_though_serve_is_killed_before_it_is_noted() {
-    let mut stage = Stage::set(Default::default());
-    stage.arms(Point::NoteWritten);
-    stage.serves();
-    let alice = stage.user("alice");
-    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
-    alice.comments_on(SHOP, issue, "/cloud-code help");
-    stage.is_held();
-    happens(&mut stage, Worst::ServeKilled);
-    stage.wait_for("the answer to be noted", || {
-        let waiting = stage.stored(|store| async move { store.waiting_notes().await.unwrap().len() });
-        (waiting == 0).then_some(())
-    });
-    assert_eq!(stage.answers(issue).len(), 1);
-    stage.holds();
-}
-
-/// Does it, while `serve` is held.
-fn happens(stage: &mut Stage, worst: Worst) {
-    match worst {
-        Worst::ServeKilled => {
-            stage.is_killed();
-            stage.serves();
-        }
-        Worst::AnswerLost => {
-            for method in ["POST", "PATCH"] {
-                stage.github.fault(method, "/repos/**", AtForge::EffectThenCut);
-            }
-            stage.goes_on();
-        }
-    }
-}
-
-#[test]
-fn whatever_happens_between_two_effects_ends_once() {
-    // That one has a story of its own, above.
-    let points: Vec<Point> =
-        Point::ALL.iter().copied().filter(|point| *point != Point::NoteWritten).collect();
-    let jobs: Vec<(Point, Worst)> =
-        points.iter().flat_map(|point| Worst::ALL.map(|worst| (*point, worst))).collect();
-    let came_to_pass = in_parallel(jobs.len(), |job| {
+fn all_cells(worsts: &[Worst]) {
+    let jobs: Vec<(Point, Worst)> = worsts
+        .iter()
+        .flat_map(|worst| {
+            Point::ALL.iter().copied().filter(|point| wanted(*point)).map(|point| (point, *worst))
+        })
+        .collect();
+    let needs_engine = worsts.iter().any(|worst| worst.needs_engine());
+    let engines: Mutex<Vec<Engine>> =
+        Mutex::new(if needs_engine { (0..ENGINES).map(|_| Engine::new()).collect() } else { Vec::new() });
+    let threads = if needs_engine { ENGINES } else { AT_ONCE };
+    let told = in_parallel_on(threads, jobs.len(), |job| {
         let (point, worst) = jobs[job];
-        let came = one(point, worst);
-        println!(
-            "| {point:26} | {:40} | {} |",
-            worst.name(),
-            if came { "ended once" } else { "nothing to lose" }
-        );
-        came
+        let begun = Instant::now();
+        let engine = if worst.needs_engine() { engines.lock().unwrap().pop() } else { None };
+        let struck = catch_unwind(AssertUnwindSafe(|| one(point, worst, engine.as_ref())));
+        engines.lock().unwrap().extend(engine);
+        let took = begun.elapsed();
+        println!("{:5} {point:26} {:26} {took:>8.1?}", if struck.is_ok() { "" } else { "RED" }, worst.name());
+        (point, worst, struck.ok(), took)
     });
-    let missed = came_to_pass.iter().filter(|came| !**came).count();
-    assert!(missed <= 3, "{missed} faults met nothing");
+    let all: Duration = told.iter().map(|(.., took)| *took).sum();
+    println!("{} cells, {:.0} s of stories", told.len(), all.as_secs_f64());
+    let red: Vec<String> = told
+        .iter()
+        .filter(|(_, _, struck, _)| struck.is_none())
+        .map(|(point, worst, ..)| format!("{point}: {}", worst.name()))
+        .collect();
+    assert_eq!(red, Vec::<String>::new(), "these cells ended otherwise; what they say stands above");
+}
+
+#[test]
+fn serve_killed_at_any_moment_changes_nothing() {
+    all_cells(&[Worst::ServeKilled]);
+}
+
+#[test]
+fn an_agent_killed_at_any_moment_is_followed_by_one_that_goes_on() {
+    all_cells(&[Worst::AgentKilled]);
+}
+
+#[test]
+fn a_container_removed_at_any_moment_costs_what_it_was_doing_and_no_more() {
+    all_cells(&[Worst::ContainerRemoved]);
+}
+
+#[test]
+fn docker_restarted_at_any_moment_holds_things_up_and_no_more() {
+    all_cells(&[Worst::DockerRestarted]);
+}
+
+#[test]
+fn an_answer_lost_at_any_moment_repeats_no_effect() {
+    all_cells(&[Worst::AnswerLost]);
+}
+
+#[test]
+fn a_disk_full_at_any_moment_holds_things_up_until_there_is_room() {
+    all_cells(&[Worst::DiskFull]);
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod budgets;
 mod cast;
 mod commands;
 mod conversation;
@@ -15,9 +16,12 @@ mod moving_base;
 mod publishing;
 mod pulls;
 mod questions;
+mod queue;
+mod restarts;
 mod retries;
 mod reviews;
 mod secrets;
+mod small_disk;
 mod stage;
 mod sweep;
 mod token;

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::future::Future;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +15,8 @@ use cloud_code_fake_github::{AppSeed, FakeGithub, Person, RepoSeed, Role};
 use cloud_code_fault_points::Point;
 use cloud_code_model::TaskRecord;
 use cloud_code_store::{Database, Store as _};
+
+use crate::small_disk::SmallDisk;
 
 /// How long a story waits for something that should come. Loaded machines are slow; a hang still ends.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -51,11 +54,15 @@ echo '- [x] the count grows'
 
 /// Everything a story needs.
 pub(crate) struct Stage {
+    // In the order in which they end: nobody may write any more when the disk goes, and it must go before its folder.
+    serve: Option<Serve>,
+    disk: Option<SmallDisk>,
     dir: tempfile::TempDir,
     pub(crate) github: FakeGithub,
-    serve: Option<Serve>,
     /// The moment that the next `serve` holds at.
     armed: Option<String>,
+    /// The program that is installed.
+    program: PathBuf,
 }
 
 struct Serve {
@@ -80,6 +87,8 @@ pub(crate) struct Setup {
     pub(crate) token: bool,
     /// As an Enterprise Server, with a certificate of the company's own authority.
     pub(crate) enterprise: bool,
+    /// The home folder on a disk of its own that can be filled.
+    pub(crate) small_disk: bool,
 }
 
 impl Stage {
@@ -110,7 +119,9 @@ impl Stage {
         github.user("mallory");
         let dir = tempfile::Builder::new().prefix("cloud-code-github-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let stage = Self { dir, github, serve: None, armed: None };
+        let disk = setup.small_disk.then(|| SmallDisk::at(dir.path().join("home")));
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_cloud-code"));
+        let stage = Self { serve: None, disk, dir, github, armed: None, program };
         let secrets = stage.home().join("secrets");
         fs::create_dir_all(stage.home().join("projects")).unwrap();
         fs::create_dir_all(&secrets).unwrap();
@@ -166,6 +177,11 @@ impl Stage {
         self.dir.path().join("ca.pem")
     }
 
+    /// The disk of the home folder, where it has one of its own.
+    pub(crate) fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().unwrap()
+    }
+
     fn notes(&self) -> PathBuf {
         self.dir.path().join("notes")
     }
@@ -182,7 +198,7 @@ impl Stage {
 
     /// cloud-code, with a clean environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-code"));
+        let mut command = Command::new(&self.program);
         command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_clear().env("CLOUD_CODE_HOME", self.home()).env("SHOP_KEY", CLI_KEY);
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.dir.path());
@@ -197,9 +213,22 @@ impl Stage {
         self.dir.path()
     }
 
+    /// Puts another build of the program in its place. It differs by what no loader reads.
+    pub(crate) fn is_upgraded(&mut self) {
+        let next = self.dir.path().join("cloud-code-next");
+        fs::copy(&self.program, &next).unwrap();
+        fs::File::options().append(true).open(&next).unwrap().write_all(b"another build").unwrap();
+        self.program = next;
+    }
+
     /// Starts serving, and tells GitHub where.
     pub(crate) fn serves(&mut self) {
-        let command = self.command(&["serve"]);
+        self.serves_with(&[]);
+    }
+
+    /// The same with options.
+    pub(crate) fn serves_with(&mut self, options: &[&str]) {
+        let command = self.command(&[&["serve"], options].concat());
         self.serves_by(command);
     }
 
@@ -502,7 +531,7 @@ impl Stage {
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            if command.contains(&dir) {
+            if command.contains(&dir) && !command.contains(" serve ") {
                 found.push(command);
             }
         }

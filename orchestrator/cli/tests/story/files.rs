@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use cloud_code_history::AttemptFile;
 use cloud_code_model::{GlobalSettings, ProjectSettings};
 use cloud_code_task_schema::{parse_strict, schema_of};
 
@@ -31,6 +32,7 @@ fn the_schemas_of_settings_are_the_committed_ones() {
     for (name, schema) in [
         ("settings", schema_of::<GlobalSettings>("cloud-code.yaml")),
         ("project", schema_of::<ProjectSettings>("projects/<name>.yaml")),
+        ("attempt", schema_of::<AttemptFile>("attempt.yaml")),
     ] {
         let path = top().join(format!("docs/schemas/{name}.schema.json"));
         let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
@@ -63,9 +65,10 @@ fn schema_prints_what_is_committed_for_the_contract() {
 fn every_command_has_help_and_every_shell_its_completions() {
     let house = House::new();
     let help = house.run(["--help"]).expect(0).out;
-    for command in
-        ["run", "status", "list", "logs", "diff", "cancel", "resume", "clean", "inspect", "validate"]
-    {
+    for command in [
+        "run", "status", "list", "logs", "diff", "cancel", "resume", "clean", "inspect", "validate", "show",
+        "export",
+    ] {
         assert!(help.contains(command), "{command} is not in the help");
         assert!(house.run([command, "--help"]).expect(0).out.contains("Usage:"));
     }

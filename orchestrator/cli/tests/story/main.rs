@@ -8,6 +8,7 @@ mod bad_input;
 mod clis;
 mod conversation;
 mod files;
+mod history;
 mod life_cycle;
 mod read_only;
 mod real_clis;

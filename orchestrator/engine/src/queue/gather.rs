@@ -3,20 +3,16 @@
 use std::collections::BTreeMap;
 
 use cloud_code_model::{IssueKey, ProjectName, PullState, TaskRecord, TaskState};
-use cloud_code_store::{ForgeStore, Spending, Store};
 use cloud_code_task_schema::{Mode, TaskId};
 use jiff::Timestamp;
 
 use super::Unmet;
-use crate::EngineError;
 use crate::budget;
 use crate::words::how_it_ended;
+use crate::{EngineError, Rows};
 
 /// Why tasks with dependencies cannot begin yet.
-pub async fn unmet<S: Store + ForgeStore + ?Sized>(
-    store: &S,
-    open: &[TaskRecord],
-) -> Result<BTreeMap<TaskId, Unmet>, EngineError> {
+pub async fn unmet(store: &dyn Rows, open: &[TaskRecord]) -> Result<BTreeMap<TaskId, Unmet>, EngineError> {
     let mut found = BTreeMap::new();
     for record in open.iter().filter(|record| matches!(record.state, TaskState::Queued)) {
         for issue in &record.task.queue.depends_on {
@@ -30,8 +26,8 @@ pub async fn unmet<S: Store + ForgeStore + ?Sized>(
 }
 
 /// What keeps an issue's work from being built on; nothing when it can be.
-async fn missing<S: Store + ForgeStore + ?Sized>(
-    store: &S,
+async fn missing(
+    store: &dyn Rows,
     project: &ProjectName,
     issue: &IssueKey,
 ) -> Result<Option<String>, EngineError> {
@@ -55,8 +51,8 @@ async fn missing<S: Store + ForgeStore + ?Sized>(
 }
 
 /// Whether a task's budgets let no attempt begin, in words.
-pub async fn spent<S: Spending + ?Sized>(
-    store: &S,
+pub async fn spent(
+    store: &dyn Rows,
     record: &TaskRecord,
     now: Timestamp,
 ) -> Result<Option<String>, EngineError> {

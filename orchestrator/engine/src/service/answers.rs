@@ -2,7 +2,6 @@
 //! key, so that a second look at the same thing changes nothing.
 
 use cloud_code_model::{Ask, Command, Intent, Note, Place, ProjectName, TaskRecord, TaskState, Thread};
-use cloud_code_store::ForgeStore;
 use cloud_code_task_schema::TaskId;
 
 use super::Inner;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cloud_code_model::{Issue, ProjectName, PullState, TaskRecord, TaskState, Thread};
-use cloud_code_store::{Deliveries, ForgeStore, Store};
 use futures_util::{StreamExt, stream};
 
 use super::projects::ServedProject;

@@ -3,17 +3,18 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use cloud_code_metrics::pulses;
 use cloud_code_model::{IssueKey, ProjectName, TaskRecord, TaskState};
-use cloud_code_store::{QueueStore, Store};
 use cloud_code_task_schema::TaskId;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::membership::{Belongs, Membership};
-use super::{FINISH_WITHIN, Inner, LOOK_AGAIN};
+use super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN, OnStop};
 use crate::decide::Step;
 use crate::observe::{Notice, Observer};
 use crate::queue::{Picture, Room, Turns, plan, unmet};
@@ -23,6 +24,8 @@ use crate::{Engine, EngineError, blocking};
 /// key are mended by others, at their pace.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// How often is looked whether a task whose agent was ended has come to rest.
+const LOOK_AT_ENDING: Duration = Duration::from_millis(200);
 
 /// What is being driven, and what is not to be touched yet.
 #[derive(Default)]
@@ -45,17 +48,21 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let board = Arc::new(Mutex::new(Board::default()));
     let tracker = TaskTracker::new();
     end_all_strays(&inner).await;
+    let pulse = pulses().begin("drivers", DISPATCH_PATIENCE);
     loop {
+        pulse.beat();
         let again = look(&inner, &board, &tracker, &stop).await.unwrap_or_else(|error| {
             tracing::warn!(error = %error.chain(), "the open tasks cannot be read");
             LOOK_AGAIN
         });
         tokio::select! {
+           biased;
             () = stop.cancelled() => break,
             () = inner.wakes.tasks.notified() => {}
             () = tokio::time::sleep(again) => {}
         }
     }
+    pulse.ends();
     tracker.close();
     tracker.wait().await;
 }
@@ -88,7 +95,7 @@ async fn turns<'a>(
     let home = inner.engines.docker.settings().layout.home().to_owned();
     let room = blocking(move || Ok(Room::look(&home))).await?;
     let pauses = inner.store.pauses().await?;
-    let unmet = unmet(&inner.store, open).await?;
+    let unmet = unmet(inner.store.as_ref(), open).await?;
     let mut spent = BTreeMap::new();
     let mut turns = lock(board).turns.clone();
     turns.join(open.iter().filter(|record| waits(record)).map(|record| &record.task.project));
@@ -110,7 +117,7 @@ async fn turns<'a>(
         // Only of those whose turn it is: the others' budgets may change until then.
         let mut is_settled = true;
         for record in chosen.iter().filter(|record| record.cancel_requested_at.is_none()) {
-            if let Some(why) = crate::queue::spent(&inner.store, record, inner.clock.now()).await? {
+            if let Some(why) = crate::queue::spent(inner.store.as_ref(), record, inner.clock.now()).await? {
                 spent.insert(record.task.id.clone(), why);
                 is_settled = false;
             }
@@ -254,14 +261,27 @@ async fn drive(
     let driving = async { engine.drive(id, &mut teller, nudge).await };
     let stopped = async {
         stop.cancelled().await;
+        match inner.settings.on_stop {
+            OnStop::LeaveAgents => {}
+            OnStop::Drain => return inner.settings.hurry.cancelled().await,
+            OnStop::StopAgents => return until_ended(inner, engine, id).await,
+        }
         // A branch or pull request that is on its way is not torn off. Everything else is found again as it stands.
         let mut publishing = publishing.subscribe();
         let ended = publishing.wait_for(|publishing| !*publishing);
         drop(tokio::time::timeout(FINISH_WITHIN, ended).await);
     };
     let driven = tokio::select! {
-        () = stopped => return,
-        driven = driving => driven,
+       biased;
+        () = stopped => None,
+        driven = driving => Some(driven),
+    };
+    let Some(driven) = driven else {
+        if inner.settings.on_stop == OnStop::StopAgents {
+            // It may have begun in the very moment.
+            end(engine, id).await;
+        }
+        return;
     };
     let mut board = lock(board);
     match driven {
@@ -278,11 +298,40 @@ async fn drive(
             let until =
                 Instant::now() + error.not_before(inner.clock.now()).map_or(last, |wait| wait.max(last));
             board.resting.insert(id.clone(), Rest { until, last });
+            inner.wakes.leftovers.notify_one();
             tracing::warn!(
                 task.id = %id, retry.after_s = last.as_secs(), error = %error.chain(),
                 "the task cannot be driven on now"
             );
         }
+    }
+}
+
+/// Ends the task's agent, and waits until its work is taken: the driver goes on meanwhile. What has no agent is left as it is.
+async fn until_ended(inner: &Inner, engine: &Engine, id: &TaskId) {
+    loop {
+        end(engine, id).await;
+        let works = match inner.store.task(id).await {
+            Ok(Some(record)) => matches!(
+                record.state,
+                TaskState::Running { .. } | TaskState::Importing { .. } | TaskState::Publishing { .. }
+            ),
+            Ok(None) | Err(_) => false,
+        };
+        if !works {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = inner.settings.hurry.cancelled() => return,
+            () = tokio::time::sleep(LOOK_AT_ENDING) => {}
+        }
+    }
+}
+
+async fn end(engine: &Engine, id: &TaskId) {
+    if let Err(error) = engine.end_with_service(id).await {
+        tracing::warn!(task.id = %id, error = %error.chain(), "an agent could not be ended and goes on");
     }
 }
 

@@ -9,12 +9,11 @@ use cloud_code_model::{
     Ask, Intent, IntentRecord, ProjectName, Published, PullState, RequiredAccess, Subject, TaskState, Thread,
     ThreadFacts,
 };
-use cloud_code_store::{ForgeStore, Store};
 
 use super::projects::ServedProject;
 use super::receive::Worked;
 use super::{Inner, bases};
-use crate::{EngineError, Repo};
+use crate::EngineError;
 
 impl Inner {
     /// The thread that a number belongs to: its own, or the one whose work that pull request holds.
@@ -285,7 +284,7 @@ async fn tidy(inner: &Inner, project: &ServedProject, thread: &Thread) -> Result
     let Some(last) = tasks.last() else { return Ok(()) };
     let engine = inner.engines.of(last.task.plan.runtime);
     engine.remove_leftovers(last).await?;
-    let repo = Repo::new(&engine.settings().layout, &project.name, &last.task.plan.repo)?;
+    let repo = engine.repo(&project.name, &last.task.plan.repo)?;
     let key = key.clone();
     crate::blocking(move || repo.remove(&key)).await
 }

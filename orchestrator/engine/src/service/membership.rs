@@ -86,6 +86,10 @@ impl Membership {
         Self { store, member: None, terms, held: Mutex::default() }
     }
 
+    pub(crate) const fn store(&self) -> &Database {
+        &self.store
+    }
+
     fn held(&self) -> MutexGuard<'_, HeldIssues> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

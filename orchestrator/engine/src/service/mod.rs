@@ -16,6 +16,7 @@ mod answers;
 mod bases;
 mod drivers;
 mod facts;
+mod leftovers;
 mod membership;
 mod pauses;
 mod projects;
@@ -30,8 +31,9 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cloud_code_metrics::pulses;
 use cloud_code_model::{Clock, QueueLimits, RuntimeKind};
-use cloud_code_store::{Database, Wake};
+use cloud_code_store::Wake;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,11 +42,16 @@ pub use membership::{Membership, Role};
 pub use projects::{Projects, ServedProject};
 pub use sweep::{HookLog, SweepMode};
 
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Rows};
 
 /// How long each loop sleeps when nothing wakes it. A wake-up that was lost costs this much; lower reads the store for
 /// nothing.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Longest silence of a loop that only reads the store and sets others to work.
+const DISPATCH_PATIENCE: Duration = LOOK_AGAIN.saturating_mul(12);
+/// Longest silence of a loop that asks the forge, one thing after another: a forge that does not answer costs a look minutes,
+/// and is no fault of the loop.
+const LOOK_PATIENCE: Duration = LOOK_AGAIN.saturating_mul(120);
 /// How often a running task's progress is written to the forge: 240 edits an hour for one busy task, of the 500 writes
 /// that GitHub allows. Ends and questions are written at once.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
@@ -69,6 +76,20 @@ pub struct Wakes {
     pub(crate) talk: Notify,
     /// A branch moved.
     pub(crate) bases: Notify,
+    /// A task could not be driven to its end, and may have left something.
+    pub(crate) leftovers: Notify,
+}
+
+/// What becomes of agents that work when the service is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnStop {
+    /// They go on; the next start finds them.
+    #[default]
+    LeaveAgents,
+    /// They are waited for, each to the end of its task. Nothing new is begun.
+    Drain,
+    /// They are ended with their work committed; the next start goes on with another attempt.
+    StopAgents,
 }
 
 /// How the service runs.
@@ -82,6 +103,10 @@ pub struct ServiceSettings {
     pub progress_every: Duration,
     /// What this process does of it all.
     pub role: Role,
+    /// What becomes of agents that work at the end.
+    pub on_stop: OnStop,
+    /// Cancelled when nobody wants to wait any more for what [`OnStop`] waits for: what works is left then.
+    pub hurry: CancellationToken,
 }
 
 impl Default for ServiceSettings {
@@ -91,6 +116,8 @@ impl Default for ServiceSettings {
             sweep: SweepMode::Off,
             progress_every: PROGRESS_EVERY,
             role: Role::All,
+            on_stop: OnStop::default(),
+            hurry: CancellationToken::new(),
         }
     }
 }
@@ -120,7 +147,7 @@ pub struct Service {
 }
 
 pub(crate) struct Inner {
-    pub(crate) store: Database,
+    pub(crate) store: Arc<dyn Rows>,
     pub(crate) engines: Engines,
     pub(crate) projects: Projects,
     pub(crate) settings: ServiceSettings,
@@ -147,7 +174,7 @@ impl Inner {
 impl Service {
     /// Puts it together; nothing runs yet.
     pub fn new(
-        store: Database,
+        store: impl Rows + 'static,
         engines: Engines,
         projects: Projects,
         settings: ServiceSettings,
@@ -156,7 +183,7 @@ impl Service {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                store,
+                store: Arc::new(store),
                 engines,
                 projects,
                 settings,
@@ -178,13 +205,35 @@ impl Service {
         Self { inner: inner.map_or_else(|shared| shared, Arc::new) }
     }
 
-    /// Runs until `stop` is cancelled. Agents go on in their containers after that; the next start finds them.
+    /// Runs until `stop` is cancelled, and as much longer as [`OnStop`] says.
     ///
     /// Cancels `stop` itself when another process was started for this worker.
     pub async fn run(self, stop: CancellationToken) {
+        let Some(membership) = &self.inner.membership else { return self.work(stop).await };
+        // Leases are kept until the last of what is done under them has ended.
+        let ended = CancellationToken::new();
+        let living = async {
+            if let Err(error) = membership.live(&ended).await {
+                tracing::error!(error = %error, "this process stops");
+                stop.cancel();
+            }
+        };
+        let working = async {
+            self.work(stop.clone()).await;
+            ended.cancel();
+        };
+        tokio::join!(living, working, heed(&self.inner, membership, &ended));
+    }
+
+    async fn work(&self, stop: CancellationToken) {
         let tracker = TaskTracker::new();
         let service = &self.inner;
         let role = service.settings.role;
+        // While agents are waited for, people are told how they end.
+        let silence = match service.settings.on_stop {
+            OnStop::LeaveAgents => stop.clone(),
+            OnStop::Drain | OnStop::StopAgents => CancellationToken::new(),
+        };
         if role.fronts() {
             tracker.spawn(repeat(
                 "receive",
@@ -201,39 +250,43 @@ impl Service {
                 talk::react,
             ));
             tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
-            tracker.spawn(repeat("talk", stop.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
+            tracker.spawn(repeat("talk", silence.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
             tracker.spawn(sweep::run(service.clone(), stop.clone()));
         }
         // A worker has its part of them: those that need the workspaces on its disk.
         tracker.spawn(requests::run(service.clone(), stop.clone()));
+        let (driven, told, drives) =
+            (drivers::run(service.clone(), stop.clone()), silence.clone(), role.drives());
+        let until = stop.clone();
+        tracker.spawn(async move {
+            match drives {
+                true => driven.await,
+                false => until.cancelled().await,
+            }
+            told.cancel();
+        });
+        tracker.spawn(crate::keep::prune_now_and_then(service.clone(), stop.clone()));
         if role.drives() {
-            tracker.spawn(drivers::run(service.clone(), stop.clone()));
+            tracker.spawn(leftovers::run(service.clone(), stop.clone()));
         }
         tracker.close();
-        let Some(membership) = &service.membership else { return tracker.wait().await };
-        // Leases are kept until the last of what is done under them has ended.
-        let ended = CancellationToken::new();
-        let living = async {
-            if let Err(error) = membership.live(&ended).await {
-                tracing::error!(error = %error, "this process stops");
-                stop.cancel();
+        tracker.wait().await;
+        if role.fronts() && service.settings.on_stop != OnStop::LeaveAgents {
+            // The last task may have ended after the last look.
+            match tokio::time::timeout(FINISH_WITHIN, talk::look(service.clone())).await {
+                Ok(Err(error)) => tracing::warn!(error = %error.chain(), "the next start says how it ended"),
+                Ok(Ok(())) | Err(_) => {}
             }
-        };
-        let working = async {
-            tracker.wait().await;
-            ended.cancel();
-        };
-        let listening = heed(service, &ended);
-        tokio::join!(living, working, listening);
+        }
     }
 }
 
 /// Passes on what other processes say. What is lost on the way is found by looking: each loop does, and what is to be said
 /// of other processes' doings is looked at as often as progress is written.
-async fn heed(inner: &Inner, stop: &CancellationToken) {
+async fn heed(inner: &Inner, membership: &Membership, stop: &CancellationToken) {
     let mut wakes = tokio::select! {
         () = stop.cancelled() => return,
-        wakes = listen(inner) => wakes,
+        wakes = listen(membership) => wakes,
     };
     loop {
         let wake = tokio::select! {
@@ -269,9 +322,9 @@ async fn heed(inner: &Inner, stop: &CancellationToken) {
     }
 }
 
-async fn listen(inner: &Inner) -> cloud_code_store::Wakes {
+async fn listen(membership: &Membership) -> cloud_code_store::Wakes {
     loop {
-        match inner.store.wakes().await {
+        match membership.store().wakes().await {
             Ok(wakes) => return wakes,
             Err(error) => tracing::debug!(error = %error, "the database cannot be listened to"),
         }
@@ -290,10 +343,13 @@ async fn repeat<F, Fut>(
     F: Fn(Arc<Inner>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), EngineError>> + Send,
 {
+    let pulse = pulses().begin(name, LOOK_PATIENCE);
     loop {
+        pulse.beat();
         let woken = wake(&inner).notified();
         let mut looking = std::pin::pin!(look(inner.clone()));
         let looked = tokio::select! {
+            biased;
             looked = &mut looking => Some(looked),
             // What it is in the middle of writing is not torn off.
             () = stop.cancelled() => tokio::time::timeout(FINISH_WITHIN, looking).await.ok(),
@@ -301,10 +357,13 @@ async fn repeat<F, Fut>(
         if let Some(Err(error)) = looked {
             tracing::warn!(service.r#loop = name, error = %error.chain(), "a look of the service failed");
         }
+        pulse.beat();
         tokio::select! {
-            () = stop.cancelled() => return,
+            biased;
+            () = stop.cancelled() => break,
             () = woken => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
+    pulse.ends();
 }

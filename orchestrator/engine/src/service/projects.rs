@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cloud_code_forge::{Forge, ForgeError};
 use cloud_code_intake::{RepositoryRef, Rules};
 use cloud_code_model::{Access, ProjectName, ProjectPlan, RepositoryName, Triggers};
-use cloud_code_store::{Database, Deliveries, StoreError};
+use cloud_code_store::{Deliveries, StoreError};
 use cloud_code_task_schema::{CliName, Priority};
 
-use crate::{EngineError, Forges};
+use crate::{EngineError, Forges, Rows};
 
 /// A project on a forge, with everything that its settings say.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct Projects {
     served: Vec<Arc<ServedProject>>,
     clis: Vec<CliName>,
     forges: Arc<dyn Forges>,
-    store: Database,
+    store: Arc<dyn Rows>,
     /// The forge's numbers of the repositories: names are changed and reused.
     ids: Mutex<HashMap<u64, ProjectName>>,
 }
@@ -44,15 +44,18 @@ impl Projects {
         served: Vec<ServedProject>,
         clis: Vec<CliName>,
         forges: Arc<dyn Forges>,
-        store: Database,
+        store: impl Rows + 'static,
     ) -> Self {
         let served = served.into_iter().map(Arc::new).collect();
-        Self { served, clis, forges, store, ids: Mutex::default() }
+        Self { served, clis, forges, store: Arc::new(store), ids: Mutex::default() }
     }
 
     /// The number of the repository that a project had when it was served before, under the name it has in its settings
     /// now. Another name there is a person's decision, and begins anew.
-    pub async fn number_before(store: &Database, project: &ServedProject) -> Result<Option<u64>, StoreError> {
+    pub async fn number_before(
+        store: &dyn Deliveries,
+        project: &ServedProject,
+    ) -> Result<Option<u64>, StoreError> {
         let noted = store.cursor(&cursor(&project.name)).await?;
         let noted = noted.as_deref().and_then(|noted| noted.split_once(' '));
         Ok(noted

@@ -10,7 +10,7 @@ use cloud_code_intake::{
     visible,
 };
 use cloud_code_model::{Ask, Intent, Place, Subject, TaskState};
-use cloud_code_store::{Deliveries, Delivery, DeliveryState, ForgeStore, Store};
+use cloud_code_store::{Delivery, DeliveryState};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 

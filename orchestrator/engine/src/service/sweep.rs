@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloud_code_forge::DeliveryLog;
+use cloud_code_metrics::pulses;
 use cloud_code_model::ProjectName;
-use cloud_code_store::{Deliveries, Forget, HookTarget};
+use cloud_code_store::{Forget, HookTarget};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::pauses::Pauses;
 use super::projects::ServedProject;
 use super::receive::not_before;
-use super::{Inner, LOOK_AGAIN};
+use super::{Inner, LOOK_AGAIN, LOOK_PATIENCE};
 use crate::EngineError;
 
 /// How far back a forge's log goes: three days on github.com. What is missed for longer is found by listing.
@@ -111,9 +112,12 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
         lists: Pauses::new(inner.clock.clone()),
         logs: Pauses::new(inner.clock.clone()),
     };
+    let pulse = pulses().begin("sweep", every.saturating_add(LOOK_PATIENCE));
     loop {
+        pulse.beat();
         let swept = tokio::select! {
-            () = stop.cancelled() => return,
+            biased;
+            () = stop.cancelled() => break,
             swept = look(&inner, &mut rounds) => swept,
         };
         let wait = match swept {
@@ -125,11 +129,14 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
                 every.min(LOOK_AGAIN)
             }
         };
+        pulse.beat();
         tokio::select! {
-            () = stop.cancelled() => return,
+            biased;
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(wait) => {}
         }
     }
+    pulse.ends();
 }
 
 async fn look(inner: &Inner, rounds: &mut Rounds) -> Result<Swept, EngineError> {
@@ -169,7 +176,7 @@ async fn read_log(inner: &Inner, rounds: &Rounds, log: &HookLog) -> Swept {
     if rounds.logs.rests(&log.target) {
         return Swept::Partly;
     }
-    let reader = log::Reader { store: &inner.store, clock: inner.clock.as_ref(), log };
+    let reader = log::Reader { store: inner.store.as_ref(), clock: inner.clock.as_ref(), log };
     let received = || inner.wakes.received.notify_one();
     match reader.read(received).await {
         Ok(swept) => {

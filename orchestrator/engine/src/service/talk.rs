@@ -4,16 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
 use cloud_code_model::{
     IssueKey, Note, Place, ProjectName, PullState, TaskRecord, TaskState, Thread, ThreadWritten, fnv1a,
 };
-use cloud_code_store::{ForgeStore, Store};
 use cloud_code_task_schema::ControlDir;
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
 use super::Inner;
 use super::drivers::Dirty;
@@ -308,7 +307,7 @@ async fn write_thread(
     // The thread's own address is the repository's, then `/issues/42`.
     let repository_url = thread.facts.url.rsplitn(3, '/').nth(2).unwrap_or_default();
     let tree_url = format!("{repository_url}/tree");
-    let budget = crate::budget::levels(&inner.store, last, inner.clock.now()).await?;
+    let budget = crate::budget::levels(inner.store.as_ref(), last, inner.clock.now()).await?;
     let view = StatusView {
         budget: &budget,
         thread,

@@ -9,7 +9,6 @@ use cloud_code_intake::{
     sections, select, visible, without_command,
 };
 use cloud_code_model::{Actor, Ask, Brief, Intent, Place, TaskRecord, Thread};
-use cloud_code_store::ForgeStore;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Inner;

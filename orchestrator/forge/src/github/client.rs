@@ -24,6 +24,7 @@ use crate::scrub::Scrubber;
 
 use super::etag::{EtagCache, Remembered};
 use super::refusal::{self, Refusal};
+use super::seen;
 
 /// Longest wait for one answer. GitHub itself gives up after ten seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,6 +43,8 @@ const LONGER_THAN_ANY_TOKEN: chrono::Duration = chrono::Duration::hours(2);
 pub(super) const PER_PAGE: usize = 100;
 /// Beside REST's address, not below it.
 const GRAPHQL: &str = "/graphql";
+/// The identity itself: the App, or the token's owner.
+const ROOT: &str = "own";
 
 /// An answer that is no refusal.
 #[derive(Debug, Clone)]
@@ -106,6 +109,8 @@ pub(super) struct Client {
     pub(super) minting: tokio::sync::Mutex<()>,
     /// Whether GitHub makes no tokens for this installation any more.
     pub(super) is_gone: AtomicBool,
+    /// By which whoever watches tells accounts apart: `own`, `installation-N`.
+    label: String,
 }
 
 impl Client {
@@ -115,13 +120,15 @@ impl Client {
         limits: Limits,
         scrubber: Scrubber,
         clock: Arc<dyn Clock>,
-        is_installation: bool,
+        installation: Option<u64>,
         base: String,
     ) -> Self {
+        let is_installation = installation.is_some();
+        let label = installation.map_or_else(|| ROOT.to_owned(), |id| format!("installation-{id}"));
         let etags = EtagCache::default();
         let minting = tokio::sync::Mutex::new(());
         let is_gone = AtomicBool::new(false);
-        Self { rest, graph, limits, scrubber, clock, is_installation, base, etags, minting, is_gone }
+        Self { rest, graph, limits, scrubber, clock, is_installation, base, etags, minting, is_gone, label }
     }
 
     /// Reads. Waits for its turn, follows renames, and tries again when there was no proper answer.
@@ -395,6 +402,7 @@ impl Client {
                 return Err(ForgeError::Unreachable { message, effect });
             }
         };
+        seen::answer(&self.label, parts.status, &parts.headers);
         if let (StatusCode::NOT_MODIFIED, Some(known)) = (parts.status, known) {
             return Ok(Answer {
                 status: StatusCode::OK,
@@ -436,7 +444,10 @@ impl Client {
             // Only making a token is judged by octocrab.
             let message = self.scrubber.scrub(&source.message).into_owned();
             return match source.status_code {
-                StatusCode::UNAUTHORIZED => ForgeError::Auth { message },
+                StatusCode::UNAUTHORIZED => {
+                    seen::refused(&self.label);
+                    ForgeError::Auth { message }
+                }
                 // Its owner put the installation on hold, and can take that back.
                 StatusCode::FORBIDDEN => {
                     self.is_gone.store(true, Ordering::Relaxed);

@@ -68,6 +68,13 @@ impl Failure<'_> {
                 Some(kind @ (io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)) => {
                     unreachable_at(socket, Some(kind.into()))
                 }
+                Some(
+                    io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::UnexpectedEof,
+                ) => RuntimeError::EngineLost { doing, message: with_causes(&other) },
+                _ if is_of_http(&other) => RuntimeError::EngineLost { doing, message: with_causes(&other) },
                 _ => RuntimeError::EngineFault { doing, message: with_causes(&other) },
             },
         }
@@ -91,6 +98,11 @@ fn io_error_kind(error: &Error) -> Option<io::ErrorKind> {
         cause = error.source();
     }
     None
+}
+
+/// An answer that did not come whole: the HTTP client says so in its own type, with no I/O error behind it.
+const fn is_of_http(error: &Error) -> bool {
+    matches!(error, Error::HyperResponseError { .. } | Error::HyperLegacyError { .. })
 }
 
 fn with_causes(error: &Error) -> String {
@@ -127,6 +139,15 @@ mod tests {
             error.to_string(),
             "this user may not use the Docker engine at /run/docker.sock\n  hint: run `sudo usermod -aG docker $USER` and log in again"
         );
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_not_an_answer() {
+        for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof]
+        {
+            let error = map(Error::IOError { err: kind.into() });
+            assert!(matches!(error, RuntimeError::EngineLost { .. }), "{kind}: {error:?}");
+        }
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl LocalRuntime {
     /// Makes the adapter and its folder.
     pub fn new(mut settings: LocalSettings) -> Result<Self, RuntimeError> {
         settings.state_dir = record::prepare(&settings.state_dir)?;
+        record::sweep(&settings.state_dir)?;
         Ok(Self { settings: Arc::new(settings), ends: Ends::default(), starting: Arc::default() })
     }
 

@@ -128,6 +128,37 @@ pub(super) fn prepare(state_dir: &Path) -> Result<PathBuf, RuntimeError> {
     make().map_err(|source| RuntimeError::State { path: state_dir.to_path_buf(), source })
 }
 
+/// What the name of a folder begins with that is half made, or half removed; our process id follows.
+const NEW: &str = ".new-";
+const OLD: &str = ".old-";
+
+fn scratch_prefix(what: &str) -> String {
+    format!("{what}{}-", std::process::id())
+}
+
+/// Removes the folders that killed processes left half made or half removed. The name tells whose it was; where that number
+/// is in use again, the folder waits for another start.
+pub(super) fn sweep(state_dir: &Path) -> Result<(), RuntimeError> {
+    let failed = |source| RuntimeError::State { path: state_dir.to_path_buf(), source };
+    for entry in fs::read_dir(state_dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let of = name.to_str().and_then(|name| name.strip_prefix(NEW).or_else(|| name.strip_prefix(OLD)));
+        let Some(of) = of else { continue };
+        let maker = of.split_once('-').and_then(|(pid, _)| pid.parse::<i32>().ok());
+        let is_alive = maker.is_some_and(|pid| ProcessId::of(pid).is_some());
+        if is_alive {
+            continue;
+        }
+        match fs::remove_dir_all(entry.path()) {
+            // Another process that starts does the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(failed)?,
+        }
+    }
+    Ok(())
+}
+
 /// Names of all records, in order; folders half made or half removed are not among them.
 pub(super) fn names(state_dir: &Path) -> Result<Vec<String>, RuntimeError> {
     let failed = |source| RuntimeError::State { path: state_dir.to_path_buf(), source };
@@ -179,7 +210,7 @@ impl Folder {
     pub(super) fn create(&self, record: &Record) -> Result<bool, RuntimeError> {
         let state = |path: &Path, source| RuntimeError::State { path: path.to_path_buf(), source };
         let draft = tempfile::Builder::new()
-            .prefix(".new-")
+            .prefix(&scratch_prefix(NEW))
             .tempdir_in(&self.state_dir)
             .map_err(|source| state(&self.state_dir, source))?;
         write_json(&draft.path().join(RECORD), record)?;
@@ -233,7 +264,7 @@ impl Folder {
     pub(super) fn remove(&self) -> Result<(), RuntimeError> {
         let state = |path: PathBuf| move |source| RuntimeError::State { path, source };
         let bin = tempfile::Builder::new()
-            .prefix(".old-")
+            .prefix(&scratch_prefix(OLD))
             .tempdir_in(&self.state_dir)
             .map_err(state(self.state_dir.clone()))?;
         match fs::rename(self.path(), bin.path().join(&self.name)) {
@@ -258,4 +289,23 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RuntimeError> 
     let state = |source| RuntimeError::State { path: path.to_path_buf(), source };
     let text = serde_json::to_vec_pretty(value).map_err(|error| state(error.into()))?;
     write_atomic(path, &text).map_err(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_half_made_goes_and_a_living_ones_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let dead = i32::MAX;
+        let goes = [format!("{NEW}{dead}-a"), format!("{OLD}{dead}-b"), format!("{NEW}abcdef")];
+        let stays = [format!("{}c", scratch_prefix(NEW)), "cloud-code-x-1".to_owned()];
+        for name in goes.iter().chain(&stays) {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        sweep(dir.path()).unwrap();
+        assert!(!goes.iter().any(|name| dir.path().join(name).exists()));
+        assert!(stays.iter().all(|name| dir.path().join(name).exists()));
+    }
 }

@@ -36,6 +36,7 @@ pub fn setup(store: Arc<dyn Deliveries>) -> ServerSetup {
         clock: Arc::new(Standing),
         secrets: vec![SECRET.into()],
         look_again: Arc::new(Notify::new()),
+        parts: Vec::new(),
         limits: Limits::default(),
     }
 }

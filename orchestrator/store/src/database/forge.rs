@@ -8,7 +8,7 @@ use cloud_code_model::{
 use jiff::Timestamp;
 
 use super::sql::{Sql, sql};
-use super::tasks::Move;
+use super::tasks::move_task;
 use super::{Database, json, row};
 use crate::StoreError;
 use crate::forge::{Change, ForgeStore};
@@ -110,7 +110,7 @@ impl ForgeStore for Database {
         at: Timestamp,
     ) -> Result<TaskRecord, StoreError> {
         let mut tx = self.begin().await?;
-        let moved = Move::of(record, event, at)?.within(&mut tx).await?;
+        let moved = move_task(&mut tx, record, event, at).await?;
         tx.change(settling(&record.task.project, key, outcome, at)).await?;
         tx.commit().await?;
         Ok(moved)

@@ -1,7 +1,10 @@
 //! The store on a database: one SQLite file of this host, or a PostgreSQL server that several hosts share.
 
+mod backup;
 mod deliveries;
+mod figures;
 mod forge;
+mod history;
 mod leases;
 mod postgres;
 mod queue;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use cloud_code_model::{
-    Attempt, IntentRecord, Issue, NewTask, Note, Pause, Project, Spent, TaskRecord, Thread,
+    Attempt, IntentRecord, Issue, Move, NewTask, Note, Pause, Project, Spent, TaskRecord, Thread,
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -117,6 +117,18 @@ pub(crate) fn attempt(row: &Row) -> Result<Attempt, StoreError> {
         started_at: r.parsed("started_at")?,
         finished_at: r.optional_time("finished_at")?,
         result: r.optional("result")?,
+    })
+}
+
+pub(crate) fn task_move(row: &Row) -> Result<Move, StoreError> {
+    let r = Reader::new("move", "task", row)?;
+    Ok(Move {
+        task: r.parsed("task")?,
+        seq: row.try_get("seq")?,
+        at: r.parsed("at")?,
+        event: r.text("event")?,
+        status: serde_json::from_value(r.text("status")?.into()).map_err(|e| r.corrupt("status", e))?,
+        detail: r.json("detail")?,
     })
 }
 

@@ -2,47 +2,40 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Attempt, Issue, IssueKey, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord, TaskState,
+    Attempt, Issue, IssueKey, Move, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord,
+    TaskState,
 };
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
-use super::sql::{Dialect, Sql, sql};
+use super::history::note_move;
+use super::sql::{Dialect, sql};
 use super::transaction::Tx;
 use super::{Database, json, row};
 use crate::{Store, StoreError};
 
-/// A task as it is after an event, and what moves it there if it is still where it was read.
-pub(super) struct Move {
-    next: TaskRecord,
-    statement: Sql,
-}
-
-impl Move {
-    pub(super) fn of(record: &TaskRecord, event: TaskEvent, at: Timestamp) -> Result<Self, StoreError> {
-        let id = record.task.id.as_str();
-        let next = record.after(event, at)?;
-        let statement = sql(MOVE_TASK)
-            .bind(next.state.status().as_str())
-            .bind(json("task", id, &next.state)?)
-            .bind(next.version)
-            .bind(at.to_string())
-            .bind(i64::from(next.attempt))
-            .bind(id)
-            .bind(record.version);
-        Ok(Self { next, statement })
+/// Moves a task that is still where it was read, and notes the move.
+pub(super) async fn move_task(
+    tx: &mut Tx,
+    record: &TaskRecord,
+    event: TaskEvent,
+    at: Timestamp,
+) -> Result<TaskRecord, StoreError> {
+    let id = record.task.id.as_str();
+    let next = record.after(event.clone(), at)?;
+    let statement = sql(MOVE_TASK)
+        .bind(next.state.status().as_str())
+        .bind(json("task", id, &next.state)?)
+        .bind(next.version)
+        .bind(at.to_string())
+        .bind(i64::from(next.attempt))
+        .bind(id)
+        .bind(record.version);
+    if tx.change(statement).await? == 0 {
+        return Err(StoreError::Stale { id: id.to_owned() });
     }
-
-    pub(super) async fn within(self, tx: &mut Tx) -> Result<TaskRecord, StoreError> {
-        done(self.next, tx.change(self.statement).await?)
-    }
-}
-
-fn done(next: TaskRecord, moved: u64) -> Result<TaskRecord, StoreError> {
-    match moved {
-        0 => Err(StoreError::Stale { id: next.task.id.to_string() }),
-        _ => Ok(next),
-    }
+    note_move(tx, &Move::between(record, &event, &next)).await?;
+    Ok(next)
 }
 
 /// The statuses of tasks that have not ended. By name, so that the index is of use among many that have.
@@ -258,8 +251,10 @@ impl Store for Database {
         event: TaskEvent,
         at: Timestamp,
     ) -> Result<TaskRecord, StoreError> {
-        let Move { next, statement } = Move::of(record, event, at)?;
-        done(next, self.change(statement).await?)
+        let mut tx = self.begin().await?;
+        let moved = move_task(&mut tx, record, event, at).await?;
+        tx.commit().await?;
+        Ok(moved)
     }
 
     async fn request_cancel(&self, id: &TaskId, at: Timestamp) -> Result<(), StoreError> {

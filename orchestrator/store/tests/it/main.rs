@@ -3,6 +3,7 @@
 
 mod deliveries;
 mod forge;
+mod history;
 mod home;
 mod leases;
 mod migrations;

@@ -8,7 +8,6 @@ use cloud_code_model::{
     Ask, Command, ConfigKey, Intent, IntentRecord, Issue, ProjectPlan, TaskRecord, TaskState, Thread,
     ThreadFacts,
 };
-use cloud_code_store::{ForgeStore, QueueStore, Store};
 use cloud_code_task_schema::{BranchName, Mode};
 use jiff::SignedDuration;
 

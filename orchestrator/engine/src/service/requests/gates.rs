@@ -1,14 +1,13 @@
 //! A person's decisions about work: yes, no, again, not any more.
 
-use cloud_code_model::{Intent, IntentRecord, TaskEvent, TaskRecord, TaskState, Thread, ThreadFacts};
-use cloud_code_store::{ForgeStore, Store};
+use cloud_code_model::{Intent, IntentRecord, Level, TaskEvent, TaskRecord, TaskState, Thread, ThreadFacts};
 use cloud_code_task_schema::{FailureKind, Mode};
 
 use super::super::text::Words;
 use super::desk::Desk;
 use super::work::Wish;
 use super::{Acted, needs_worktree};
-use crate::EngineError;
+use crate::{EngineError, budget, seen};
 
 impl Desk<'_> {
     pub(super) async fn retry(
@@ -53,8 +52,16 @@ impl Desk<'_> {
     ) -> Result<Acted, EngineError> {
         let intent = &record.intent;
         let waited = has_waited(record, decided(tasks));
-        if let Some(last) = tasks.last().filter(|last| wants_budget(last) && has_waited(record, Some(last))) {
-            return self.allow(record, last).await;
+        if let Some(last) = tasks.last().filter(|last| has_waited(record, Some(last))) {
+            if wants_budget(last) {
+                return self.allow(record, last).await;
+            }
+            let levels = budget::levels(self.inner.store.as_ref(), last, self.inner.clock.now()).await?;
+            if last.state == TaskState::Queued && levels.iter().any(Level::is_used_up) {
+                let outcome = self.grant(record, last).await?;
+                self.inner.wakes.tasks.notify_one();
+                return Ok(Acted::Settled(outcome));
+            }
         }
         match decided(tasks) {
             Some(last) if matches!(last.state, TaskState::AwaitingApproval { .. }) && waited => {
@@ -100,7 +107,9 @@ impl Desk<'_> {
                     let outcome = format!("rejected by {}", intent.actor.login);
                     return self.decide(record, last, TaskEvent::Declined, &outcome).await;
                 }
-                self.inner.store.transition(last, TaskEvent::Declined, self.inner.clock.now()).await?;
+                let event = TaskEvent::Declined;
+                let declined = self.inner.store.transition(last, event, self.inner.clock.now()).await?;
+                seen::moved(last, &declined);
                 Mode::Edit
             }
             // Declined before a kill, and the next task is still to be made.
@@ -192,11 +201,15 @@ impl Desk<'_> {
     /// Allows a task as much again of what it has used up, and lets it go on. Asked again after a kill in between, the grant
     /// is found by its key and counts once.
     async fn allow(&self, record: &IntentRecord, task: &TaskRecord) -> Result<Acted, EngineError> {
-        let (intent, engine) = (&record.intent, self.engine(task));
-        let scopes = engine.grant(task, &intent.key, Some(&intent.actor.login)).await?;
-        let scopes = scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-        let outcome = format!("{} allowed as much again of the budget of the {scopes}", intent.actor.login);
+        let outcome = self.grant(record, task).await?;
         self.decide(record, task, TaskEvent::Granted, &outcome).await
+    }
+
+    async fn grant(&self, record: &IntentRecord, task: &TaskRecord) -> Result<String, EngineError> {
+        let intent = &record.intent;
+        let scopes = self.engine(task).grant(task, &intent.key, Some(&intent.actor.login)).await?;
+        let scopes = scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        Ok(format!("{} allowed as much again of the budget of the {scopes}", intent.actor.login))
     }
 
     /// Moves a task because a request says so; the request is settled with it.
@@ -208,7 +221,8 @@ impl Desk<'_> {
         outcome: &str,
     ) -> Result<Acted, EngineError> {
         let now = self.inner.clock.now();
-        self.inner.store.decide(task, event, &record.intent.key, outcome, now).await?;
+        let decided = self.inner.store.decide(task, event, &record.intent.key, outcome, now).await?;
+        seen::moved(task, &decided);
         self.inner.wakes.tasks.notify_one();
         Ok(Acted::Settled(outcome.to_owned()))
     }

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use cloud_code_metrics::pulses;
 use cloud_code_model::{Ask, Command, IntentRecord, IssueKey, ProjectName};
-use cloud_code_store::{ForgeStore, Store};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::membership::{Belongs, Membership};
-use super::super::{FINISH_WITHIN, Inner, LOOK_AGAIN};
+use super::super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN};
 use super::in_thread;
 use crate::EngineError;
 
@@ -49,17 +50,21 @@ pub(in super::super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let board = Arc::new(Mutex::new(Board::default()));
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let tracker = TaskTracker::new();
+    let pulse = pulses().begin("requests", DISPATCH_PATIENCE);
     loop {
+        pulse.beat();
         let woken = inner.wakes.requests.notified();
         if let Err(error) = look(&inner, &board, &places, &tracker, &stop).await {
             tracing::warn!(error = %error.chain(), "the waiting requests cannot be read");
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = woken => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
+    pulse.ends();
     tracker.close();
     tracker.wait().await;
 }
@@ -87,6 +92,7 @@ async fn look(
             };
             let mut worked = std::pin::pin!(worked);
             let worked = tokio::select! {
+                biased;
                 worked = &mut worked => Some(worked),
                 // What it is in the middle of writing is not torn off.
                 () = stop.cancelled() => tokio::time::timeout(FINISH_WITHIN, worked).await.ok(),

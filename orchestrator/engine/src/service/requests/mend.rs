@@ -1,7 +1,6 @@
 //! Work that nobody asked for by hand: a failing check, a conflict with the base.
 
 use cloud_code_model::{Ask, IntentRecord, Place, PullState, TaskRecord, Thread};
-use cloud_code_store::ForgeStore;
 
 use super::super::says;
 use super::super::text::{self, Words};

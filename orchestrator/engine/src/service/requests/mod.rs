@@ -10,7 +10,6 @@ mod work;
 
 use cloud_code_forge::ForgeError;
 use cloud_code_model::{Ask, Command, IntentRecord, ProjectName};
-use cloud_code_store::ForgeStore;
 
 use self::desk::Desk;
 pub(super) use self::lanes::run;
@@ -76,8 +75,8 @@ async fn in_thread(
 pub(super) fn can_pass(error: &EngineError) -> bool {
     match error {
         EngineError::Forge(error) => error.can_pass(),
-        EngineError::Store(_) | EngineError::DiskFull { .. } | EngineError::Job(_) => true,
-        error => error.is_unreachable(),
+        EngineError::Store(_) | EngineError::Job(_) => true,
+        error => error.is_of_the_machine() || error.is_unreachable(),
     }
 }
 

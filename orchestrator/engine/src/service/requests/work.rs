@@ -6,7 +6,7 @@ use cloud_code_model::{
     Ask, ConfigKey, Intent, IntentRecord, Issue, Place, ProjectPlan, QueuePlace, Subject, TaskRecord, Thread,
     ThreadFacts, reads_only,
 };
-use cloud_code_store::{ForgeStore, Store, StoreError};
+use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, CliName, Mode, Usd};
 
 use super::super::says;
@@ -239,7 +239,15 @@ impl Desk<'_> {
             && cli != plan.cli
         {
             // What belongs to the project's own CLI does not go along; its address neither, nor the key with it.
-            plan = ProjectPlan { cli, model: None, image: None, base_url: None, command: None, ..plan };
+            plan = ProjectPlan {
+                cli,
+                model: None,
+                image: None,
+                base_url: None,
+                command: None,
+                fallback_cli: None,
+                ..plan
+            };
         }
         if let Some(last) = last {
             plan.repo = last.task.plan.repo.clone();

@@ -51,6 +51,8 @@ struct Walked {
     found: Vec<Delivery>,
     /// Where it goes on, if the floor was not reached.
     rest: Option<String>,
+    /// The delivery below which nothing counts, if one was met.
+    floor: Option<u64>,
 }
 
 impl Reader<'_> {
@@ -61,8 +63,9 @@ impl Reader<'_> {
         let mut gaps = self.gaps().await?;
         let newest_read = self.store.cursor(&self.named(NEWEST)).await?.and_then(|id| id.parse().ok());
         let floor = newest_read.map_or_else(|| Floor::Since(self.clock.now() - FIRST_REACH), Floor::Read);
-        let Walked { found, rest } = self.walk(None, floor, &mut pages).await?;
-        let newest = found.iter().map(|delivery| delivery.id).max();
+        let Walked { found, rest, floor: met } = self.walk(None, floor, &mut pages).await?;
+        // Also of a log in which nothing counts: whatever comes after this look is to be read, however long that takes.
+        let newest = found.iter().map(|delivery| delivery.id).max().or(met).or(Some(0));
         self.keep(found, &received).await?;
         if let Some(cursor) = rest {
             gaps.insert(0, Gap { cursor: Some(cursor), floor });
@@ -78,7 +81,7 @@ impl Reader<'_> {
                 // The log takes its own cursor no more; from the top there is a way as well.
                 Err(EngineError::Forge(
                     ForgeError::Invalid { .. } | ForgeError::NotFound { .. } | ForgeError::Gone { .. },
-                )) if gap.cursor.is_some() => Walked { found: Vec::new(), rest: None },
+                )) if gap.cursor.is_some() => Walked { found: Vec::new(), rest: None, floor: None },
                 walked => {
                     let walked = walked?;
                     if walked.rest.is_none() {
@@ -115,16 +118,16 @@ impl Reader<'_> {
             let DeliveryPage { deliveries, next } = self.log.log.list(cursor.as_deref()).await?;
             for delivery in deliveries {
                 if floor.is_reached(&delivery) {
-                    return Ok(Walked { found, rest: None });
+                    return Ok(Walked { found, rest: None, floor: Some(delivery.id) });
                 }
                 found.push(delivery);
             }
             match next {
                 Some(next) => cursor = Some(next),
-                None => return Ok(Walked { found, rest: None }),
+                None => return Ok(Walked { found, rest: None, floor: None }),
             }
         }
-        Ok(Walked { found, rest: cursor })
+        Ok(Walked { found, rest: cursor, floor: None })
     }
 
     /// Stores what never came, the oldest first, as it happened.

@@ -10,7 +10,6 @@ use cloud_code_intake::{
     Conclusion, Happening, Head, Notice, RepositoryRef, Said, SaidAt, Sender, SenderKind, Thing, Verdict,
 };
 use cloud_code_model::{Actor, Pull, PullState as Known, Subject};
-use cloud_code_store::{Deliveries, ForgeStore, Store};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{FIRST_REACH, SWEPT, read_time};

@@ -1,0 +1,95 @@
+//! Whose turn it is, and why not yet.
+
+use crate::cast;
+use crate::stage::{SHOP, Setup, Stage};
+
+fn stage() -> Stage {
+    let mut stage = cast::set(Setup::default());
+    stage.replaces("cloud-code.yaml", "server: {", "server: {concurrency: 1, ");
+    stage.serves();
+    stage
+}
+
+fn asks(stage: &Stage, title: &str, text: &str) -> u64 {
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, title, text);
+    stage.a_moment_later();
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    issue
+}
+
+fn says(stage: &Stage, issue: u64, words: &str) {
+    stage.a_moment_later();
+    stage.user("alice").comments_on(SHOP, issue, words);
+}
+
+fn queue(stage: &Stage, arguments: &[&str]) -> String {
+    let output = stage.command(&[&["queue"], arguments].concat()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_pause_lets_what_runs_go_on_and_nothing_begin() {
+    let stage = stage();
+    let first = asks(&stage, "First", "Counting is broken. WAIT-FOR-GO");
+    stage.becomes(first, "working");
+    queue(&stage, &["pause", "--project", "shop", "--reason", "An audit"]);
+    let second = asks(&stage, "Second", "Counting is broken.");
+    stage.becomes(second, "queued");
+    stage.go();
+    stage.becomes(first, "in-review");
+    let told = queue(&stage, &[]);
+    assert!(told.contains("project shop is paused") && told.contains("An audit"), "{told}");
+    assert_eq!(stage.calls().len(), 1);
+    queue(&stage, &["resume", "--project", "shop"]);
+    stage.becomes(second, "in-review");
+    stage.holds();
+}
+
+#[test]
+fn the_urgent_goes_first_and_the_others_know_why_they_wait() {
+    let stage = stage();
+    let first = asks(&stage, "First", "Counting is broken. WAIT-FOR-GO");
+    stage.becomes(first, "working");
+    let second = asks(&stage, "Second", "The second comes later.");
+    let third = asks(&stage, "Third", "The third is on fire.");
+    for waiting in [second, third] {
+        stage.becomes(waiting, "queued");
+    }
+    says(&stage, third, "/cloud-code config priority high");
+    stage.wait_for("the third to go first", || {
+        let told = queue(&stage, &["--json"]);
+        let lines: Vec<serde_json::Value> =
+            told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let issues: Vec<&str> = lines.iter().filter_map(|line| line["issue"].as_str()).collect();
+        assert!(lines.iter().skip(1).all(|line| line["waits"]["reason"] == "full"), "{told}");
+        (issues == [first, third, second].map(|number| number.to_string())).then_some(())
+    });
+    stage.go();
+    stage.becomes(second, "in-review");
+    let prompts = stage.prompts();
+    let place = |words: &str| prompts.iter().position(|prompt| prompt.contains(words)).unwrap();
+    assert!(place("The third is on fire") < place("The second comes later"));
+    stage.holds();
+}
+
+#[test]
+fn what_depends_on_other_work_waits_until_that_is_merged() {
+    let stage = stage();
+    let first = asks(&stage, "First", "Counting is broken.");
+    stage.becomes(first, "in-review");
+    let alice = stage.user("alice");
+    let second = alice.opens_issue(SHOP, "Second", "Count on what the first has done.");
+    stage.a_moment_later();
+    alice.comments_on(SHOP, second, &format!("/cloud-code config after #{first}"));
+    stage.wait_for("the answer", || (!stage.answers(second).is_empty()).then_some(()));
+    says(&stage, second, "/cloud-code run");
+    stage.becomes(second, "queued");
+    let told = queue(&stage, &[]);
+    assert!(told.contains(&format!("waits for {first}, which is not merged")), "{told}");
+    let pull = stage.github.pull_requests(SHOP)[0].number;
+    alice.merges(SHOP, pull);
+    stage.becomes(second, "in-review");
+    stage.holds();
+}

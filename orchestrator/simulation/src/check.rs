@@ -1,0 +1,261 @@
+//! What must be so, whatever happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use cloud_code_forge::PullState;
+use cloud_code_model::{Issue, ProjectPlan, TaskRecord, TaskState};
+use cloud_code_store::DeliveryState;
+use cloud_code_task_schema::{FailureKind, TaskId, TaskReportStatus};
+use cloud_code_workspace::{CommitId, Layout};
+
+use crate::hub::ALICE;
+use crate::life::waits_for_a_yes;
+use crate::memory::{MemoryStore, Tables};
+use crate::world::{State, World};
+
+/// What a task's row said last.
+#[derive(Debug, Default)]
+pub(crate) struct Versions {
+    seen: BTreeMap<TaskId, (i64, bool, u32)>,
+}
+
+impl Versions {
+    /// Versions only grow, attempts too, and what has ended stays so, but for work whose publication is tried again.
+    pub(crate) fn look(&mut self, store: &MemoryStore, world: &World) {
+        let tables = store.tables();
+        for record in &tables.tasks {
+            let now = (record.version, record.state.status().is_terminal(), record.attempt);
+            let before = self.seen.insert(record.task.id.clone(), now);
+            let Some(before) = before.filter(|before| *before != now) else { continue };
+            let id = &record.task.id;
+            if now.0 <= before.0 || now.2 < before.2 {
+                world.state().breaks(format!("the row of {id} went back from {before:?} to {now:?}"));
+            }
+            if before.1 && !now.1 && !matches!(record.state, TaskState::Publishing { .. }) {
+                world.state().breaks(format!("{id} had ended and is {}", record.state.status()));
+            }
+        }
+    }
+}
+
+/// Whether nothing is left to do. Has people say yes to what waits for it.
+pub(crate) fn is_settled(store: &MemoryStore, world: &World) -> bool {
+    let tables = store.tables();
+    let mut state = world.state();
+    if !state.is_quiet() {
+        return false;
+    }
+    let waiting: Vec<&TaskRecord> =
+        tables.tasks.iter().filter(|record| waits_for_a_yes(&record.state)).collect();
+    if let Some(first) = waiting.first()
+        && is_still(&tables)
+    {
+        let key = &first.task.issue;
+        let thread = tables.threads.values().find(|thread| thread.facts.issue.as_ref() == Some(key));
+        if let Some(number) = thread.map(|thread| thread.number) {
+            let word = if state.chance.one_in(4) { "/cloud-code reject" } else { "/cloud-code approve" };
+            state.say(number, word);
+        }
+        return false;
+    }
+    left(&tables, &state).is_empty()
+}
+
+/// Whether nobody's word is being worked on but what waits behind a task.
+fn is_still(tables: &Tables) -> bool {
+    let asks = tables.intents.iter().filter(|record| record.outcome.is_none());
+    let is_yes_or_no = |key: &str| key.contains("Approve") || key.contains("Reject");
+    let is_delivered = tables.deliveries.iter().all(|known| known.delivery.state.is_settled());
+    is_delivered && !asks.map(|record| format!("{:?}", record.intent.ask)).any(|ask| is_yes_or_no(&ask))
+}
+
+/// What is left to do, in words.
+pub(crate) fn waits(store: &MemoryStore, state: &State) -> String {
+    left(&store.tables(), state).join("; ")
+}
+
+fn left(tables: &Tables, state: &State) -> Vec<String> {
+    let mut left = Vec::new();
+    let known: BTreeSet<&str> =
+        tables.deliveries.iter().map(|known| known.delivery.key.guid.as_str()).collect();
+    for (id, sent) in &state.hub.sent {
+        if !known.contains(sent.guid.as_str()) {
+            left.push(format!("delivery {id} was never fetched"));
+        }
+    }
+    for known in tables.deliveries.iter().filter(|known| !known.delivery.state.is_settled()) {
+        left.push(format!("{} waits: {:?}", known.delivery.key.guid, known.note));
+    }
+    for record in tables.intents.iter().filter(|record| record.outcome.is_none() || !record.is_reacted) {
+        let what = if record.outcome.is_none() { "an outcome" } else { "its reaction" };
+        left.push(format!("{} has not {what}", record.intent.key));
+    }
+    for row in tables.notes.iter().filter(|row| row.remote.is_none() && row.gave_up.is_none()) {
+        left.push(format!("the note {} is not written", row.note.key));
+    }
+    for record in tables.tasks.iter().filter(|record| !record.state.status().is_terminal()) {
+        left.push(format!("{} is {:?}", record.task.id, record.state));
+    }
+    for (id, container) in &state.containers.all {
+        left.push(format!("the container {id} is {:?}", container.state));
+    }
+    left.extend(tables.cursors.keys().filter(|name| name.starts_with("moved ")).cloned());
+    left
+}
+
+/// What must be so once all is settled.
+pub(crate) fn at_the_end(store: &MemoryStore, world: &World, home: &Path, plan: &ProjectPlan) {
+    let tables = store.tables();
+    let mut state = world.state();
+    let mut broken = Vec::new();
+    if state.broken.is_empty() {
+        requests(&tables, &state, &mut broken);
+        tasks(&tables, &state, plan, &mut broken);
+        forge(&tables, &state, &mut broken);
+        leftovers(&tables, &state, home, &mut broken);
+    }
+    for what in broken {
+        state.breaks(what);
+    }
+}
+
+fn requests(tables: &Tables, state: &State, broken: &mut Vec<String>) {
+    for known in &tables.deliveries {
+        if known.delivery.state == DeliveryState::Failed {
+            broken.push(format!("{} was given up: {:?}", known.delivery.key.guid, known.note));
+        }
+    }
+    for (number, issue) in &state.hub.issues {
+        let commands =
+            issue.comments.iter().filter(|said| said.author == ALICE && said.body.starts_with('/'));
+        for said in commands {
+            let key = format!("comment-{}", said.id);
+            let found = tables.intents.iter().filter(|record| record.intent.key == key).count();
+            if found != 1 {
+                broken.push(format!("the command {} on #{number} is {found} requests", said.id));
+            }
+            let place = format!("{number} Comment {{ id: {} }}", said.id);
+            if !state.hub.reactions.contains_key(&place) {
+                broken.push(format!("the command {} on #{number} has no reaction", said.id));
+            }
+        }
+    }
+    let mut asked = BTreeSet::new();
+    for record in &tables.tasks {
+        if let Some(intent) = &record.task.intent
+            && !asked.insert(intent)
+        {
+            broken.push(format!("the request {intent} made two tasks"));
+        }
+    }
+}
+
+fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<String>) {
+    for record in &tables.tasks {
+        let id = &record.task.id;
+        let attempts: Vec<_> = tables.attempts.iter().filter(|attempt| attempt.task == *id).collect();
+        if attempts.len() > plan.retries.attempts as usize {
+            broken.push(format!("{id} had {} attempts of {}", attempts.len(), plan.retries.attempts));
+        }
+        for attempt in attempts {
+            if attempt.finished_at.is_none() {
+                broken.push(format!(
+                    "attempt {} of {id} never ended, the task is {:?}",
+                    attempt.number, record.state
+                ));
+            }
+        }
+        let Some(ledger) = state.containers.ledger.get(id) else { continue };
+        let turns = record.usage.turns.unwrap_or_default();
+        if turns > ledger.turns {
+            broken.push(format!("{id} is charged {turns} turns of {}", ledger.turns));
+        }
+        let has_done = ledger.ended.iter().any(|(_, status)| *status == TaskReportStatus::Completed);
+        let is_lawful = match &record.state {
+            TaskState::Done { .. } | TaskState::Cancelled { .. } => true,
+            TaskState::Failed { failure, .. } => {
+                matches!(failure.kind, FailureKind::PublishRefused | FailureKind::Rejected)
+            }
+            _ => false,
+        };
+        if has_done && !is_lawful {
+            broken.push(format!("{id} was done by its agent and is {:?}", record.state));
+        }
+        if has_done && turns != ledger.turns && !matches!(record.state, TaskState::Cancelled { .. }) {
+            broken.push(format!("{id} is charged {turns} turns of {}", ledger.turns));
+        }
+    }
+}
+
+fn forge(tables: &Tables, state: &State, broken: &mut Vec<String>) {
+    for (number, issue) in &state.hub.issues {
+        let mut markers = BTreeSet::new();
+        let ours = issue.comments.iter().filter(|said| said.author != ALICE);
+        for marker in ours.flat_map(|said| said.body.lines().rev().find(|line| line.starts_with("<!--"))) {
+            if !markers.insert(marker) {
+                broken.push(format!("#{number} has two comments with {marker}"));
+            }
+        }
+    }
+    let mut open = BTreeSet::new();
+    for (number, pull) in state.hub.pulls.iter().filter(|(_, pull)| pull.state == PullState::Open) {
+        if !open.insert(&pull.branch) {
+            broken.push(format!("#{number} is a second pull request of {}", pull.branch));
+        }
+    }
+    let branches: BTreeSet<&str> = tables.issues.iter().map(|issue| issue.branch.as_str()).collect();
+    for branch in &state.repositories.made_by_us {
+        if !branches.contains(branch.as_str()) {
+            broken.push(format!("the branch {branch} belongs to no issue"));
+        }
+    }
+    for thread in tables.threads.values() {
+        let (Some(written), Some(issue)) = (&thread.written.label, state.hub.issues.get(&thread.number))
+        else {
+            continue;
+        };
+        if !issue.labels.contains(written) || issue.labels.len() != 1 {
+            broken.push(format!(
+                "#{} should have the label {written} and has {:?}",
+                thread.number, issue.labels
+            ));
+        }
+    }
+    for record in &tables.tasks {
+        let TaskState::Done { head: Some(head) } = &record.state else { continue };
+        let is_its = |issue: &&Issue| issue.project == record.task.project && issue.key == record.task.issue;
+        let Some(issue) = tables.issues.iter().find(is_its) else { continue };
+        let Ok(head) = head.parse::<CommitId>() else { continue };
+        let holds = |name: &str| {
+            state.repositories.branches.get(name).is_some_and(|tip| state.repositories.holds(tip, &head))
+        };
+        let is_replaced = tables.tasks.iter().any(|later| {
+            later.task.issue == record.task.issue
+                && later.task.id > record.task.id
+                && later.state.head().is_some()
+        });
+        if !holds(issue.branch.as_str()) && !holds(issue.base.as_str()) && !is_replaced {
+            broken.push(format!("{} is done and {} does not hold its work", record.task.id, issue.branch));
+        }
+    }
+}
+
+fn leftovers(tables: &Tables, state: &State, home: &Path, broken: &mut Vec<String>) {
+    for (id, container) in &state.containers.all {
+        broken.push(format!("the container {id} ({}) is left", container.name));
+    }
+    let layout = Layout::new(home);
+    let live = tables.issues.iter().filter(|issue| issue.cleaned_at.is_none());
+    let roots: BTreeSet<_> = live.map(|issue| layout.issue(&issue.project, &issue.key).root).collect();
+    for root in state.repositories.roots().filter(|root| !roots.contains(*root)) {
+        broken.push(format!("the worktree {} is left", root.display()));
+    }
+    let Ok(locks) = std::fs::read_dir(home.join("locks")) else { return };
+    for lock in locks.flatten().filter(|lock| lock.path().is_file()) {
+        let held = std::fs::File::open(lock.path()).is_ok_and(|file| file.try_lock().is_err());
+        if held {
+            broken.push(format!("the lock {} is held", lock.path().display()));
+        }
+    }
+}
