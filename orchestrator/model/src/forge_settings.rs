@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, RepositoryName};
+use crate::RepositoryName;
 
 /// What begins a command.
 pub const DEFAULT_PREFIX: &str = "/cloud-code";
@@ -78,8 +78,6 @@ pub struct ServerSettings {
     /// Where `/metrics` is served, apart from what a proxy shows to the world. Default: `127.0.0.1` with the port after
     /// that of `listen`, so `127.0.0.1:8643`. `off` serves none.
     pub metrics_listen: Option<String>,
-    /// `/readyz` fails when less room is left on the disk of the home folder. Default `1GiB`.
-    pub min_free_disk: Option<ByteSize>,
 }
 
 /// Least access that lets a person command.

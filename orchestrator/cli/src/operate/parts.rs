@@ -12,13 +12,10 @@ use cloud_code_server::{Keys, Loops, Part, free_bytes};
 
 use crate::app::App;
 
-/// Room that must be left. Less and a clone, a build and the database meet the end of the disk in the middle of work; more and
-/// small disks are never ready.
-const MIN_FREE_DISK: ByteSize = ByteSize::mebibytes(1024);
-
 /// The parts; `kinds` are the runtimes of the projects that are served.
 pub(crate) fn parts(app: &App, kinds: &[RuntimeKind]) -> Result<Vec<Arc<dyn Part>>> {
-    let floor = app.settings.server.min_free_disk.unwrap_or(MIN_FREE_DISK);
+    // Below it no task begins, so nobody is to send more.
+    let floor = app.queue_limits()?.min_free_disk;
     let mut parts: Vec<Arc<dyn Part>> = vec![
         Arc::new(Disk { home: app.home.clone(), floor }),
         Arc::new(Keys(accounts())),

@@ -110,7 +110,7 @@ fn a_full_disk_is_named_by_readyz_and_healthz_stays() {
         said["parts"].as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["intake", "store", "disk", "forge", "loops"]);
     stage.stops();
-    stage.replaces("cloud-code.yaml", "server: {", "server: {min_free_disk: 900000TiB, ");
+    stage.rewrite("cloud-code.yaml", |text| format!("queue: {{min_free_disk: 900000TiB}}\n{text}"));
     stage.serves();
     let answer = ready(&stage);
     let said: Value = serde_json::from_str(&answer.body).unwrap();
