@@ -75,6 +75,16 @@ impl Worker {
         self.child.wait().unwrap();
     }
 
+    /// Waits until it knows that it slept: by its lease, by the fence, or by the time that a question took.
+    #[track_caller]
+    fn notices(&self, house: &House) {
+        let signs = ["a lease was lost", "was lost: another process", "the task cannot be driven on now"];
+        house.stage.wait_for("the lost lease", || {
+            let log = self.log();
+            signs.iter().any(|sign| log.contains(sign)).then_some(())
+        });
+    }
+
     /// Whether the CLI noted something in a workspace of this worker.
     fn has(&self, notes: &[String], word: &str) -> bool {
         let home = self.home.to_string_lossy();
@@ -229,7 +239,7 @@ fn a_worker_that_froze_past_its_lease_writes_nothing_when_it_wakes() {
     let head = house.tasks().remove(0).state.head().map(str::to_owned);
 
     frozen.signal("-CONT");
-    house.stage.wait_for("the lost lease", || frozen.log().contains("a lease was lost").then_some(()));
+    frozen.notices(&house);
     house.stage.wait_for("the end of its agent", || {
         let left = house.stage.processes();
         let home = frozen.home.to_string_lossy().into_owned();
@@ -255,10 +265,7 @@ fn a_worker_that_froze_just_before_its_push_does_not_push() {
     // It goes on in the middle of its step, before anything told it what happened meanwhile.
     fs::write(fault.join(GO), "").unwrap();
     frozen.signal("-CONT");
-    house.stage.wait_for("the lost lease", || {
-        let log = frozen.log();
-        (log.contains("a lease was lost") || log.contains("was lost: another process")).then_some(())
-    });
+    frozen.notices(&house);
     let later = house.asks("another one");
     house.is_done_once(later);
     house.is_done_once(issue);
