@@ -86,7 +86,9 @@ database() {
     # As the tests look for them: orchestrator/test-postgres/src/programs.rs.
     local folder
     for folder in $(tr ':' ' ' <<<"$PATH") "$(pg_config --bindir 2>/dev/null)" /usr/lib/postgresql/*/bin; do
-        if [ -x "$folder/initdb" ] && [ -x "$folder/pg_ctl" ] && [ -x "$folder/createdb" ]; then return; fi
+        local all=yes program
+        for program in initdb pg_ctl createdb psql; do [ -x "$folder/$program" ] || all=; done
+        [ -z "$all" ] || return 0
     done
     if may_install; then
         # Debian's package would start a server for the whole machine as well.

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::args::GlobalArgs;
-use crate::{catalog, github, settings};
+use crate::{catalog, github, settings, shared};
 
 /// The database, below the home folder.
 pub(crate) const DATABASE: &str = "cloud-code.db";
@@ -87,6 +87,11 @@ impl App {
     /// The store; made when it is not there.
     pub(crate) async fn store(&self) -> Result<Database> {
         make_home(&self.home)?;
+        if let Some(url) = shared::url(self)? {
+            let connected = Database::connect(&url).await;
+            return connected
+                .context("cannot use the PostgreSQL server that `store.url` or CLOUD_CODE_STORE_URL names");
+        }
         let path = self.home.join(DATABASE);
         Database::open(&path).await.map_err(|error| match disk_is_full(&self.home) {
             true => anyhow!(error).context(format!(

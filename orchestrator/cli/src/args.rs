@@ -467,12 +467,35 @@ pub(crate) struct ServeArgs {
     /// Where to listen [default: `server.listen` in cloud-code.yaml, else 127.0.0.1:8642].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<String>,
+    /// What this process does of it, where several share a PostgreSQL store (`store.url`).
+    #[arg(long, value_enum, default_value_t = RoleArg::All)]
+    pub(crate) role: RoleArg,
     /// When told to stop, wait for agents that work, each to the end of its task. A second signal leaves them.
     #[arg(long, conflicts_with = "stop_agents")]
     pub(crate) drain: bool,
     /// When told to stop, end agents that work, with their work committed; the next start goes on with it.
     #[arg(long)]
     pub(crate) stop_agents: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Both.
+    All,
+    /// Take webhooks and requests in, and speak on the forge; one at a time.
+    Front,
+    /// Drive tasks; any number of them.
+    Worker,
+}
+
+impl From<RoleArg> for cloud_code_engine::Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::All => Self::All,
+            RoleArg::Front => Self::Front,
+            RoleArg::Worker => Self::Worker,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod plan;
 mod progress;
 mod provider;
 mod settings;
+mod shared;
 mod support;
 mod ui;
 

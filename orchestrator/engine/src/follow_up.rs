@@ -184,6 +184,10 @@ fn tie(records: &[TaskRecord], reports: &BTreeMap<TaskId, TaskReport>, cli: &Cli
         Some(record) => Tie::Conversation(record.task.id.clone()),
         // This CLI never got to work, but another one did.
         None if own.len() < records.len() => Tie::Packet,
+        // It did work, on another host that is dead: its conversation stayed there, with its reports.
+        None if own.iter().any(|record| record.summary.is_some() || record.state.head().is_some()) => {
+            Tie::Packet
+        }
         None => own.first().map_or(Tie::Nothing, |record| Tie::Conversation(record.task.id.clone())),
     }
 }

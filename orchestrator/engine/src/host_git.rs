@@ -107,6 +107,13 @@ pub trait GitMirror: Send + Sync {
     fn branch(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError>;
     /// The commit that our last push left the branch on at the source.
     fn pushed(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError>;
+    /// Notes of a branch what the mirror of another host knew.
+    fn take_up(
+        &self,
+        branch: &BranchName,
+        imported: &CommitId,
+        pushed: Option<&CommitId>,
+    ) -> Result<(), MirrorError>;
     /// Whether a commit is in it.
     fn has(&self, commit: &CommitId) -> Result<bool, MirrorError>;
     /// Whether the base holds anything that the head lacks.
@@ -218,6 +225,15 @@ impl GitMirror for Mirror {
 
     fn pushed(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError> {
         self.pushed(branch)
+    }
+
+    fn take_up(
+        &self,
+        branch: &BranchName,
+        imported: &CommitId,
+        pushed: Option<&CommitId>,
+    ) -> Result<(), MirrorError> {
+        self.take_up(branch, imported, pushed)
     }
 
     fn has(&self, commit: &CommitId) -> Result<bool, MirrorError> {

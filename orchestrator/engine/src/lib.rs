@@ -18,6 +18,7 @@ mod follow_up;
 mod forges;
 mod gather;
 mod git;
+mod held;
 mod host_git;
 mod installed;
 mod keep;
@@ -35,6 +36,7 @@ mod queue;
 mod rows;
 mod seen;
 mod service;
+mod take_over;
 mod tasking;
 mod theirs;
 mod unimported;
@@ -69,7 +71,8 @@ pub use prompts::PromptError;
 pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet};
 pub use rows::Rows;
 pub use service::{
-    Engines, HookLog, OnStop, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+    Engines, HookLog, Membership, OnStop, Projects, Role, ServedProject, Service, ServiceSettings, SweepMode,
+    Wakes,
 };
 pub use tasking::next_tasking;
 pub use watch::{Inotify, Watch, Watches};
@@ -106,7 +109,7 @@ pub struct EngineSettings {
 
 /// The reconciler of one installation.
 pub struct Engine {
-    pub(crate) settings: EngineSettings,
+    pub(crate) settings: Arc<EngineSettings>,
     pub(crate) store: Arc<dyn Rows>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -114,6 +117,8 @@ pub struct Engine {
     pub(crate) history: History,
     pub(crate) git: Arc<dyn Git>,
     pub(crate) watches: Arc<dyn Watches>,
+    /// Under which it works, where several processes share the store.
+    pub(crate) held: Option<Arc<held::Held>>,
 }
 
 impl Engine {
@@ -127,7 +132,8 @@ impl Engine {
     ) -> Self {
         let history = keep::default_history(&settings.layout);
         let (store, git, watches) = (Arc::new(store), Arc::new(HostGit), Arc::new(Inotify));
-        Self { settings, store, runtime, clock, ids, history, git, watches }
+        let settings = Arc::new(settings);
+        Self { settings, store, runtime, clock, ids, history, git, watches, held: None }
     }
 
     /// The same with another history than that of the default settings.
@@ -159,7 +165,7 @@ impl Engine {
     }
 
     /// What holds for this installation.
-    pub const fn settings(&self) -> &EngineSettings {
+    pub fn settings(&self) -> &EngineSettings {
         &self.settings
     }
 

@@ -303,6 +303,7 @@ impl Engine {
         }
         let (workspaces, head) = (self.workspaces(facts)?, head.clone());
         let earlier = self.delivered_head(facts).await?;
+        self.may_write().await?;
         let delivered = blocking(move || workspaces.deliver(&head, earlier.as_deref())).await?;
         if let Some(repository) = delivered {
             observer.notice(Notice::Delivered { repository });
@@ -321,7 +322,7 @@ const fn point_after(event: &TaskEvent) -> Option<Point> {
         TaskEvent::Woken | TaskEvent::Granted => Some(Point::TaskWoken),
         TaskEvent::Published => Some(Point::TaskPublished),
         TaskEvent::Approved | TaskEvent::Declined | TaskEvent::Retried | TaskEvent::Rebased { .. } => None,
-        TaskEvent::HostFailed { .. } | TaskEvent::Withdrawn => None,
+        TaskEvent::HostFailed { .. } | TaskEvent::Withdrawn | TaskEvent::Moved { .. } => None,
     }
 }
 

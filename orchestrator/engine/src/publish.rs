@@ -280,6 +280,7 @@ impl Engine {
         let lent: Credential = credential(forge).await?;
         let (repo, branch) = (repo.clone(), facts.issue.branch.clone());
         let head = head.parse().map_err(EngineError::Commit)?;
+        self.may_write().await?;
         blocking(move || {
             let expected_old = expected_old.as_ref();
             let handover = Handover { target: &source, branch: &branch, head: &head, expected_old };
@@ -330,6 +331,7 @@ impl Engine {
         let draft = thread
             .and_then(|thread| thread.facts.config.get(&cloud_code_model::ConfigKey::Draft))
             .map_or(asked.plan.publish.draft, |value| value == "true");
+        self.may_write().await?;
         let put = forge
             .put_pull(&PullSpec {
                 branch: issue.branch.to_string(),
@@ -348,6 +350,7 @@ impl Engine {
                 && body != put.pull.body
             {
                 let update = PullUpdate { body: Some((body, marker)), ..PullUpdate::default() };
+                self.may_write().await?;
                 forge.update_pull(put.pull.number, &update).await?;
             }
         }

@@ -33,6 +33,7 @@ pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_onl
 pub use settings::{
     ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, HistorySettings,
     ImportPolicy, ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
+    StoreSettings,
 };
 pub use size::ByteSize;
 pub use state::{Gate, IllegalTransition, Next, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};

@@ -39,6 +39,8 @@ pub struct GlobalSettings {
     pub server: ServerSettings,
     /// Whose turn it is in `cloud-code serve`.
     pub queue: QueueSettings,
+    /// Where rows are kept.
+    pub store: StoreSettings,
     /// What is written to standard error.
     pub log: LogSettings,
     /// Where traces of tasks go.
@@ -47,6 +49,22 @@ pub struct GlobalSettings {
     pub history: HistorySettings,
     /// What holds for a project that says nothing else.
     pub defaults: ProjectSettings,
+}
+
+/// Where rows are kept, and how several installations share them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct StoreSettings {
+    /// `postgres://user@host:5432/database` of a PostgreSQL server that several installations share; default: a file of this
+    /// one. Without a password: with one it is the variable `CLOUD_CODE_STORE_URL`, which counts before this.
+    pub url: Option<String>,
+    /// How long an issue is a worker's without a word of it. Default 30s. Shorter, and a slow answer of the database ends
+    /// what runs; longer, and a frozen worker keeps its issues.
+    pub lease: Option<HumanDuration>,
+    /// How long a worker is believed to live without a word of it; then its issues move to others. Default 2m. A restart for
+    /// an upgrade has to fit.
+    pub worker: Option<HumanDuration>,
 }
 
 /// What is kept of every attempt, after its workspace is gone. What is over a cap goes, the oldest first and that of open

@@ -285,6 +285,15 @@ pub enum TaskEvent {
     },
     /// A person took it back before an agent had it, or before its work was published.
     Withdrawn,
+    /// The worker that had it is dead, and what it held of the task with it: another one begins an attempt.
+    Moved {
+        /// What was lost.
+        failure: Failure,
+        /// When it begins.
+        until: Timestamp,
+        /// Its number.
+        attempt: u32,
+    },
 }
 
 impl TaskEvent {
@@ -304,6 +313,7 @@ impl TaskEvent {
             Self::Published => "published",
             Self::HostFailed { .. } => "host_failed",
             Self::Withdrawn => "withdrawn",
+            Self::Moved { .. } => "moved",
         }
     }
 }
@@ -415,6 +425,10 @@ impl TaskState {
             (Self::Publishing { head, .. }, TaskEvent::Published) => {
                 Ok(Self::Done { head: Some(head.clone()) })
             }
+            (
+                Self::Running { .. } | Self::Importing { .. } | Self::Publishing { .. },
+                TaskEvent::Moved { failure, until, attempt },
+            ) => Ok(Self::BackingOff { failure, head: None, until, attempt }),
             (Self::Queued | Self::Preparing, TaskEvent::Withdrawn) => Ok(Self::Cancelled { head: None }),
             (
                 Self::Queued | Self::Preparing | Self::Running { .. } | Self::Importing { .. },
@@ -505,6 +519,11 @@ mod tests {
             TaskEvent::Published,
             TaskEvent::HostFailed { failure: Failure::new(FailureKind::DiskFull, "full") },
             TaskEvent::Withdrawn,
+            TaskEvent::Moved {
+                failure: Failure::new(FailureKind::Crashed, "its worker is dead"),
+                until: Timestamp::UNIX_EPOCH,
+                attempt: 2,
+            },
         ]
     }
 
@@ -535,6 +554,7 @@ mod tests {
         queued            published    -
         queued            host_failed  failed
         queued            withdrawn    cancelled
+        queued            moved        -
         preparing         taken        -
         preparing         started      running
         preparing         ended        -
@@ -548,6 +568,7 @@ mod tests {
         preparing         published    -
         preparing         host_failed  failed
         preparing         withdrawn    cancelled
+        preparing         moved        -
         running           taken        -
         running           started      -
         running           ended        importing
@@ -561,6 +582,7 @@ mod tests {
         running           published    -
         running           host_failed  failed
         running           withdrawn    -
+        running           moved        backing_off
         importing         taken        -
         importing         started      -
         importing         ended        -
@@ -574,6 +596,7 @@ mod tests {
         importing         published    -
         importing         host_failed  failed
         importing         withdrawn    -
+        importing         moved        backing_off
         backing_off       taken        -
         backing_off       started      -
         backing_off       ended        -
@@ -587,6 +610,7 @@ mod tests {
         backing_off       published    -
         backing_off       host_failed  failed
         backing_off       withdrawn    cancelled
+        backing_off       moved        -
         over_budget       taken        -
         over_budget       started      -
         over_budget       ended        -
@@ -600,6 +624,7 @@ mod tests {
         over_budget       published    -
         over_budget       host_failed  failed
         over_budget       withdrawn    cancelled
+        over_budget       moved        -
         awaiting_approval taken        -
         awaiting_approval started      -
         awaiting_approval ended        -
@@ -613,6 +638,7 @@ mod tests {
         awaiting_approval published    -
         awaiting_approval host_failed  failed
         awaiting_approval withdrawn    cancelled
+        awaiting_approval moved        -
         publishing        taken        -
         publishing        started      -
         publishing        ended        -
@@ -626,6 +652,7 @@ mod tests {
         publishing        published    done
         publishing        host_failed  failed
         publishing        withdrawn    cancelled
+        publishing        moved        backing_off
         done              taken        -
         done              started      -
         done              ended        -
@@ -639,6 +666,7 @@ mod tests {
         done              published    -
         done              host_failed  -
         done              withdrawn    -
+        done              moved        -
         needs_input       taken        -
         needs_input       started      -
         needs_input       ended        -
@@ -652,6 +680,7 @@ mod tests {
         needs_input       published    -
         needs_input       host_failed  -
         needs_input       withdrawn    -
+        needs_input       moved        -
         failed            taken        -
         failed            started      -
         failed            ended        -
@@ -665,6 +694,7 @@ mod tests {
         failed            published    -
         failed            host_failed  -
         failed            withdrawn    -
+        failed            moved        -
         cancelled         taken        -
         cancelled         started      -
         cancelled         ended        -
@@ -678,6 +708,7 @@ mod tests {
         cancelled         published    -
         cancelled         host_failed  -
         cancelled         withdrawn    -
+        cancelled         moved        -
         ");
     }
 

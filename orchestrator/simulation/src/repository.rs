@@ -280,6 +280,22 @@ impl GitMirror for SimGit {
         })
     }
 
+    fn take_up(
+        &self,
+        branch: &BranchName,
+        imported: &CommitId,
+        pushed: Option<&CommitId>,
+    ) -> Result<(), MirrorError> {
+        self.0.call_blocking("git.take_up", LOCAL, mirror_error, |state| {
+            let repositories = &mut state.repositories;
+            repositories.imported.insert(branch.as_str().to_owned(), imported.clone());
+            if let Some(pushed) = pushed {
+                repositories.pushed.insert(branch.as_str().to_owned(), pushed.clone());
+            }
+            Ok(())
+        })
+    }
+
     fn has(&self, commit: &CommitId) -> Result<bool, MirrorError> {
         Ok(self.0.state().repositories.has.contains(commit))
     }

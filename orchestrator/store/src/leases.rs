@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cloud_code_model::{InstanceId, IssueKey, ProjectName};
+use cloud_code_task_schema::{Handoff, TaskId};
 
 use crate::StoreError;
 
@@ -142,8 +143,9 @@ pub trait Leases: Send + Sync {
     ///
     /// Refuses with [`StoreError::LeaseLost`].
     async fn hold_on(&self, lease: &Lease, at_least: Duration) -> Result<(), StoreError>;
-    /// Notes that the holder has the issue's workspace on its own disk now.
-    async fn arrived(&self, lease: &Lease) -> Result<(), StoreError>;
+    /// Notes that the holder has the issue's workspace on its own disk now, and what its task is told of what was before:
+    /// the conversation stayed where it was.
+    async fn arrived(&self, lease: &Lease, told: Option<(&TaskId, &Handoff)>) -> Result<(), StoreError>;
     /// Gives a lease back. The issue stays with its worker; what is still written with this token is refused. Nothing when
     /// it was lost meanwhile.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;

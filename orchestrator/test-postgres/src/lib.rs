@@ -32,7 +32,7 @@ rm -rf "$dir"
 pub enum StartError {
     /// PostgreSQL is not installed.
     #[error(
-        "PostgreSQL's programs (initdb, pg_ctl, createdb) are not here\n  hint: docker/ensure-tools.sh database, or on \
+        "PostgreSQL's programs (initdb, pg_ctl, createdb, psql) are not here\n  hint: docker/ensure-tools.sh database, or on \
          Debian: sudo apt-get install postgresql"
     )]
     Missing,
@@ -47,12 +47,12 @@ pub enum StartError {
         /// What it said.
         log: String,
     },
-    /// A database was not made.
-    #[error("cannot make the database {name}: {said}")]
+    /// A database was not made, or did not do what it was told.
+    #[error("the database {name}: {said}")]
     Database {
         /// Which.
         name: String,
-        /// What `createdb` said.
+        /// What the program said.
         said: String,
     },
     /// A file or a program cannot be used.
@@ -109,18 +109,28 @@ impl PrivatePostgres {
 
     /// Makes an empty database.
     pub fn create(&self, name: &str) -> Result<(), StartError> {
-        let program = self.programs.folder.join("createdb");
-        let made = Command::new(&program)
+        self.runs("createdb", &[name], name)
+    }
+
+    /// Does what a story wants to happen to a database behind everybody's back.
+    pub fn does(&self, name: &str, statement: &str) -> Result<(), StartError> {
+        self.runs("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-c", statement, name], name)
+    }
+
+    fn runs(&self, program: &str, arguments: &[&str], name: &str) -> Result<(), StartError> {
+        let program = self.programs.folder.join(program);
+        let done = Command::new(&program)
             .arg("-h")
             .arg(&self.dir)
-            .args(["-U", USER, name])
+            .args(["-U", USER])
+            .args(arguments)
             .output()
             .map_err(|source| StartError::Io { path: program, source })?;
-        match made.status.success() {
+        match done.status.success() {
             true => Ok(()),
             false => Err(StartError::Database {
                 name: name.to_owned(),
-                said: String::from_utf8_lossy(&made.stderr).trim().to_owned(),
+                said: String::from_utf8_lossy(&done.stderr).trim().to_owned(),
             }),
         }
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// Where Debian puts them, one folder a version.
 const DEBIAN: &str = "/usr/lib/postgresql";
-const NEEDED: [&str; 3] = ["initdb", "pg_ctl", "createdb"];
+const NEEDED: [&str; 4] = ["initdb", "pg_ctl", "createdb", "psql"];
 /// Whom the server may run as when this is root. Debian's package makes the first; the second is everywhere.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 

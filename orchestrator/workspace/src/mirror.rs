@@ -292,6 +292,23 @@ impl Mirror {
         })
     }
 
+    /// Notes of a branch what the mirror of another host knew: where an import and our last push left it. Both commits have to
+    /// be here.
+    pub fn take_up(
+        &self,
+        branch: &BranchName,
+        imported: &CommitId,
+        pushed: Option<&CommitId>,
+    ) -> Result<(), MirrorError> {
+        let oid = imported.oid().map_err(self.refs_error())?;
+        for name in [head_ref(branch), imported_ref(branch)] {
+            self.change_refs(|repository| {
+                repository.reference(&name, oid, true, "cloud-code: take up what another host did").map(drop)
+            })?;
+        }
+        pushed.map_or(Ok(()), |head| self.note_pushed(branch, head))
+    }
+
     /// Whether a commit is in the mirror: fetched from the source, or imported.
     pub fn has(&self, commit: &CommitId) -> Result<bool, MirrorError> {
         let oid = commit.oid().map_err(self.refs_error())?;

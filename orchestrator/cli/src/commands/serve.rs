@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_engine::{
-    Engines, Forges, HookLog, OnStop, Projects, ServedProject, Service, ServiceSettings, SweepMode, Wakes,
+    Engines, Forges, HookLog, OnStop, Projects, Role, ServedProject, Service, ServiceSettings, SweepMode,
+    Wakes,
 };
 use cloud_code_forge::{ForgeError, Github, HookOwner};
 use cloud_code_model::{IntakeMode, ProjectName, RepositoryName, RuntimeKind, Triggers};
@@ -25,7 +26,7 @@ use crate::args::ServeArgs;
 use crate::commands::init::manifest::webhook_url;
 use crate::commands::token_triggers::{self, Otherwise};
 use crate::operate::{metrics, parts, systemd, telemetry};
-use crate::{github, ui};
+use crate::{github, shared, ui};
 
 /// Where it listens unless told otherwise: only this machine, so that a proxy with a certificate stands before it.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8642";
@@ -49,14 +50,16 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
         );
     }
     let secrets = github::webhook_secrets(app)?;
+    let role = Role::from(args.role);
     let intake = app.settings.github.intake.unwrap_or_default();
-    if intake == IntakeMode::Webhook && secrets.is_empty() {
+    if role != Role::Worker && intake == IntakeMode::Webhook && secrets.is_empty() {
         bail!(
             "`github.intake` is `webhook` and there is no webhook secret\n  hint: name its file in `github.webhook_secret_files`, or set `intake: polling`"
         );
     }
     keep_secrets(app, &projects);
     let store = app.store().await?;
+    let membership = shared::join(app, &store, role).await?;
     let numbers = repository_numbers(&store, &projects).await?;
     let forges: Arc<dyn Forges> = Arc::new(github::Connected::with_numbers(connected.clone(), numbers));
     let engine =
@@ -69,6 +72,7 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let settings = ServiceSettings {
         limits: app.queue_limits()?,
         sweep: sweep(app, intake, &connected, &projects).await,
+        role,
         on_stop,
         hurry: hurry.clone(),
         ..ServiceSettings::default()
@@ -79,11 +83,21 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let projects = Projects::new(projects, clis, forges, store.clone());
     let service =
         Service::new(store.clone(), engines, projects, settings, Arc::new(SystemClock), wakes.clone());
+    let service = match membership {
+        Some(membership) => service.among(membership),
+        None => service,
+    };
 
     let (stop, closed) = (CancellationToken::new(), CancellationToken::new());
     let address = address(app, &args);
     let parts = parts::parts(app, &kinds)?;
-    let served = listen(&address, store.clone(), secrets, wakes, parts, closed.clone()).await?;
+    let served = match role {
+        // It takes nothing in.
+        Role::Worker => Served { address: None, task: tokio::spawn(until(closed.clone())) },
+        Role::All | Role::Front => {
+            listen(&address, store.clone(), secrets, wakes, parts, closed.clone()).await?
+        }
+    };
     ui::err(format!("serving {}", names.join(", ")));
     if let Some(address) = &served.address {
         ui::err(format!("listening on http://{address}"));
@@ -105,6 +119,8 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let early = tokio::select! {
         _ = interrupts.recv() => None,
         _ = terminations.recv() => None,
+        // Another process was started for this worker.
+        () = stop.cancelled() => None,
         ended = &mut serving => Some(ended),
     };
     ui::err(match on_stop {
@@ -179,6 +195,11 @@ async fn repository_numbers(
         }
     }
     Ok(numbers)
+}
+
+async fn until(stop: CancellationToken) -> Result<()> {
+    stop.cancelled().await;
+    Ok(())
 }
 
 struct Served {

@@ -27,3 +27,4 @@ mod sweep;
 mod token;
 mod transcript;
 mod waiting;
+mod workers;

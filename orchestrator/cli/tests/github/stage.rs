@@ -208,6 +208,11 @@ impl Stage {
         command
     }
 
+    /// The folder that all of the stage is in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Puts another build of the program in its place. It differs by what no loader reads.
     pub(crate) fn is_upgraded(&mut self) {
         let next = self.dir.path().join("cloud-code-next");
@@ -223,10 +228,15 @@ impl Stage {
 
     /// The same with options.
     pub(crate) fn serves_with(&mut self, options: &[&str]) {
+        let command = self.command(&[&["serve"], options].concat());
+        self.serves_by(command);
+    }
+
+    /// The same by a command of the story's own.
+    pub(crate) fn serves_by(&mut self, mut command: Command) {
         let log = self.dir.path().join("serve.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
         let before = fs::read_to_string(&log).unwrap().len();
-        let mut command = self.command(&[&["serve"], options].concat());
         if let Some(armed) = self.armed.take() {
             command.env(cloud_code_fault_points::VARIABLE, armed);
         }

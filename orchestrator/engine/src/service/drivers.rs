@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cloud_code_metrics::pulses;
-use cloud_code_model::{TaskRecord, TaskState};
+use cloud_code_model::{IssueKey, ProjectName, TaskRecord, TaskState};
 use cloud_code_task_schema::TaskId;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::membership::{Belongs, Membership};
 use super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN, OnStop};
 use crate::decide::Step;
 use crate::observe::{Notice, Observer};
@@ -46,6 +47,7 @@ struct Rest {
 pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let board = Arc::new(Mutex::new(Board::default()));
     let tracker = TaskTracker::new();
+    end_all_strays(&inner).await;
     let pulse = pulses().begin("drivers", DISPATCH_PATIENCE);
     loop {
         pulse.beat();
@@ -152,12 +154,99 @@ fn begin(
     let engine = inner.engines.of(record.task.plan.runtime).clone();
     let (inner, board, stop, record) = (inner.clone(), board.clone(), stop.clone(), record.clone());
     tracker.spawn(async move {
-        drive(&inner, &board, &engine, &record, &nudge, &stop).await;
+        drive_as_ours(&inner, &board, &engine, &record, &nudge, &stop).await;
         lock(&board).driven.remove(&id);
         inner.touch_task(&record);
         inner.wakes.tasks.notify_one();
         inner.wakes.requests.notify_one();
     });
+}
+
+/// Drives it if the issue is this worker's, or becomes it.
+async fn drive_as_ours(
+    inner: &Inner,
+    board: &Mutex<Board>,
+    engine: &Engine,
+    record: &TaskRecord,
+    nudge: &Notify,
+    stop: &CancellationToken,
+) {
+    let Some(membership) = &inner.membership else {
+        return drive(inner, board, engine, record, nudge, stop).await;
+    };
+    if waits_for_a_person(record) && !is_here(membership, record).await {
+        // Nothing is to be done, and its worker may come back with what it has: a yes moves it, silence does not.
+        return lock(board).leave_to_others(record);
+    }
+    let held = match membership.claim(&record.task.project, &record.task.issue).await {
+        Ok(Some(held)) => held,
+        Ok(None) => return lock(board).leave_to_others(record),
+        Err(error) => {
+            tracing::warn!(task.id = %record.task.id, error = %error, "the issue cannot be claimed now");
+            return lock(board).leave_to_others(record);
+        }
+    };
+    let engine = engine.under(held.clone());
+    let working = async {
+        let here = match &held.lease.moved_from {
+            Some(from) => engine.take_over(&held, from).await,
+            None if needs_repository(record) => engine.bring(record).await,
+            None => Ok(()),
+        };
+        if let Err(error) = here {
+            tracing::warn!(task.id = %record.task.id, error = %error.chain(), "the issue cannot be brought here now");
+            return lock(board).leave_to_others(record);
+        }
+        drive(inner, board, &engine, record, nudge, stop).await;
+    };
+    tokio::select! {
+        biased;
+        // Nothing of it goes on: not a step, and not a write that is on its way.
+        () = held.lost.cancelled() => {
+            lock(board).leave_to_others(record);
+            end_strays(membership, &engine, &record.task.project, &record.task.issue).await;
+        }
+        () = working => {}
+    }
+    membership.release(&held).await;
+}
+
+/// What runs here of issues that went to other workers while this one was away.
+async fn end_all_strays(inner: &Inner) {
+    let Some(membership) = &inner.membership else { return };
+    for engine in [&inner.engines.local, &inner.engines.docker] {
+        // A runtime that does not answer runs nothing that could be ended now.
+        for (project, issue) in engine.issues_here().await.unwrap_or_default() {
+            end_strays(membership, engine, &project, &issue).await;
+        }
+    }
+}
+
+async fn end_strays(membership: &Membership, engine: &Engine, project: &ProjectName, issue: &IssueKey) {
+    if !matches!(membership.belongs(project, issue).await, Ok(Belongs::Elsewhere)) {
+        return;
+    }
+    tracing::warn!(project = %project, issue = %issue, "another worker has the issue; what runs of it here is ended");
+    if let Err(error) = engine.end_strays(project, issue).await {
+        tracing::warn!(project = %project, issue = %issue, error = %error.chain(), "it cannot be ended");
+    }
+}
+
+/// Whether its worktree is still to be made.
+fn needs_repository(record: &TaskRecord) -> bool {
+    let begins =
+        matches!(record.state, TaskState::Queued | TaskState::Preparing | TaskState::BackingOff { .. });
+    begins && record.cancel_requested_at.is_none()
+}
+
+fn waits_for_a_person(record: &TaskRecord) -> bool {
+    let is_held = matches!(record.state, TaskState::AwaitingApproval { .. } | TaskState::OverBudget { .. });
+    is_held && record.cancel_requested_at.is_none()
+}
+
+async fn is_here(membership: &Membership, record: &TaskRecord) -> bool {
+    let belongs = membership.belongs(&record.task.project, &record.task.issue).await;
+    matches!(belongs, Ok(Belongs::Here | Belongs::ToNobody))
 }
 
 async fn drive(
@@ -249,6 +338,12 @@ async fn end(engine: &Engine, id: &TaskId) {
 }
 
 impl Board {
+    /// Another worker has it, or nobody can have it now. It is asked for again, in case that one dies.
+    fn leave_to_others(&mut self, record: &TaskRecord) {
+        let rest = Rest { until: Instant::now() + LOOK_AGAIN, last: FIRST_WAIT };
+        self.resting.insert(record.task.id.clone(), rest);
+    }
+
     /// Whether a task is not to be left alone. One that is left alone holds no place.
     fn heeds(&mut self, record: &TaskRecord) -> bool {
         let id = &record.task.id;

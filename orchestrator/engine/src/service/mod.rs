@@ -17,6 +17,7 @@ mod bases;
 mod drivers;
 mod facts;
 mod leftovers;
+mod membership;
 mod pauses;
 mod projects;
 mod receive;
@@ -32,10 +33,12 @@ use std::time::Duration;
 
 use cloud_code_metrics::pulses;
 use cloud_code_model::{Clock, QueueLimits, RuntimeKind};
+use cloud_code_store::Wake;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use membership::{Membership, Role};
 pub use projects::{Projects, ServedProject};
 pub use sweep::{HookLog, SweepMode};
 
@@ -98,6 +101,8 @@ pub struct ServiceSettings {
     pub sweep: SweepMode,
     /// Shortest time between two writes of one task's progress.
     pub progress_every: Duration,
+    /// What this process does of it all.
+    pub role: Role,
     /// What becomes of agents that work at the end.
     pub on_stop: OnStop,
     /// Cancelled when nobody wants to wait any more for what [`OnStop`] waits for: what works is left then.
@@ -110,6 +115,7 @@ impl Default for ServiceSettings {
             limits: QueueLimits::default(),
             sweep: SweepMode::Off,
             progress_every: PROGRESS_EVERY,
+            role: Role::All,
             on_stop: OnStop::default(),
             hurry: CancellationToken::new(),
         }
@@ -154,6 +160,8 @@ pub(crate) struct Inner {
     pub(crate) hearing: tokio::sync::Mutex<()>,
     /// Projects whose repository could not be fetched.
     pub(crate) base_pauses: pauses::Pauses<cloud_code_model::ProjectName>,
+    /// With whom the store is shared; nobody, as a rule.
+    pub(crate) membership: Option<Membership>,
 }
 
 impl Inner {
@@ -185,41 +193,142 @@ impl Service {
                 pauses: pauses::Pauses::new(clock.clone()),
                 base_pauses: pauses::Pauses::new(clock.clone()),
                 clock,
+                membership: None,
             }),
         }
     }
 
+    /// The same on a store that several processes share. Before anything runs.
+    #[must_use]
+    pub fn among(self, membership: Membership) -> Self {
+        let inner = Arc::try_unwrap(self.inner).map(|inner| Inner { membership: Some(membership), ..inner });
+        Self { inner: inner.map_or_else(|shared| shared, Arc::new) }
+    }
+
     /// Runs until `stop` is cancelled, and as much longer as [`OnStop`] says.
+    ///
+    /// Cancels `stop` itself when another process was started for this worker.
     pub async fn run(self, stop: CancellationToken) {
+        let Some(membership) = &self.inner.membership else { return self.work(stop).await };
+        // Leases are kept until the last of what is done under them has ended.
+        let ended = CancellationToken::new();
+        let living = async {
+            if let Err(error) = membership.live(&ended).await {
+                tracing::error!(error = %error, "this process stops");
+                stop.cancel();
+            }
+        };
+        let working = async {
+            self.work(stop.clone()).await;
+            ended.cancel();
+        };
+        tokio::join!(living, working, heed(&self.inner, membership, &ended));
+    }
+
+    async fn work(&self, stop: CancellationToken) {
         let tracker = TaskTracker::new();
         let service = &self.inner;
+        let role = service.settings.role;
         // While agents are waited for, people are told how they end.
         let silence = match service.settings.on_stop {
             OnStop::LeaveAgents => stop.clone(),
             OnStop::Drain | OnStop::StopAgents => CancellationToken::new(),
         };
-        tracker.spawn(repeat("receive", stop.clone(), service.clone(), |s| &s.wakes.received, receive::look));
+        if role.fronts() {
+            tracker.spawn(repeat(
+                "receive",
+                stop.clone(),
+                service.clone(),
+                |s| &s.wakes.received,
+                receive::look,
+            ));
+            tracker.spawn(repeat(
+                "react",
+                stop.clone(),
+                service.clone(),
+                |s| &s.wakes.reactions,
+                talk::react,
+            ));
+            tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
+            tracker.spawn(repeat("talk", silence.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
+            tracker.spawn(sweep::run(service.clone(), stop.clone()));
+        }
+        // A worker has its part of them: those that need the workspaces on its disk.
         tracker.spawn(requests::run(service.clone(), stop.clone()));
-        tracker.spawn(repeat("react", stop.clone(), service.clone(), |s| &s.wakes.reactions, talk::react));
-        tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
-        tracker.spawn(repeat("talk", silence.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
-        let (driven, told) = (drivers::run(service.clone(), stop.clone()), silence.clone());
+        let (driven, told, drives) =
+            (drivers::run(service.clone(), stop.clone()), silence.clone(), role.drives());
+        let until = stop.clone();
         tracker.spawn(async move {
-            driven.await;
+            match drives {
+                true => driven.await,
+                false => until.cancelled().await,
+            }
             told.cancel();
         });
         tracker.spawn(crate::keep::prune_now_and_then(service.clone(), stop.clone()));
-        tracker.spawn(sweep::run(service.clone(), stop.clone()));
-        tracker.spawn(leftovers::run(service.clone(), stop.clone()));
+        if role.drives() {
+            tracker.spawn(leftovers::run(service.clone(), stop.clone()));
+        }
         tracker.close();
         tracker.wait().await;
-        if service.settings.on_stop != OnStop::LeaveAgents {
+        if role.fronts() && service.settings.on_stop != OnStop::LeaveAgents {
             // The last task may have ended after the last look.
             let looked = tokio::time::timeout(FINISH_WITHIN, talk::look(service.clone())).await;
             if let Ok(Err(error)) = looked {
                 tracing::warn!(error = %error.chain(), "the next start says how it ended");
             }
         }
+    }
+}
+
+/// Passes on what other processes say. What is lost on the way is found by looking: each loop does, and what is to be said
+/// of other processes' doings is looked at as often as progress is written.
+async fn heed(inner: &Inner, membership: &Membership, stop: &CancellationToken) {
+    let mut wakes = tokio::select! {
+        () = stop.cancelled() => return,
+        wakes = listen(membership) => wakes,
+    };
+    loop {
+        let wake = tokio::select! {
+            () = stop.cancelled() => return,
+            wake = wakes.next() => wake,
+            () = tokio::time::sleep(inner.settings.progress_every) => {
+                inner.touch_all();
+                continue;
+            }
+        };
+        let own = &inner.wakes;
+        match wake {
+            Wake::Deliveries => own.received.notify_one(),
+            Wake::Requests => {
+                own.requests.notify_one();
+                own.reactions.notify_one();
+            }
+            Wake::Tasks => {
+                own.tasks.notify_one();
+                own.requests.notify_one();
+                inner.touch_all();
+            }
+            Wake::Notes => own.talk.notify_one(),
+            Wake::Leases => own.tasks.notify_one(),
+            Wake::Everything => {
+                for one in [&own.requests, &own.reactions, &own.tasks, &own.bases] {
+                    one.notify_one();
+                }
+                own.received.notify_one();
+                inner.touch_all();
+            }
+        }
+    }
+}
+
+async fn listen(membership: &Membership) -> cloud_code_store::Wakes {
+    loop {
+        match membership.store().wakes().await {
+            Ok(wakes) => return wakes,
+            Err(error) => tracing::debug!(error = %error, "the database cannot be listened to"),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -98,6 +98,12 @@ impl Inner {
         self.wakes.talk.notify_one();
     }
 
+    /// Another process did something, somewhere.
+    pub(super) fn touch_all(&self) {
+        self.talk.dirty().all = true;
+        self.wakes.talk.notify_one();
+    }
+
     pub(super) fn touch_issue(&self, project: &ProjectName, issue: &IssueKey) {
         self.talk.dirty().issues.insert((project.clone(), issue.clone()));
         self.wakes.talk.notify_one();

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cloud_code_model::{InstanceId, IssueKey, ProjectName};
+use cloud_code_task_schema::{Handoff, TaskId};
 
 use super::sql::{Sql, sql};
 use super::transaction::Tx;
-use super::{Database, row};
+use super::{Database, json, row};
 use crate::StoreError;
 use crate::leases::{Claim, Lease, Leases, Member, Standing, Terms, Worker};
 
@@ -31,6 +32,7 @@ const CLAIM: &str = "INSERT INTO leases (project, issue, worker, process, token,
      AND NOT EXISTS (SELECT 1 FROM workers AS theirs WHERE theirs.name = leases.worker AND theirs.expires_at > {now})) \
      RETURNING *";
 const MINE: &str = "SELECT * FROM leases WHERE project = $1 AND issue = $2 AND token = $3";
+const ARRIVED: &str = "UPDATE leases SET moved_from = NULL WHERE project = $1 AND issue = $2 AND token = $3";
 const STANDING: &str =
     "SELECT *, expires_at - {now} AS remaining FROM leases WHERE project = $1 AND issue = $2";
 const RUNS: &str = "SELECT name FROM workers WHERE name = $1 AND process = $2 AND expires_at > {now}";
@@ -138,15 +140,15 @@ impl Leases for Database {
         if holds { Ok(()) } else { Err(lease.lost()) }
     }
 
-    async fn arrived(&self, lease: &Lease) -> Result<(), StoreError> {
-        let statement = of_lease(
-            "UPDATE leases SET moved_from = NULL WHERE project = $1 AND issue = $2 AND token = $3",
-            lease,
-        );
-        match self.bare().change(statement).await? {
-            0 => Err(lease.lost()),
-            _ => Ok(()),
+    async fn arrived(&self, lease: &Lease, told: Option<(&TaskId, &Handoff)>) -> Result<(), StoreError> {
+        let mut tx = self.under(lease).begin().await?;
+        tx.change(of_lease(ARRIVED, lease)).await?;
+        if let Some((id, packet)) = told {
+            let packet = json("task", id.as_str(), packet)?;
+            tx.change(sql("UPDATE tasks SET handoff = $1 WHERE id = $2").bind(packet).bind(id.as_str()))
+                .await?;
         }
+        tx.commit().await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {

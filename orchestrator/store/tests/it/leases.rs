@@ -273,9 +273,10 @@ async fn a_move_that_was_not_finished_is_remembered(home: Home) {
     store.leave(&restarted).await.unwrap();
     let moved = won(&store, three, &login()).await;
     assert_eq!(moved.moved_from, Some(one.worker.clone()), "the second never had it");
-    store.arrived(&moved).await.unwrap();
-    assert_eq!(won(&store, three, &login()).await.moved_from, None);
-    assert!(is_lost(store.arrived(&moved).await));
+    store.arrived(&moved, None).await.unwrap();
+    let settled = won(&store, three, &login()).await;
+    assert_eq!(settled.moved_from, None);
+    assert!(is_lost(store.arrived(&moved, None).await));
 
     store.leave(three).await.unwrap();
     store.enrol(one, "a host", TERMS).await.unwrap();

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloud_code_metrics::pulses;
-use cloud_code_model::{Ask, Command, IntentRecord, ProjectName};
+use cloud_code_model::{Ask, Command, IntentRecord, IssueKey, ProjectName};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::super::membership::{Belongs, Membership};
 use super::super::{DISPATCH_PATIENCE, FINISH_WITHIN, Inner, LOOK_AGAIN};
 use super::in_thread;
 use crate::EngineError;
@@ -110,12 +111,54 @@ async fn lanes(inner: &Inner) -> Result<BTreeMap<Lane, Vec<IntentRecord>>, Engin
     let mut lanes: BTreeMap<Lane, Vec<IntentRecord>> = BTreeMap::new();
     for record in inner.store.waiting_intents().await? {
         let thread = inner.thread(&record.project, record.intent.number).await?;
+        let issue = thread.as_ref().and_then(|thread| thread.facts.issue.as_ref());
+        if !is_ours(inner, &record.project, issue).await? {
+            continue;
+        }
         let number = thread.map_or(record.intent.number, |thread| thread.number);
         let is_cancel = matches!(record.intent.ask, Ask::Command { command: Command::Cancel });
         let lane = Lane { project: record.project.clone(), number, is_cancel };
         lanes.entry(lane).or_default().push(record);
     }
     Ok(lanes)
+}
+
+/// Whether this process answers a request: that of an issue is answered by the worker whose disk has its workspace, any other
+/// one by the front.
+async fn is_ours(
+    inner: &Inner,
+    project: &ProjectName,
+    issue: Option<&IssueKey>,
+) -> Result<bool, EngineError> {
+    let role = inner.settings.role;
+    let (Some(membership), Some(issue)) = (&inner.membership, issue) else { return Ok(role.fronts()) };
+    Ok(match membership.belongs(project, issue).await? {
+        Belongs::ToNobody => role.fronts(),
+        Belongs::Here => true,
+        Belongs::Elsewhere => false,
+        Belongs::ToTheDead => role.drives() && inner.adopt(membership, project, issue).await?,
+    })
+}
+
+impl Inner {
+    /// Brings an issue here whose worker is dead, for a request that needs its workspace. False while another task of this
+    /// process, or another worker, has it.
+    async fn adopt(
+        &self,
+        membership: &Membership,
+        project: &ProjectName,
+        issue: &IssueKey,
+    ) -> Result<bool, EngineError> {
+        let Some(last) = self.store.tasks_of(project, issue).await?.pop() else { return Ok(false) };
+        let Some(held) = membership.claim(project, issue).await? else { return Ok(false) };
+        let engine = self.engines.of(last.task.plan.runtime).under(held.clone());
+        let taken = match &held.lease.moved_from {
+            Some(from) => engine.take_over(&held, from).await,
+            None => Ok(()),
+        };
+        membership.release(&held).await;
+        taken.map(|()| true)
+    }
 }
 
 impl Board {
