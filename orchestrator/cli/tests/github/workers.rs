@@ -70,7 +70,7 @@ impl Worker {
     }
 
     /// kill -9 of the orchestrator alone: its agents go on.
-    fn is_killed(mut self) {
+    fn killed(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -208,7 +208,7 @@ fn a_task_of_a_killed_worker_is_done_once_by_another() {
     house.waits_for(&first, "begin");
     let second = house.worker("second");
     // The agent goes on, as it would on a host that is cut off.
-    first.is_killed();
+    first.killed();
     house.waits_for(&second, "begin");
     house.stage.go();
     house.is_done_once(issue);
@@ -318,7 +318,7 @@ fn three_workers_share_what_there_is_and_lose_nothing_when_one_dies() {
     assert_eq!(shares.iter().sum::<usize>(), 6, "a task began twice: {shares:?}");
     let alive = house.stage.block_on("the workers", async { workers.workers().await.unwrap() });
     assert_eq!(alive.iter().filter(|worker| worker.remaining.is_some()).count(), 3);
-    one.is_killed();
+    one.killed();
     house.stage.go();
     for issue in issues {
         house.is_done_once(issue);
@@ -347,7 +347,7 @@ fn a_follow_up_goes_to_the_worker_that_has_the_workspace_and_moves_when_that_is_
     assert!(!second.has(&house.notes(), "begin"), "{:#?}", house.notes());
     house.stage.becomes(issue, "in-review");
 
-    first.is_killed();
+    first.killed();
     alice.comments_on(SHOP, issue, "/cloud-code run a third time");
     counts("3\n");
     assert!(second.has(&house.notes(), "end"), "{:#?}", house.notes());

@@ -135,11 +135,13 @@ fn is_served(record: &TaskRecord) -> bool {
 }
 
 const fn runs(state: &TaskState) -> bool {
-    match state {
-        TaskState::Preparing | TaskState::Running { .. } => true,
-        TaskState::Importing { .. } | TaskState::Publishing { .. } => true,
-        _ => false,
-    }
+    matches!(
+        state,
+        TaskState::Preparing
+            | TaskState::Running { .. }
+            | TaskState::Importing { .. }
+            | TaskState::Publishing { .. }
+    )
 }
 
 const fn waits(state: &TaskState) -> bool {
