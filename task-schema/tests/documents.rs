@@ -195,7 +195,7 @@ fn unknown_keys_are_refused_with_a_suggestion() {
         tasking.yaml:13:26: tasks[0].limits.max_cost: unknown key `max_cost` (did you mean `max_cost_usd`?)
         tasking.yaml:14:5: tasks[0].verfy: unknown key `verfy` (did you mean `verify`?)
         tasking.yaml:15:15: tasks[0].context.files: unknown key `files` (known keys: `related_files`, `notes`)
-        tasking.yaml:16:5: tasks[0].zzz: unknown key `zzz` (known keys: `id`, `status`, `title`, `mode`, `description`, `acceptance_criteria`, `context`, `continues`, `handoff`, `requested_by`, `priority`, `branch`, `base`, `model`, `limits`, `verify`, `verify_rounds`, `commit`)
+        tasking.yaml:16:5: tasks[0].zzz: unknown key `zzz` (known keys: `id`, `status`, `attempt`, `title`, `mode`, `description`, `acceptance_criteria`, `context`, `continues`, `handoff`, `requested_by`, `priority`, `branch`, `base`, `model`, `limits`, `verify`, `verify_rounds`, `commit`)
     "#);
     insta::assert_snapshot!(tasking(&format!("{}Generation: 2\n", with(""))), @r#"
         tasking.yaml:14:1: Generation: unknown key `Generation` (did you mean `generation`?)
@@ -504,7 +504,7 @@ fn an_event_line_names_its_key() {
 fn what_a_stranger_wrote_reaches_no_terminal_unescaped() {
     let said = tasking(&with("\"\\e[2J\\u202E\": 1\nmodel: [\"\\e[31m\"]\npriority: \"\\e]0;x\\a\""));
     insta::assert_snapshot!(said, @r#"
-        tasking.yaml:13:5: tasks[0]["\u{1b}[2J\u{202e}"]: unknown key `\u{1b}[2J\u{202e}` (known keys: `id`, `status`, `title`, `mode`, `description`, `acceptance_criteria`, `context`, `continues`, `handoff`, `requested_by`, `priority`, `branch`, `base`, `model`, `limits`, `verify`, `verify_rounds`, `commit`)
+        tasking.yaml:13:5: tasks[0]["\u{1b}[2J\u{202e}"]: unknown key `\u{1b}[2J\u{202e}` (known keys: `id`, `status`, `attempt`, `title`, `mode`, `description`, `acceptance_criteria`, `context`, `continues`, `handoff`, `requested_by`, `priority`, `branch`, `base`, `model`, `limits`, `verify`, `verify_rounds`, `commit`)
         tasking.yaml:14:12: tasks[0].model: expected text, found a list
         tasking.yaml:15:15: tasks[0].priority: `\u{1b}]0;x\u{7}` is not one of `critical`, `high`, `medium`, `low`
     "#);

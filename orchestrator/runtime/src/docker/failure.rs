@@ -166,6 +166,6 @@ mod tests {
             .about(&ContainerId::new("a"));
         assert!(matches!(gone, RuntimeError::Gone { .. }));
         let lost = map(Error::IOError { err: io::ErrorKind::ConnectionReset.into() });
-        assert!(matches!(lost, RuntimeError::EngineFault { .. }), "{lost:?}");
+        assert!(matches!(lost, RuntimeError::EngineLost { .. }), "{lost:?}");
     }
 }

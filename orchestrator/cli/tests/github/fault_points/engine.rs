@@ -58,7 +58,9 @@ impl Engine {
     pub(crate) fn starts_again(&self) {
         let at = |name: &str| self.dir.path().join(name);
         let log = File::options().create(true).append(true).open(at("log")).unwrap();
-        let mut daemon = Command::new("dockerd");
+        // Without a bridge a daemon removes the one that is there: it gets a network of its own, where there is none.
+        let mut daemon = Command::new("unshare");
+        daemon.args(["--net", "dockerd"]);
         daemon.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec"));
         daemon.arg("--pidfile").arg(at("pid")).args(["--host", &self.host()]);
         daemon.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
