@@ -194,7 +194,8 @@ fn cancel_keeps_what_is_done_and_drops_what_waits() {
 
 #[test]
 fn retry_does_again_what_failed() {
-    let stage = cast::stage();
+    // By itself nothing is tried again here.
+    let stage = cast::stage_with(Setup { project: "retries: {attempts: 1}", ..Setup::default() });
     let issue = issue(&stage);
     says(&stage, issue, "/cloud-code retry");
     stage.says(issue, "@alice nothing was tried here yet");

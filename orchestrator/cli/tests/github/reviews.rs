@@ -233,9 +233,8 @@ fn a_check_ends_with_its_pull_request_and_its_progress_keeps_a_pace() {
         let stage = cast::stage();
         stage.rewrite("scribe.sh", |text| {
             let step = r#"printf '{"type":"assistant","message":{"id":"t%s","model":"m","content":[{"type":"tool_use","id":"u%s","name":"Bash","input":{"command":"step %s"}}]}}\n' $i $i $i"#;
-            let steps = format!("*STEPS*) for i in 1 2 3 4 5 6; do {step}; sleep 0.4; done ;;\n  *HALF-WAY*) echo half");
-            text.replacen("*HALF-WAY*) echo half", &steps, 1)
-                .replacen("*WAIT-FOR-GO*|", "*WAIT-FOR-GO*|*STEPS*|", 1)
+            let steps = format!("*STEPS*) for i in 1 2 3 4 5 6; do {step}; sleep 0.4; done; touch \"$HOME/hold\" ;;");
+            text.replacen("  *HALF-WAY*)", &format!("  {steps}\n  *HALF-WAY*)"), 1)
         });
         let (issue, pull) = in_review(&stage);
         let head = head(&stage);

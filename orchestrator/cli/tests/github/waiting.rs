@@ -160,7 +160,7 @@ fn what_is_said_between_two_requests_reaches_the_later_one() {
 
 #[test]
 fn a_retry_keeps_the_budget_and_a_base_cannot_be_moved() {
-    let stage = cast::stage_with(Setup::default());
+    let stage = cast::stage_with(Setup { project: "retries: {attempts: 1}", ..Setup::default() });
     stage.user("alice").pushes(SHOP, "next", "NEXT.md", "Next.\n");
     let issue = issue(&stage, "Counting is broken. FAIL-ONCE");
     says(&stage, issue, "/cloud-code run --budget 1.50");

@@ -115,6 +115,7 @@ fn a_plan_is_followed_by_its_doing_in_the_same_worktree() {
 #[test]
 fn work_that_failed_is_continued_and_handed_over_as_one_branch() {
     let house = House::new();
+    house.more_settings("defaults: {retries: {attempts: 1}}\n");
     house.run(house.shell_task("cat > prompt.txt; echo half > half.txt; exit 7", "Half way")).expect(3);
     assert_eq!(git(&house.repo(), ["branch", "--list", "cloud-code/*"]), "");
     let args = ["continue", "half-way", "--command", "sh -euc 'cat half.txt > whole.txt'", "Now whole"];
@@ -137,6 +138,7 @@ fn work_that_failed_is_continued_and_handed_over_as_one_branch() {
 #[test]
 fn what_an_agent_left_open_is_not_taken_up_by_the_next_task() {
     let house = House::new();
+    house.more_settings("defaults: {retries: {attempts: 1}}\n");
     let running = house.start(house.shell_task("echo one >> runs.txt; sleep 600", "Die"));
     let runs = house.issue("die").join("tree/runs.txt");
     wait_for("the program's first file", || runs.exists().then_some(()));

@@ -323,6 +323,7 @@ fn the_local_runtime_says_loudly_that_it_has_no_sandbox() {
 #[test]
 fn a_hostile_tree_leaves_host_mirror_and_other_worktrees_as_they_were() {
     let house = House::new();
+    house.more_settings("defaults: {retries: {attempts: 1}}\n");
     house.run(house.shell_task("echo other > other.txt", "Other issue")).expect(0);
     let canary = house.path().join("canary");
     let mirror = house.mirror();
