@@ -316,6 +316,8 @@ impl Agent {
             }
             Course::WritesNonsense => {
                 self.put(state, "version: 1\ntasks: [");
+                // What it used until then stood only there.
+                state.containers.ledger.entry(task.id.clone()).or_default().turns = 0;
                 return Err(Ended { code: 1, oom: false });
             }
         };

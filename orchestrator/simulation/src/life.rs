@@ -469,5 +469,5 @@ fn deliver(world: &World, store: &MemoryStore, wakes: &Arc<Wakes>, id: u64) {
 
 /// Whether a task waits for a person's yes.
 pub(crate) const fn waits_for_a_yes(state: &TaskState) -> bool {
-    matches!(state, TaskState::AwaitingApproval { .. })
+    matches!(state, TaskState::AwaitingApproval { .. } | TaskState::OverBudget { .. })
 }
