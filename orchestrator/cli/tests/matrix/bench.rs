@@ -61,7 +61,8 @@ impl Bench {
         let project = self.project(marker);
         let repo = self.house.repo().display().to_string();
         let file = self.house.home().join("projects").join(format!("{project}.yaml"));
-        fs::write(file, format!("repo: {repo}\n{settings}")).unwrap();
+        // A situation is one attempt: what comes after it is told elsewhere.
+        fs::write(file, format!("repo: {repo}\nretries: {{attempts: 1}}\n{settings}")).unwrap();
         let (network, task) = (self.model.network(), Self::title(marker));
         let mut arguments: Vec<String> = ["run", "--project", &project, "--cli", self.cli.name, "--network"]
             .into_iter()

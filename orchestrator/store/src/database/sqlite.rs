@@ -41,10 +41,11 @@ impl Database {
             .pragma("cache_size", format!("-{CACHE_KIB}"));
         // SQLite ends a transaction by itself whose commit meets a full disk. The driver takes the connection for one that is
         // still in it, and would refuse every later transaction there: a new connection takes its place.
-        let pool = SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).before_acquire(|connection, _| {
-            let is_sound = !connection.is_in_transaction();
-            Box::pin(async move { Ok(is_sound) })
-        });
+        let pool =
+            SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).before_acquire(|connection, _| {
+                let is_sound = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_sound) })
+            });
         let pool = pool.connect_with(options).await?;
         sqlx::migrate!("migrations/sqlite").run(&pool).await.map_err(StoreError::Migrate)?;
         Ok(Self { pool: Pool::Sqlite(pool), fence: None })
