@@ -68,3 +68,45 @@ async fn take_turn(path: &Path) -> Result<File, StoreError> {
         Err(stopped) => Err(StoreError::Lock { path, source: std::io::Error::other(stopped) }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::sql::sql;
+
+    /// Room for the schema and a few rows.
+    const FEW: &str = "PRAGMA max_page_count = 160";
+    const MANY: &str = "PRAGMA max_page_count = 100000";
+
+    async fn limit(store: &Database, pragma: &'static str) {
+        match &store.pool {
+            Pool::Sqlite(pool) => drop(sqlx::raw_sql(pragma).execute(pool).await.unwrap()),
+            Pool::Postgres(_) => unreachable!("the test opened a file"),
+        }
+    }
+
+    async fn fill(store: &Database, row: u32) -> Result<(), StoreError> {
+        let mut tx = store.begin().await?;
+        let put = sql("INSERT INTO pauses (scope, reason, at) VALUES ($1, $2, $3)");
+        tx.change(put.bind(row.to_string()).bind("x".repeat(200_000)).bind("now")).await?;
+        tx.commit().await
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_leaves_no_connection_behind_that_is_of_no_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Database::open(&dir.path().join("db")).await.unwrap();
+        limit(&store, FEW).await;
+        let mut refused = 0;
+        for row in 0..20 {
+            refused += u32::from(fill(&store, row).await.is_err());
+        }
+        assert!(refused > 0, "the limit held nothing back");
+        for _ in 0..3 {
+            limit(&store, MANY).await;
+        }
+        for row in 100..110 {
+            fill(&store, row).await.unwrap();
+        }
+    }
+}
