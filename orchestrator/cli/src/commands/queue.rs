@@ -31,9 +31,7 @@ async fn show(app: &App, json: bool) -> Result<ExitCode> {
     let (open, pauses, now) = (store.open_tasks().await?, store.pauses().await?, Timestamp::now());
     let unmet = unmet(&store, &open).await.map_err(|e| anyhow!(e.chain()))?;
     let mut used_up = BTreeMap::new();
-    for record in
-        open.iter().filter(|record| matches!(record.state, TaskState::Queued | TaskState::BackingOff { .. }))
-    {
+    for record in open.iter().filter(|record| record.state.waits_for_turn()) {
         if let Some(why) = spent(&store, record, now).await.map_err(|e| anyhow!(e.chain()))? {
             used_up.insert(record.task.id.clone(), why);
         }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Balance, IssueKey, Move, Pause, PauseScope, Payer, ProjectName, QueuePlace, ScopeKind, Spent, TaskState,
+    Balance, IssueKey, Move, Pause, PauseScope, Payer, ProjectName, QueuePlace, ScopeKind, Spent,
 };
 use cloud_code_store::{Balances, HistoryStore, QueueStore, Spending, StoreError};
 use cloud_code_task_schema::TaskId;
@@ -25,8 +25,8 @@ impl Tables {
 impl QueueStore for MemoryStore {
     async fn put_place(&self, id: &TaskId, place: &QueuePlace) -> Result<bool, StoreError> {
         self.write("put_place", |tables| {
-            let waits = |state: &TaskState| matches!(state, TaskState::Queued | TaskState::BackingOff { .. });
-            let found = tables.tasks.iter_mut().find(|record| record.task.id == *id && waits(&record.state));
+            let found =
+                tables.tasks.iter_mut().find(|record| record.task.id == *id && record.state.waits_for_turn());
             Ok(found.map(|record| record.task.queue = place.clone()).is_some())
         })
         .await
