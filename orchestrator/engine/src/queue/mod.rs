@@ -5,6 +5,7 @@
 //! the oldest goes first. Who waits long is lifted, so that nobody waits for ever.
 
 mod account;
+mod circle;
 mod gather;
 mod room;
 mod waits;
@@ -17,6 +18,8 @@ use cloud_code_task_schema::{CliName, Priority, TaskId};
 use jiff::Timestamp;
 
 use self::account::{Account, limited};
+pub use self::circle::waits_for_itself;
+pub(crate) use self::circle::{awaited, numbered};
 pub use self::gather::{spent, unmet};
 pub use self::room::Room;
 pub use self::waits::{Unmet, Waits};
