@@ -70,12 +70,24 @@ impl Spending for MemoryStore {
 
     async fn grant(
         &self,
-        account: &str,
+        payer: &Payer,
+        scopes: &[ScopeKind],
         key: &str,
         _by: Option<&str>,
         _at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.write("grant", |tables| Ok(tables.grants.insert((account.to_owned(), key.to_owned())))).await
+    ) -> Result<Vec<ScopeKind>, StoreError> {
+        self.write("grant", |tables| {
+            let counted = tables.grants.iter().filter(|(_, counted)| counted == key);
+            let counted: Vec<ScopeKind> =
+                counted.filter_map(|(account, _)| Payer::scope_of(account)).collect();
+            if !counted.is_empty() {
+                return Ok(counted);
+            }
+            let granted = scopes.iter().map(|scope| (payer.account(*scope), key.to_owned()));
+            tables.grants.extend(granted);
+            Ok(scopes.to_vec())
+        })
+        .await
     }
 }
 
