@@ -97,7 +97,7 @@ impl Desk<'_> {
     }
 
     pub(super) fn begun(&self, task: &TaskRecord) -> Acted {
-        Acted::Settled(format!("task {}", task.task.id))
+        Acted::Settled(begun(task))
     }
 
     /// Notes what is to be known of a task before it is made: done again after a kill it says the same.
@@ -128,10 +128,18 @@ impl Desk<'_> {
         let mut note = |facts: &mut ThreadFacts| facts.issue = Some(task.task.issue.clone());
         self.inner.store.change_thread(&thread.project, thread.number, &mut note).await?;
         reach(Point::IssueNoted).await;
-        if !self.is_waiting(intent).await? && !task.state.status().is_terminal() {
+        if self.is_taken_back_since(intent, task).await? && !task.state.status().is_terminal() {
             self.inner.store.request_cancel(&task.task.id, self.inner.clock.now()).await?;
         }
         Ok(())
+    }
+
+    /// Whether a request was settled by something else than its task. The worker that has the issue may have been faster with
+    /// that.
+    async fn is_taken_back_since(&self, intent: &Intent, task: &TaskRecord) -> Result<bool, EngineError> {
+        let known = self.inner.store.intent(&self.project.name, &intent.key).await?;
+        let Some(outcome) = known.map(|record| record.outcome) else { return Ok(true) };
+        Ok(outcome.is_some_and(|outcome| outcome != begun(task)))
     }
 
     async fn open(&self, thread: &Thread, intent: &Intent, wish: Wish) -> Result<TaskRecord, EngineError> {
@@ -275,6 +283,11 @@ impl Desk<'_> {
         let Place::Comment { id } = intent.place else { return Ok(false) };
         Ok(!self.forge.has_comment(id).await?)
     }
+}
+
+/// What came of a request that became a task.
+fn begun(task: &TaskRecord) -> String {
+    format!("task {}", task.task.id)
 }
 
 /// The branch that work on somebody's pull request starts from. A fork's is out of our reach: nothing can be pushed there,
