@@ -18,7 +18,7 @@ use cloud_code_model::{
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
-pub use database::{Database, Wakes};
+pub use database::{Database, Front, Wakes};
 pub use deliveries::{
     Deliveries, Delivery, DeliveryKey, DeliverySource, DeliveryState, Forget, Forgotten, HookTarget,
     NewDelivery, Put,

@@ -94,6 +94,11 @@ impl Worker {
 
 impl House {
     fn new() -> Self {
+        Self::held_at(None)
+    }
+
+    /// With a front that holds at a moment.
+    fn held_at(point: Option<Point>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("house_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         server().create(&name).unwrap();
@@ -102,6 +107,9 @@ impl House {
         stage.rewrite("cloud-code.yaml", |text| {
             format!("{}{TERMS}", text.replace("server: {listen", "server: {concurrency: 8, listen"))
         });
+        if let Some(point) = point {
+            stage.arms(point);
+        }
         let url = server().url(&name);
         let mut front = stage.command(&["serve", "--role", "front"]);
         front.env("CLOUD_CODE_STORE_URL", &url);
@@ -115,6 +123,10 @@ impl House {
     }
 
     fn worker_held_at(&self, name: &str, point: Option<Point>) -> Worker {
+        self.process(name, "worker", point)
+    }
+
+    fn process(&self, name: &str, role: &str, point: Option<Point>) -> Worker {
         let home = self.stage.folder().join(name);
         if !home.exists() {
             fs::create_dir(&home).unwrap();
@@ -126,7 +138,7 @@ impl House {
         }
         let log = self.stage.folder().join(format!("{name}.log"));
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
-        let mut command = self.stage.command(&["serve", "--role", "worker"]);
+        let mut command = self.stage.command(&["serve", "--role", role]);
         command.env("CLOUD_CODE_HOME", &home).env("CLOUD_CODE_STORE_URL", &self.url);
         if let Some(point) = point {
             let folder = self.fault(name);
@@ -425,5 +437,44 @@ fn a_terminal_does_not_run_what_a_worker_runs_or_another_machine_began() {
     assert!(!is_done && told.contains("another installation that shares this store"), "{told}");
     let (is_done, told) = at(&house.stage.home(), &["continue", "count-by-hand", "Once more."]);
     assert!(is_done, "{told}");
+    house.stage.holds();
+}
+
+#[test]
+fn a_second_front_stands_by_and_goes_on_when_the_first_is_killed() {
+    let mut house = House::new();
+    let worker = house.worker("first");
+    let second = house.process("second", "front", None);
+    house.stage.wait_for("the second front to see the first", || {
+        second.log().contains("another process speaks with the forge").then_some(())
+    });
+    let issue = house.asks("count");
+    house.is_done_once(issue);
+    house.stage.is_killed();
+    house.stage.wait_for("the second front to go on", || {
+        second.log().contains("this process speaks with the forge now").then_some(())
+    });
+    // Nobody listens at the address that the forge knows: what it sent is fetched from its log.
+    let later = house.asks("another one");
+    house.is_done_once(later);
+    house.is_done_once(issue);
+    assert_eq!(house.pushes(), 2);
+    house.stage.holds();
+    drop(worker);
+}
+
+#[test]
+fn a_worker_that_is_faster_with_a_request_takes_nothing_back() {
+    let house = House::held_at(Some(Point::IssueNoted));
+    let worker = house.worker("first");
+    let issue = house.asks("WAIT-FOR-GO");
+    house.stage.is_held();
+    house.waits_for(&worker, "begin");
+    house.stage.wait_for("the worker to settle the request", || {
+        worker.log().contains("a request was settled").then_some(())
+    });
+    house.stage.goes_on();
+    house.stage.go();
+    house.is_done_once(issue);
     house.stage.holds();
 }

@@ -16,6 +16,7 @@ mod answers;
 mod bases;
 mod drivers;
 mod facts;
+mod front;
 mod leftovers;
 mod membership;
 mod pauses;
@@ -29,6 +30,7 @@ mod talk;
 mod text;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cloud_code_metrics::pulses;
@@ -162,9 +164,16 @@ pub(crate) struct Inner {
     pub(crate) base_pauses: pauses::Pauses<cloud_code_model::ProjectName>,
     /// With whom the store is shared; nobody, as a rule.
     pub(crate) membership: Option<Membership>,
+    /// Whether this process is the one that speaks with the forge.
+    pub(crate) is_front: AtomicBool,
 }
 
 impl Inner {
+    /// Whether this process answers what belongs to no worker.
+    pub(crate) fn is_front(&self) -> bool {
+        self.is_front.load(Ordering::Acquire)
+    }
+
     /// Whose texts they are: two installations on one repository do not touch each other's.
     pub(crate) fn instance(&self) -> &str {
         self.engines.docker.settings().instance.as_str()
@@ -194,6 +203,7 @@ impl Service {
                 base_pauses: pauses::Pauses::new(clock.clone()),
                 clock,
                 membership: None,
+                is_front: AtomicBool::new(false),
             }),
         }
     }
@@ -235,23 +245,7 @@ impl Service {
             OnStop::Drain | OnStop::StopAgents => CancellationToken::new(),
         };
         if role.fronts() {
-            tracker.spawn(repeat(
-                "receive",
-                stop.clone(),
-                service.clone(),
-                |s| &s.wakes.received,
-                receive::look,
-            ));
-            tracker.spawn(repeat(
-                "react",
-                stop.clone(),
-                service.clone(),
-                |s| &s.wakes.reactions,
-                talk::react,
-            ));
-            tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
-            tracker.spawn(repeat("talk", silence.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
-            tracker.spawn(sweep::run(service.clone(), stop.clone()));
+            tracker.spawn(front::run(service.clone(), stop.clone(), silence.clone()));
         }
         // A worker has its part of them: those that need the workspaces on its disk.
         tracker.spawn(requests::run(service.clone(), stop.clone()));
@@ -271,13 +265,6 @@ impl Service {
         }
         tracker.close();
         tracker.wait().await;
-        if role.fronts() && service.settings.on_stop != OnStop::LeaveAgents {
-            // The last task may have ended after the last look.
-            let looked = tokio::time::timeout(FINISH_WITHIN, talk::look(service.clone())).await;
-            if let Ok(Err(error)) = looked {
-                tracing::warn!(error = %error.chain(), "the next start says how it ended");
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@ mod backup;
 mod deliveries;
 mod figures;
 mod forge;
+mod front;
 mod history;
 mod leases;
 mod postgres;
@@ -23,6 +24,7 @@ use serde::Serialize;
 use sqlx::{PgPool, SqlitePool};
 
 use crate::{Lease, StoreError};
+pub use front::Front;
 use sql::{Dialect, Read, Row, Sql};
 pub(crate) use sqlite::BUSY_TIMEOUT;
 use transaction::Tx;

@@ -377,3 +377,47 @@ async fn time_is_what_the_database_says_it_is() {
     let moved = won(&store, &other, &login()).await;
     assert_eq!(moved.moved_from, Some(one.worker));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_process_is_the_front_and_the_next_one_follows() {
+    let home = Home::server();
+    let (first, second) = (home.open().await, home.open().await);
+    let mut front = first.front().await.unwrap().unwrap();
+    assert!(second.front().await.unwrap().is_none());
+    assert!(first.front().await.unwrap().is_none(), "not even the same process twice");
+    front.holds().await.unwrap();
+    front.release().await;
+    let next = second.front().await.unwrap().unwrap();
+    // As when the process ends in the middle of something.
+    drop(next);
+    let taken = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            match first.front().await.unwrap() {
+                Some(front) => return front,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    });
+    taken.await.unwrap().holds().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_front_whose_session_the_server_ended_knows_it() {
+    let home = Home::server();
+    let store = home.open().await;
+    let mut front = store.front().await.unwrap().unwrap();
+    home.meddle(
+        "DO $$ BEGIN PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid(); END $$",
+    )
+    .await;
+    assert!(front.holds().await.is_err());
+    assert!(store.front().await.unwrap().is_some(), "and may be it again");
+}
+
+#[tokio::test]
+async fn on_a_file_nobody_else_can_be_the_front() {
+    let store = Home::file().open().await;
+    let mut front = store.front().await.unwrap().unwrap();
+    front.holds().await.unwrap();
+}

@@ -130,13 +130,12 @@ async fn is_ours(
     project: &ProjectName,
     issue: Option<&IssueKey>,
 ) -> Result<bool, EngineError> {
-    let role = inner.settings.role;
-    let (Some(membership), Some(issue)) = (&inner.membership, issue) else { return Ok(role.fronts()) };
+    let (Some(membership), Some(issue)) = (&inner.membership, issue) else { return Ok(inner.is_front()) };
     Ok(match membership.belongs(project, issue).await? {
-        Belongs::ToNobody => role.fronts(),
+        Belongs::ToNobody => inner.is_front(),
         Belongs::Here => true,
         Belongs::Elsewhere => false,
-        Belongs::ToTheDead => role.drives() && inner.adopt(membership, project, issue).await?,
+        Belongs::ToTheDead => inner.settings.role.drives() && inner.adopt(membership, project, issue).await?,
     })
 }
 
