@@ -27,7 +27,7 @@ pub use forge_settings::{
 };
 pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, fnv1a, slug};
 pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
-pub use merging::{MergeHold, MergeMethod, MergeRefused, MergeVerdict, MergeWord, Merging};
+pub use merging::{Approver, MergeHold, MergeMethod, MergeRefused, MergeVerdict, MergeWord, Merging};
 pub use moves::{Move, MoveDetail};
 pub use operate_settings::{LogFormat, LogSettings, TelemetrySettings};
 pub use queue::{Pause, PauseScope, ProjectQueueSettings, QueueLimits, QueuePlace, QueueSettings};

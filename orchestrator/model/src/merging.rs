@@ -3,6 +3,8 @@
 //! Everything here is about one commit, the newest of the branch. When the branch gets another one, all of it begins anew:
 //! what somebody said yes to is what is merged, and nothing else.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +45,7 @@ pub struct Merging {
     pub verdict: Option<MergeVerdict>,
     /// Who said yes to a commit that is not the newest any more. It counts for nothing, and is told.
     #[serde(default)]
-    pub lapsed: Option<String>,
+    pub lapsed: Option<Approver>,
     /// Why it is not merged.
     pub hold: MergeHold,
     /// What the forge refused last, until something changes.
@@ -59,10 +61,32 @@ pub struct Merging {
 pub struct MergeVerdict {
     /// Yes or no.
     pub word: MergeWord,
-    /// Whose: a login, or a user of this machine.
-    pub by: String,
+    /// Whose.
+    pub by: Approver,
     /// When it was stored.
     pub at: Timestamp,
+}
+
+/// Who says yes or no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Approver {
+    /// Somebody of the forge, by the login of that moment.
+    Person {
+        /// The login.
+        login: String,
+    },
+    /// Whoever may use the command line of this machine. A name there is no login of the forge.
+    CommandLine,
+}
+
+impl fmt::Display for Approver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person { login } => f.write_str(login),
+            Self::CommandLine => f.write_str("the command line"),
+        }
+    }
 }
 
 /// Yes or no.
@@ -168,8 +192,8 @@ impl Merging {
     }
 
     /// Notes what somebody says of this commit. What the forge refused is tried again with it.
-    pub fn say(&mut self, word: MergeWord, by: &str, at: Timestamp) {
-        self.verdict = Some(MergeVerdict { word, by: by.to_owned(), at });
+    pub fn say(&mut self, word: MergeWord, by: Approver, at: Timestamp) {
+        self.verdict = Some(MergeVerdict { word, by, at });
         self.lapsed = None;
         self.refused = None;
     }
@@ -186,21 +210,25 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
+    fn alice() -> Approver {
+        Approver::Person { login: "alice".to_owned() }
+    }
+
     #[test]
     fn a_yes_lapses_with_its_commit() {
         let mut first = Merging::of("a1", NOW, NOW, None);
-        first.say(MergeWord::Yes, "alice", NOW);
+        first.say(MergeWord::Yes, alice(), NOW);
         let second = Merging::of("b2", NOW, NOW, Some(&first));
         assert!(!second.is_said(MergeWord::Yes));
-        assert_eq!(second.lapsed.as_deref(), Some("alice"));
+        assert_eq!(second.lapsed, Some(alice()));
         let third = Merging::of("c3", NOW, NOW, Some(&second));
-        assert_eq!(third.lapsed.as_deref(), Some("alice"), "it is told until somebody speaks again");
+        assert_eq!(third.lapsed, Some(alice()), "it is told until somebody speaks again");
     }
 
     #[test]
     fn a_no_says_nothing_of_the_next_commit() {
         let mut first = Merging::of("a1", NOW, NOW, None);
-        first.say(MergeWord::No, "alice", NOW);
+        first.say(MergeWord::No, alice(), NOW);
         let second = Merging::of("b2", NOW, NOW, Some(&first));
         assert_eq!((second.verdict, second.lapsed), (None, None));
     }
@@ -209,7 +237,7 @@ mod tests {
     fn a_new_word_lets_the_forge_be_asked_again() {
         let mut merging = Merging::of("a1", NOW, NOW, None);
         merging.refused = Some(MergeRefused { facts: "f".into(), hold: MergeHold::Conflict });
-        merging.say(MergeWord::Yes, "alice", NOW);
+        merging.say(MergeWord::Yes, alice(), NOW);
         assert_eq!(merging.refused, None);
     }
 

@@ -46,6 +46,15 @@ pub(crate) enum Change<'a> {
     Write(&'a str, &'a str),
 }
 
+/// How two histories are joined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Joined<'a> {
+    /// `merge`, `squash` or `rebase`.
+    pub(crate) method: &'a str,
+    pub(crate) author: &'a str,
+    pub(crate) message: &'a str,
+}
+
 impl Git {
     pub(crate) fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
@@ -238,18 +247,22 @@ impl Git {
         }
     }
 
-    /// Merges into a branch; the merge commit, or `None` for a conflict.
-    pub(crate) fn merge(
-        &self,
-        branch: &str,
-        head: &str,
-        author: &str,
-        message: &str,
-        now: Timestamp,
-    ) -> Option<String> {
+    /// Merges into a branch; the commit that it then stands at, or `None` for a conflict.
+    pub(crate) fn merge(&self, branch: &str, head: &str, how: &Joined<'_>, now: Timestamp) -> Option<String> {
         let base = self.branch(branch)?;
         let tree = self.line(&["merge-tree", "--write-tree", &base, head])?;
-        let sha = self.commit_tree(&tree, &[&base, head], author, message, now)?;
+        let sha = match how.method {
+            "squash" => self.commit_tree(&tree, &[&base], how.author, how.message, now)?,
+            "rebase" => {
+                let mut tip = base.clone();
+                for commit in self.log(&base, head) {
+                    let tree = self.line(&["merge-tree", "--write-tree", &base, &commit.sha])?;
+                    tip = self.commit_tree(&tree, &[&tip], &commit.author, &commit.message, now)?;
+                }
+                tip
+            }
+            _ => self.commit_tree(&tree, &[&base, head], how.author, how.message, now)?,
+        };
         self.set_ref(&format!("refs/heads/{branch}"), &sha)?;
         Some(sha)
     }
