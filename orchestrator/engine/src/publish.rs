@@ -380,12 +380,7 @@ impl Engine {
             state: PullState::Open,
             head_sha: head.clone(),
         };
-        Ok(Published {
-            pull: Some(pull),
-            remarks,
-            of: Some(issue.key.clone()),
-            merging: before.merging,
-        })
+        Ok(Published { pull: Some(pull), remarks, of: Some(issue.key.clone()), merging: before.merging })
     }
 
     async fn tasks_before(&self, facts: &Facts) -> Result<Vec<cloud_code_model::TaskRecord>, EngineError> {

@@ -207,7 +207,8 @@ mod tests {
     fn names_are_unique_and_say_their_room() {
         let names: BTreeSet<&str> = Point::ALL.iter().map(|point| point.name()).collect();
         assert_eq!(names.len(), Point::ALL.len());
-        let rooms = ["intake", "request", "task", "container", "import", "history", "publish", "merge", "talk"];
+        let rooms =
+            ["intake", "request", "task", "container", "import", "history", "publish", "merge", "talk"];
         for name in names {
             assert!(rooms.contains(&name.split_once('.').unwrap().0), "{name}");
         }

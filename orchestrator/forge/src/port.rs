@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use crate::error::ForgeError;
 use crate::facts::{
     BotIdentity, BranchFacts, CheckFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, DeliveryPage,
-    DeliveryPayload, FailedCheck, GitCredential, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Merged,
-    PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts, ReviewFacts,
-    TextEdits, TextId,
+    DeliveryPayload, FailedCheck, GitCredential, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing,
+    Merged, PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts,
+    ReviewFacts, TextEdits, TextId,
 };
 use crate::marker::Marker;
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cloud_code_engine::Forges;
 use cloud_code_forge::{
-    Access, BotIdentity, BranchFacts, CheckFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, Delivery,
-    DeliveryLog, DeliveryPage, DeliveryPayload, Effect, FailedCheck, Forge, ForgeError, GitCredential,
-    Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Marker, Mergeable, Merged, OpenState,
-    Permission, PermissionFact, Priority, PullFacts, PullSpec, PullState, PullUpdate, PutPull, Readiness, RecentComment,
-    RepositoryFacts, ReviewFacts, TextEdits, TextId,
+    Access, BotIdentity, BranchFacts, CheckFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle,
+    Delivery, DeliveryLog, DeliveryPage, DeliveryPayload, Effect, FailedCheck, Forge, ForgeError,
+    GitCredential, Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Marker, Mergeable,
+    Merged, OpenState, Permission, PermissionFact, Priority, PullFacts, PullSpec, PullState, PullUpdate,
+    PutPull, Readiness, RecentComment, RepositoryFacts, ReviewFacts, TextEdits, TextId,
 };
 use cloud_code_model::{Actor, MergeMethod, Place, RepositoryName};
 use cloud_code_workspace::CommitId;

@@ -3,18 +3,22 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
-use cloud_code_model::{Issue, TaskEvent, TaskRecord, TaskState};
+use cloud_code_model::{Issue, MergeWord, TaskEvent, TaskRecord, TaskState};
 use cloud_code_store::Store;
 use cloud_code_task_schema::FailureKind;
 use jiff::Timestamp;
 
 use super::drive::drive;
+use super::merge_gate;
 use crate::app::App;
 use crate::args::ResumeArgs;
 use crate::ui;
 
 /// `cloud-code approve`.
 pub(crate) async fn approve(app: &App, args: ResumeArgs) -> Result<ExitCode> {
+    if merge_gate::say(app, &args, MergeWord::Yes).await? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let record = decided(app, &args, TaskEvent::Approved).await?;
     let engine = app.engine(record.task.plan.runtime).await?;
     drive(app, &engine, &record.task.id, args.json).await
@@ -22,6 +26,9 @@ pub(crate) async fn approve(app: &App, args: ResumeArgs) -> Result<ExitCode> {
 
 /// `cloud-code reject`.
 pub(crate) async fn reject(app: &App, args: ResumeArgs) -> Result<ExitCode> {
+    if merge_gate::say(app, &args, MergeWord::No).await? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let record = decided(app, &args, TaskEvent::Declined).await?;
     ui::out(format!(
         "{}#{}: {}, its work is kept",

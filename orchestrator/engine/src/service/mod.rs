@@ -257,13 +257,7 @@ impl Service {
                 talk::react,
             ));
             tracker.spawn(repeat("bases", stop.clone(), service.clone(), |s| &s.wakes.bases, bases::look));
-            tracker.spawn(repeat(
-                "merges",
-                stop.clone(),
-                service.clone(),
-                |s| &s.wakes.merges,
-                merges::look,
-            ));
+            tracker.spawn(repeat("merges", stop.clone(), service.clone(), |s| &s.wakes.merges, merges::look));
             tracker.spawn(repeat("talk", silence.clone(), service.clone(), |s| &s.wakes.talk, talk::look));
             tracker.spawn(sweep::run(service.clone(), stop.clone()));
         }

@@ -114,7 +114,8 @@ pub(crate) fn rule_of_base_broken(repo: &Repo, thread: &Thread, pull: &Pull) -> 
 fn approvals(repo: &Repo, number: u64) -> usize {
     let may = |user: &u64| repo.role(*user) >= crate::state::Role::Write;
     let mut last = std::collections::BTreeMap::new();
-    for review in repo.reviews.iter().filter(|review| review.number == number && review.state != "COMMENTED") {
+    for review in repo.reviews.iter().filter(|review| review.number == number && review.state != "COMMENTED")
+    {
         if let Some(author) = review.author.filter(may) {
             last.insert(author, review.state.as_str());
         }

@@ -162,6 +162,11 @@ impl Git {
         self.commits(&["--reverse", "--topo-order", head, &format!("^{base}")])
     }
 
+    /// All commits of a history, oldest first.
+    pub(crate) fn history(&self, head: &str) -> Vec<Commit> {
+        self.commits(&["--reverse", "--topo-order", head])
+    }
+
     fn commits(&self, what: &[&str]) -> Vec<Commit> {
         let format = "--format=%H%x1f%T%x1f%P%x1f%an%x1f%ae%x1f%at%x1f%cn%x1f%ce%x1f%ct%x1f%B%x1e";
         let mut args = vec!["log", format];

@@ -219,22 +219,17 @@ mod tests {
 
     #[test]
     fn refusals_to_merge_are_told_apart() {
-        let told = |message: &str| match read_it(405, &[], &serde_json::json!({"message": message}).to_string()) {
-            Refusal::Tell(ForgeError::Invalid { message }) => of_merge(message),
-            other => panic!("{other:?}"),
-        };
+        let told =
+            |message: &str| match read_it(405, &[], &serde_json::json!({"message": message}).to_string()) {
+                Refusal::Tell(ForgeError::Invalid { message }) => of_merge(message),
+                other => panic!("{other:?}"),
+            };
         let moved = "Head branch was modified. Review and try the merge again.";
         assert_eq!(told(moved), Merged::HeadMoved);
-        assert_eq!(
-            told("Base branch was modified. Review and try the merge again."),
-            Merged::NotNow
-        );
+        assert_eq!(told("Base branch was modified. Review and try the merge again."), Merged::NotNow);
         assert_eq!(told("Pull Request is not mergeable"), Merged::Conflict);
         let squash = "Squash merges are not allowed on this repository.";
-        assert_eq!(
-            told(squash),
-            Merged::MethodRefused { message: squash.trim_end_matches('.').to_owned() }
-        );
+        assert_eq!(told(squash), Merged::MethodRefused { message: squash.trim_end_matches('.').to_owned() });
         let queue = "Repository rule violations found\n\nChanges must be made through the merge queue";
         assert_eq!(told(queue), Merged::Queue { message: queue.to_owned() });
         for rule in [

@@ -20,10 +20,10 @@ use serde_json::Value;
 use crate::body;
 use crate::error::{Effect, ForgeError};
 use crate::facts::{
-    Access, BotIdentity, BranchFacts, CheckFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, FailedCheck,
-    GitCredential, Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Merged, Permission,
-    PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts, ReviewFacts,
-    TextEdits, TextId,
+    Access, BotIdentity, BranchFacts, CheckFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle,
+    FailedCheck, GitCredential, Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Merged,
+    Permission, PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts,
+    ReviewFacts, TextEdits, TextId,
 };
 use crate::marker::Marker;
 use crate::port::{Forge, Priority};

@@ -156,8 +156,7 @@ fn everybodys_last_word_of_review_counts() {
     assert_eq!(after(&[Approved, ChangesRequested]), asked);
     assert_eq!(after(&[ChangesRequested, Approved]), MergeHold::Nothing);
     assert_eq!(after(&[Dismissed]), MergeHold::Nothing);
-    let of_two =
-        with(|case| case.reviews = vec![review(1, 7, ChangesRequested), review(2, 8, Approved)]);
+    let of_two = with(|case| case.reviews = vec![review(1, 7, ChangesRequested), review(2, 8, Approved)]);
     assert_eq!(of_two, asked, "nobody takes back another's word");
 }
 

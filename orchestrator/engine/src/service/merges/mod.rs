@@ -108,7 +108,9 @@ impl Inner {
     pub(super) fn hear_of_merge(&self, project: &ProjectName, happening: &Happening) {
         let numbers = match happening {
             Happening::Said(said) if matches!(said.at, SaidAt::Review { .. }) => vec![said.number],
-            Happening::ReviewEdited { number, .. } | Happening::ReviewDismissed { number, .. } => vec![*number],
+            Happening::ReviewEdited { number, .. } | Happening::ReviewDismissed { number, .. } => {
+                vec![*number]
+            }
             Happening::PullReopened { thing, .. }
             | Happening::PullSynchronized { thing, .. }
             | Happening::PullReadyForReview { thing, .. }
@@ -439,7 +441,9 @@ async fn refused(
     inner.store.change_published(&thread.project, thread.number, &mut note).await?;
     let by = match known.verdict.as_ref().map(|verdict| &verdict.by) {
         Some(Approver::Person { login }) => Some(login.clone()),
-        Some(Approver::CommandLine) | None => thread.facts.requester.as_ref().map(|actor| actor.login.clone()),
+        Some(Approver::CommandLine) | None => {
+            thread.facts.requester.as_ref().map(|actor| actor.login.clone())
+        }
     };
     if let (Some(by), Some(pull)) = (by, &thread.published.pull) {
         let digest = fnv1a(format!("{} {told}", known.head_sha).as_bytes());

@@ -40,7 +40,9 @@ pub(crate) fn paragraph(published: &Published, prefix: &str) -> Option<String> {
 }
 
 fn lapsed_words(lapsed: &Approver, head: &str) -> String {
-    format!("The yes of {lapsed} was for an earlier commit; the branch has {head} since, which nobody has said yes to.")
+    format!(
+        "The yes of {lapsed} was for an earlier commit; the branch has {head} since, which nobody has said yes to."
+    )
 }
 
 /// The last line of the comment, where a word of somebody leads on.
@@ -67,18 +69,22 @@ pub(crate) fn sentence(hold: &MergeHold, head: &str, prefix: &str) -> Option<Str
     Some(match hold {
         MergeHold::Looking | MergeHold::Work | MergeHold::IssueClosed | MergeHold::Nothing => return None,
         MergeHold::NotOurs => {
-            "It is not merged from here, because somebody else opened this pull request: merge it by hand.".to_owned()
+            "It is not merged from here, because somebody else opened this pull request: merge it by hand."
+                .to_owned()
         }
         MergeHold::OtherBase { base } => format!(
             "It is not merged from here, because it goes to {} and not to the project's base: merge it by hand.",
             code(base, 200)
         ),
-        MergeHold::Draft => "It is not merged as long as it is a draft: mark it as ready for review.".to_owned(),
-        MergeHold::Conflict => {
-            "It cannot be merged as long as it conflicts with its base.".to_owned()
+        MergeHold::Draft => {
+            "It is not merged as long as it is a draft: mark it as ready for review.".to_owned()
         }
+        MergeHold::Conflict => "It cannot be merged as long as it conflicts with its base.".to_owned(),
         MergeHold::ChecksRun { names } => {
-            format!("It is not merged before its checks are green; {} not ended yet.", named(names, "has", "have"))
+            format!(
+                "It is not merged before its checks are green; {} not ended yet.",
+                named(names, "has", "have")
+            )
         }
         MergeHold::ChecksFail { names } => {
             format!("It is not merged as long as checks fail: {}.", list(names))
@@ -86,9 +92,11 @@ pub(crate) fn sentence(hold: &MergeHold, head: &str, prefix: &str) -> Option<Str
         MergeHold::ChecksMayCome => {
             "It has no checks yet, and is not merged before some time was left for them to begin.".to_owned()
         }
-        MergeHold::ChecksUnclear => "It is not merged, because GitHub says that not all of its checks have passed. Which \
+        MergeHold::ChecksUnclear => {
+            "It is not merged, because GitHub says that not all of its checks have passed. Which \
              ones cannot be read with this token."
-            .to_owned(),
+                .to_owned()
+        }
         MergeHold::ChangesAsked { by } => format!(
             "It is not merged as long as {} for changes: approve it, or dismiss the review.",
             named(by, "asks", "ask")

@@ -1,6 +1,8 @@
 //! A person's decisions about work: yes, no, again, not any more.
 
-use cloud_code_model::{Intent, IntentRecord, Level, MergeWord, TaskEvent, TaskRecord, TaskState, Thread, ThreadFacts};
+use cloud_code_model::{
+    Intent, IntentRecord, Level, MergeWord, TaskEvent, TaskRecord, TaskState, Thread, ThreadFacts,
+};
 use cloud_code_task_schema::{FailureKind, Mode};
 
 use super::super::text::Words;
@@ -81,7 +83,8 @@ impl Desk<'_> {
                 OfMerge::Noted(outcome) => Ok(Acted::Settled(outcome)),
                 OfMerge::Answered(acted) => Ok(acted),
                 OfMerge::Nothing => {
-                    self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to approve").await
+                    self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to approve")
+                        .await
                 }
             },
         }

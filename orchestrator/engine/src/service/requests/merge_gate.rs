@@ -29,12 +29,13 @@ impl Desk<'_> {
         word: MergeWord,
     ) -> Result<OfMerge, EngineError> {
         let publish = &self.project.plan.publish;
-        let (Some(_), Some(number), Some(key)) =
-            (publish.merge, merged_by_us(thread), &thread.facts.issue)
+        let (Some(_), Some(number), Some(key)) = (publish.merge, merged_by_us(thread), &thread.facts.issue)
         else {
             return Ok(OfMerge::Nothing);
         };
-        let Some(issue) = self.inner.store.issue(&thread.project, key).await? else { return Ok(OfMerge::Nothing) };
+        let Some(issue) = self.inner.store.issue(&thread.project, key).await? else {
+            return Ok(OfMerge::Nothing);
+        };
         let (intent, prefix) = (&record.intent, self.prefix());
         let pull = self.forge.pull(number).await?;
         if pull.state != PullState::Open {
