@@ -80,7 +80,10 @@ fn a_pull_request_waits_for_a_yes_and_then_exactly_its_commit_is_merged() {
     is_merged(&stage, issue);
     let asked = asked(&stage);
     assert_eq!(asked.len(), 1, "{asked:#?}");
-    assert_eq!((&asked[0].body["sha"], &asked[0].body["merge_method"]), (&head.as_str().into(), &"squash".into()));
+    assert_eq!(
+        (&asked[0].body["sha"], &asked[0].body["merge_method"]),
+        (&head.as_str().into(), &"squash".into())
+    );
     assert_eq!(stage.github.file(SHOP, "main", "count.txt").as_deref(), Some("1\n"));
     assert_eq!(stage.github.history(SHOP, "main").len(), 2, "one commit holds the work");
     assert_eq!(stage.github.branch(SHOP, BRANCH), Some(head.clone()), "nothing is deleted");
@@ -212,7 +215,10 @@ fn a_rule_of_the_base_is_told_and_tried_again_only_when_something_changed() {
     stage.status_says(issue, WAITS);
     says(&stage, "alice", issue, "/cloud-code approve");
     let told = stage.says(number, "is not merged. GitHub does not merge it.");
-    assert!(told.starts_with("@alice ") && told.contains("At least 1 approving review is required"), "{told}");
+    assert!(
+        told.starts_with("@alice ") && told.contains("At least 1 approving review is required"),
+        "{told}"
+    );
     stage.status_says(issue, "At least 1 approving review is required");
     // A remark changes nothing about it.
     stage.user("bob").reviews(SHOP, number, "I will look at it.");

@@ -88,12 +88,18 @@ impl Merges {
 impl Inner {
     /// Something happened to a thread, or to the pull request of one.
     pub(super) fn look_at_merge(&self, project: &ProjectName, number: u64) {
+        if !self.merges_anything() {
+            return;
+        }
         self.merges.dirty().numbers.insert((project.clone(), number));
         self.wakes.merges.notify_one();
     }
 
     /// The same of the thread of an issue of ours.
     pub(super) fn look_at_merge_of(&self, project: &ProjectName, issue: &IssueKey) {
+        if !self.merges_anything() {
+            return;
+        }
         self.merges.dirty().issues.insert((project.clone(), issue.clone()));
         self.wakes.merges.notify_one();
     }
@@ -102,6 +108,12 @@ impl Inner {
     pub(super) fn look_at_merges(&self) {
         self.merges.dirty().all = true;
         self.wakes.merges.notify_one();
+    }
+
+    /// Whether the loop of this process has anything to do. What nobody would take must not pile up.
+    fn merges_anything(&self) -> bool {
+        self.settings.role.fronts()
+            && self.projects.iter().any(|project| project.plan.publish.merge.is_some())
     }
 
     /// Word from the forge that may change whether something is merged.
@@ -149,10 +161,10 @@ impl Inner {
 }
 
 pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
-    if !inner.projects.iter().any(|project| project.plan.publish.merge.is_some()) {
+    let dirty = std::mem::take(&mut *inner.merges.dirty());
+    if !inner.merges_anything() {
         return Ok(());
     }
-    let dirty = std::mem::take(&mut *inner.merges.dirty());
     let threads = match threads_to_look_at(&inner, &dirty).await {
         Ok(threads) => threads,
         Err(error) => {
@@ -385,7 +397,7 @@ async fn note_hold(
     Ok(())
 }
 
-/// The pull request is merged or closed. Of a merge of ours that is noted first: how an issue ends is the same whoever merged.
+/// Notes that the pull request is merged or closed, once the forge says so. Of a merge of ours that is noted first: how an issue ends is the same whoever merged.
 async fn ended(
     inner: &Inner,
     project: &ServedProject,
@@ -393,6 +405,9 @@ async fn ended(
     thread: &Thread,
     pull: &PullFacts,
 ) -> Result<(), EngineError> {
+    if pull.state == cloud_code_forge::PullState::Open {
+        return Ok(());
+    }
     let us = forge.identity().await?.actor.id;
     if pull.merged_by.as_ref().is_some_and(|by| by.id == us) {
         let (now, mut is_news) = (inner.clock.now(), false);
