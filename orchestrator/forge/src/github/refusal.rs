@@ -135,7 +135,7 @@ pub(super) fn of_merge(message: String) -> Merged {
         () if says(&["head branch was modified"]) => Merged::HeadMoved,
         () if says(&["base branch was modified", "merge already in progress"]) => Merged::NotNow,
         () if says(&["merge queue"]) => Merged::Queue { message },
-        () if says(&["merges are not allowed", "can't be rebased", "cannot be rebased"]) => {
+        () if says(&["are not allowed on this repository", "can't be rebased", "cannot be rebased"]) => {
             Merged::MethodRefused { message }
         }
         () if says(&["pull request is not mergeable", "merge conflict"]) => Merged::Conflict,
@@ -228,8 +228,10 @@ mod tests {
         assert_eq!(told(moved), Merged::HeadMoved);
         assert_eq!(told("Base branch was modified. Review and try the merge again."), Merged::NotNow);
         assert_eq!(told("Pull Request is not mergeable"), Merged::Conflict);
-        let squash = "Squash merges are not allowed on this repository.";
-        assert_eq!(told(squash), Merged::MethodRefused { message: squash.trim_end_matches('.').to_owned() });
+        for way in ["Squash merges", "Merge commits", "Rebase merges"] {
+            let message = format!("{way} are not allowed on this repository");
+            assert_eq!(told(&format!("{message}.")), Merged::MethodRefused { message });
+        }
         let queue = "Repository rule violations found\n\nChanges must be made through the merge queue";
         assert_eq!(told(queue), Merged::Queue { message: queue.to_owned() });
         for rule in [

@@ -76,12 +76,18 @@ impl Merges {
         waiting.get(key).is_none_or(|known| known.until <= Instant::now() || known.published != *published)
     }
 
-    /// Notes when to look again: after `first`, and twice as long as the last time where nothing has changed since.
-    fn rest(&self, key: Key, first: Duration, published: Published) {
+    /// Notes when to look again. Where nothing has changed since the last look, and only its time had come, it is twice as
+    /// long as that one waited.
+    fn rest(&self, key: Key, next: Next, published: Published) {
         let mut waiting = self.waiting();
+        let now = Instant::now();
         let before = waiting.get(&key).filter(|known| known.published == published);
-        let wait = before.map_or(first, |known| (known.wait * 2).clamp(first, LONGEST.max(first)));
-        waiting.insert(key, Waiting { until: Instant::now() + wait, wait, published });
+        let wait = match (next, before) {
+            (Next::In(wait), _) | (Next::From(wait), None) => wait,
+            (Next::From(first), Some(known)) if known.until <= now => (known.wait * 2).clamp(first, LONGEST),
+            (Next::From(first), Some(known)) => known.wait.max(first),
+        };
+        waiting.insert(key, Waiting { until: now + wait, wait, published });
     }
 }
 
@@ -216,8 +222,17 @@ async fn threads_to_look_at(inner: &Inner, dirty: &Dirty) -> Result<Vec<Thread>,
 enum Looked {
     /// There is nothing to merge here, now or later.
     Over,
-    /// It is looked at again after this time, or when something happens.
-    Again(Duration),
+    /// It is looked at again, then or when something happens.
+    Again(Next),
+}
+
+/// When the next look is due.
+#[derive(Clone, Copy)]
+enum Next {
+    /// After this time.
+    In(Duration),
+    /// After this time at first, later less often.
+    From(Duration),
 }
 
 async fn look_at(inner: &Inner, thread: Thread) {
@@ -226,12 +241,12 @@ async fn look_at(inner: &Inner, thread: Thread) {
         Some((project, method, number)) => try_to_merge(inner, &project, &thread, method, number).await,
         None => Ok(Looked::Over),
     };
-    let first = match looked {
+    let next = match looked {
         Ok(Looked::Over) => {
             inner.merges.waiting().remove(&key);
             return;
         }
-        Ok(Looked::Again(first)) => first,
+        Ok(Looked::Again(next)) => next,
         Err(error) => {
             let is_news = !inner.merges.waiting().contains_key(&key) || !can_pass(&error);
             let error = error.chain();
@@ -243,14 +258,14 @@ async fn look_at(inner: &Inner, thread: Thread) {
                     tracing::debug!(project = %key.0, issue.number = key.1, error, "whether to merge cannot be seen now");
                 }
             }
-            LOOK_AGAIN
+            Next::From(LOOK_AGAIN)
         }
     };
     let published = match inner.store.thread(&key.0, key.1).await {
         Ok(now) => now.map(|thread| thread.published).unwrap_or_default(),
         Err(_) => thread.published,
     };
-    inner.merges.rest(key, first, published);
+    inner.merges.rest(key, next, published);
 }
 
 /// The open pull request of a thread, if its project has us merge.
@@ -294,13 +309,15 @@ async fn try_to_merge(
     let reviews = forge.reviews(number).await?;
     let is_gated = project.plan.publish.merge_approval;
     let seen = Seen { pull: &pull, checks: &checks, reviews: &reviews, ahead, method, is_gated };
-    let hold = judge(&seen, &known, inner.clock.now());
+    let now = inner.clock.now();
+    let hold = judge(&seen, &known, now);
     note_hold(inner, thread, &known, hold.clone()).await?;
     if hold != MergeHold::Nothing {
+        let left = CHECKS_COME_WITHIN.saturating_sub(now.duration_since(known.seen_at));
         return Ok(Looked::Again(match hold {
-            MergeHold::Looking => LOOK_AGAIN,
-            MergeHold::ChecksMayCome => Duration::try_from(CHECKS_COME_WITHIN).unwrap_or(LOOK),
-            _ => LOOK,
+            MergeHold::Looking => Next::From(LOOK_AGAIN),
+            MergeHold::ChecksMayCome => Next::In(Duration::try_from(left).unwrap_or_default()),
+            _ => Next::From(LOOK),
         }));
     }
     reach(Point::MergeDecided).await;
@@ -309,7 +326,7 @@ async fn try_to_merge(
     if now.as_ref().and_then(|now| now.published.merging.as_ref()).map(|now| &now.verdict)
         != Some(&known.verdict)
     {
-        return Ok(Looked::Again(Duration::ZERO));
+        return Ok(Looked::Again(Next::In(Duration::ZERO)));
     }
     let hold = match forge.merge_pull(number, &pull.head_sha, method).await {
         Ok(Merged::Done) => {
@@ -317,10 +334,10 @@ async fn try_to_merge(
             let pull = forge.pull(number).await?;
             ended(inner, project, forge, thread, &pull).await?;
             // The forge's next answer says so too, if this one did not.
-            return Ok(Looked::Again(LOOK_AGAIN));
+            return Ok(Looked::Again(Next::From(LOOK_AGAIN)));
         }
         // The next look sees what it is now.
-        Ok(Merged::HeadMoved | Merged::NotNow) => return Ok(Looked::Again(LOOK_AGAIN)),
+        Ok(Merged::HeadMoved | Merged::NotNow) => return Ok(Looked::Again(Next::From(LOOK_AGAIN))),
         Ok(Merged::Conflict) => MergeHold::Conflict,
         Ok(Merged::MethodRefused { message }) => MergeHold::MethodRefused { message },
         Ok(Merged::Queue { message }) => MergeHold::Queue { message },
@@ -329,7 +346,7 @@ async fn try_to_merge(
         Err(error) => MergeHold::Refused { message: error.to_string() },
     };
     refused(inner, thread, project, &known, MergeRefused { facts: digest(&seen), hold }).await?;
-    Ok(Looked::Again(LOOK))
+    Ok(Looked::Again(Next::From(LOOK)))
 }
 
 /// What our own rows say against a merge.
