@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
+use cloud_code_engine::spent;
 use cloud_code_model::{Issue, MergeWord, TaskEvent, TaskRecord, TaskState};
-use cloud_code_store::Store;
+use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::FailureKind;
 use jiff::Timestamp;
 
@@ -12,7 +13,7 @@ use super::drive::drive;
 use super::merge_gate;
 use crate::app::App;
 use crate::args::ResumeArgs;
-use crate::ui;
+use crate::{shared, ui};
 
 /// `cloud-code approve`.
 pub(crate) async fn approve(app: &App, args: ResumeArgs) -> Result<ExitCode> {
@@ -20,6 +21,11 @@ pub(crate) async fn approve(app: &App, args: ResumeArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let record = decided(app, &args, TaskEvent::Approved).await?;
+    // What was asked for on a forge is driven by `serve`, which looks at its rows all the time.
+    if record.task.intent.is_some() {
+        ui::err("approved; `cloud-code serve` goes on with it");
+        return Ok(ExitCode::SUCCESS);
+    }
     let engine = app.engine(record.task.plan.runtime).await?;
     drive(app, &engine, &record.task.id, args.json).await
 }
@@ -43,6 +49,10 @@ async fn decided(app: &App, args: &ResumeArgs, event: TaskEvent) -> Result<TaskR
     let store = app.store().await?;
     let issue: Issue = app.find_issue(&store, args.issue.issue.as_deref()).await?;
     let record = app.newest_task(&store, &issue).await?;
+    // A yes is a row; what follows from it without `serve` is done here.
+    if record.task.intent.is_none() {
+        shared::is_here(app, &store, &issue).await?;
+    }
     let event = match (&record.state, event) {
         (TaskState::AwaitingApproval { .. }, event) => event,
         (TaskState::OverBudget { .. }, TaskEvent::Approved) => allow(app, &record).await?,
@@ -51,7 +61,7 @@ async fn decided(app: &App, args: &ResumeArgs, event: TaskEvent) -> Result<TaskR
         {
             allow(app, &record).await?
         }
-        (TaskState::Queued, TaskEvent::Approved) if record.task.intent.is_none() => {
+        (TaskState::Queued, TaskEvent::Approved) if is_spent(&store, &record).await? => {
             allow(app, &record).await?;
             return Ok(record);
         }
@@ -74,6 +84,15 @@ async fn allow(app: &App, record: &TaskRecord) -> Result<TaskEvent> {
     let by = std::env::var("USER").ok().filter(|user| !user.is_empty());
     let scopes = engine.grant(record, &key, by.as_deref()).await.map_err(|e| anyhow!(e.chain()))?;
     let scopes = scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    ui::err(format!("as much again is allowed of the budget: {scopes}"));
+    match scopes.is_empty() {
+        true => ui::err("the budget had come back already"),
+        false => ui::err(format!("as much again is allowed of the budget: {scopes}")),
+    }
     Ok(TaskEvent::Granted)
+}
+
+/// Whether a budget keeps it from beginning.
+async fn is_spent(store: &Database, record: &TaskRecord) -> Result<bool> {
+    let spent = spent(store, record, Timestamp::now()).await;
+    Ok(spent.map_err(|e| anyhow!(e.chain()))?.is_some())
 }
