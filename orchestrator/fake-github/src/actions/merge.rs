@@ -102,8 +102,9 @@ pub(crate) fn rule_of_base_broken(repo: &Repo, thread: &Thread, pull: &Pull) -> 
         ));
     }
     let has_passed = |wanted: &String| {
-        let runs = repo.check_runs.iter().filter(|run| run.head_sha == pull.head_sha && run.name == *wanted);
-        let ends = runs.last().and_then(|run| run.conclusion.as_deref());
+        let mut runs =
+            repo.check_runs.iter().filter(|run| run.head_sha == pull.head_sha && run.name == *wanted);
+        let ends = runs.next_back().and_then(|run| run.conclusion.as_deref());
         matches!(ends, Some("success" | "neutral" | "skipped"))
     };
     let missing = rules.checks.iter().find(|wanted| !has_passed(wanted))?;

@@ -95,7 +95,10 @@ impl World {
 
     /// A draft becomes a plain pull request.
     pub(crate) fn ready_pull(&mut self, repo: u64, number: u64, actor: Actor) -> Option<()> {
-        self.change_thread(repo, number, |thread| Some(thread.pull.as_mut()?.draft = false))??;
+        self.change_thread(repo, number, |thread| {
+            thread.pull.as_mut()?.draft = false;
+            Some(())
+        })??;
         self.post_issue("ready_for_review", repo, number, actor, json!({}));
         Some(())
     }
