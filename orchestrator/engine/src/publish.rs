@@ -148,6 +148,10 @@ impl Engine {
             {
                 ours.state = now.state;
             }
+            // What is said of merging is said by others, and may have been just now.
+            if published.of == found.of {
+                found.merging.clone_from(&published.merging);
+            }
             *published = found.clone();
         };
         let changed = self.store.change_published(&thread.project, thread.number, &mut note).await?;
@@ -376,7 +380,7 @@ impl Engine {
             state: PullState::Open,
             head_sha: head.clone(),
         };
-        Ok(Published { pull: Some(pull), remarks, of: Some(issue.key.clone()) })
+        Ok(Published { pull: Some(pull), remarks, of: Some(issue.key.clone()), merging: before.merging })
     }
 
     async fn tasks_before(&self, facts: &Facts) -> Result<Vec<cloud_code_model::TaskRecord>, EngineError> {

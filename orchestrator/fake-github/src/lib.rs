@@ -34,6 +34,6 @@ pub use journal::Request;
 pub use openapi::{Missing, third_party};
 pub use person::Person;
 pub use seed::{AppSeed, RepoSeed};
-pub use state::Role;
+pub use state::{MergeRules, Role};
 pub use view::{CheckView, CommentView, PullView, ReviewCommentView, StatusView};
 pub use webhooks::{Delivery, Fate, Target};

@@ -206,7 +206,7 @@ impl Person {
     pub fn merges(&self, repo: &str, number: u64) -> String {
         let merged = self.shared.with(|world| {
             let id = known_repo(world, repo);
-            world.merge_pull(id, number, Actor { user: self.id, app: None })
+            world.merge_pull(id, number, Actor { user: self.id, app: None }, "merge")
         });
         merged.unwrap_or_else(|refusal| broken(&told(&refusal)))
     }
@@ -243,6 +243,18 @@ impl Person {
         self.does(repo, |world, repo, me| world.edit_review_comment(repo, comment, me, body));
     }
 
+    /// Dismisses a review: it counts no more.
+    #[track_caller]
+    pub fn dismisses_review(&self, repo: &str, review: u64) {
+        self.does(repo, |world, repo, me| world.dismiss_review(repo, review, me));
+    }
+
+    /// Says that a draft is ready for review.
+    #[track_caller]
+    pub fn readies(&self, repo: &str, number: u64) {
+        self.does(repo, |world, repo, me| world.ready_pull(repo, number, me));
+    }
+
     /// Approves; the review's id.
     #[track_caller]
     pub fn approves(&self, repo: &str, number: u64) -> u64 {
@@ -274,6 +286,8 @@ impl Person {
     }
 
     /// A check suite of a CI App completes on a commit, started by this person's push. The suite's id.
+    ///
+    /// `pending` begins it and does not end it.
     #[track_caller]
     pub fn sees_check_suite(&self, repo: &str, sha: &str, conclusion: &str) -> u64 {
         self.does(repo, |world, repo, me| {
@@ -287,13 +301,19 @@ impl Person {
             let bot = world.app(ci)?.bot;
             let change = crate::actions::CheckRunChange {
                 name: Some("test".to_owned()),
-                conclusion: Some(conclusion.to_owned()),
+                status: Some(if conclusion == "pending" { "in_progress" } else { "completed" }.to_owned()),
+                conclusion: Some(conclusion.to_owned()).filter(|conclusion| conclusion != "pending"),
                 title: Some(format!("test: {conclusion}")),
                 summary: Some(format!("The job ended: {conclusion}")),
                 ..Default::default()
             };
-            // The run completes its suite, which is told with the person as sender, as on GitHub.
-            world.add_check_run(repo, Actor { user: me.user, app: Some(bot) }, ci, sha, change)?;
+            let me = Actor { user: me.user, app: Some(bot) };
+            let known = &world.repo(repo)?.check_runs;
+            match known.iter().find(|run| run.suite == suite && run.status != "completed").map(|run| run.id) {
+                Some(running) => world.change_check_run(repo, running, me, change)?,
+                // The run completes its suite, which is told with the person as sender, as on GitHub.
+                None => drop(world.add_check_run(repo, me, ci, sha, change)?),
+            }
             Some(suite)
         })
     }

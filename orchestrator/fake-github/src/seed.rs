@@ -6,7 +6,7 @@ use crate::auth::{APP_KEY, sign_jwt};
 use crate::call::Actor;
 use crate::fake::{FakeGithub, broken};
 use crate::git::{Change, Git};
-use crate::state::{Hook, Label, Level, Permissions, Repo, Role, World};
+use crate::state::{Hook, Label, Level, MergeRules, Permissions, Repo, Role, World};
 
 /// A repository to be.
 #[derive(Debug, Clone)]
@@ -308,6 +308,11 @@ impl FakeGithub {
                 if on { known.protected.insert(branch.to_owned()) } else { known.protected.remove(branch) }
             });
         });
+    }
+
+    /// What must be so before a pull request is merged.
+    pub fn rule_merges(&self, repo: &str, rules: MergeRules) {
+        self.shared.with(|world| with_repo(world, repo, |known| known.merge_rules = rules));
     }
 
     /// A webhook of the repository that tells these events to `url`, signed; its number. There is no ping.

@@ -263,6 +263,17 @@ impl FakeGithub {
         })
     }
 
+    /// The first lines of the messages of all of a branch's commits, oldest first.
+    #[track_caller]
+    pub fn history(&self, repo: &str, branch: &str) -> Vec<String> {
+        self.look(repo, |_, repo| {
+            let git = Git::new(&repo.git_dir);
+            let head = git.branch(branch).unwrap_or_else(|| broken(&format!("there is no branch {branch}")));
+            let log = git.history(&head);
+            log.iter().map(|commit| commit.message.lines().next().unwrap_or_default().to_owned()).collect()
+        })
+    }
+
     /// A file's text on a branch or at a commit.
     #[track_caller]
     pub fn file(&self, repo: &str, at: &str, path: &str) -> Option<String> {

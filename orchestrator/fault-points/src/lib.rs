@@ -75,6 +75,10 @@ points! {
     PullNoted = "publish.pull_noted", "the thread names it; the task does not say that it is done";
     TaskPublished = "task.published", "the task says that it is done";
     ContainerRemoved = "container.removed", "the container of the ended task is removed";
+    MergeSaid = "merge.said", "somebody's word on merging is stored; the request is not settled";
+    MergeDecided = "merge.decided", "nothing is in the way of a merge; the forge is not asked for it";
+    PullMerged = "merge.merged", "the pull request is merged; that is not noted";
+    MergeNoted = "merge.noted", "the thread says so; the workspace still stands";
     NoteWritten = "talk.note_written", "a comment that is written once stands; that is not noted";
     StatusWritten = "talk.status_written", "the status comment stands; that is not noted";
     LabelWritten = "talk.label_written", "the label stands; that is not noted";
@@ -203,7 +207,8 @@ mod tests {
     fn names_are_unique_and_say_their_room() {
         let names: BTreeSet<&str> = Point::ALL.iter().map(|point| point.name()).collect();
         assert_eq!(names.len(), Point::ALL.len());
-        let rooms = ["intake", "request", "task", "container", "import", "history", "publish", "talk"];
+        let rooms =
+            ["intake", "request", "task", "container", "import", "history", "publish", "merge", "talk"];
         for name in names {
             assert!(rooms.contains(&name.split_once('.').unwrap().0), "{name}");
         }

@@ -349,6 +349,21 @@ pub enum Mergeable {
     Unknown,
 }
 
+/// What the forge says of a pull request as a whole: what could be told apart for us is told apart elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Nothing is in its way.
+    Clear,
+    /// It can be merged, though not every check has passed.
+    Unstable,
+    /// A rule of the base is not kept.
+    Blocked,
+    /// The base has moved on, and wants branches that hold all of it.
+    Behind,
+    /// A draft, a conflict, something not worked out yet, or something new.
+    Other,
+}
+
 /// A pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullFacts {
@@ -378,6 +393,10 @@ pub struct PullFacts {
     pub base: String,
     /// Whether it can be merged.
     pub mergeable: Mergeable,
+    /// Who merged it; missing as long as nobody has, and in lists.
+    pub merged_by: Option<Actor>,
+    /// What the forge says of it as a whole; [`Readiness::Other`] in lists.
+    pub readiness: Readiness,
     /// When anything about it changed last: commits, comments, reviews, its state. What checks say is not told so.
     pub updated_at: Timestamp,
 }
@@ -582,6 +601,47 @@ pub enum CheckHandle {
         head_sha: String,
         /// Its name.
         name: String,
+    },
+}
+
+/// How the checks of a commit stand, without those of our own App.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckFacts {
+    /// Those that have not ended.
+    pub running: Vec<String>,
+    /// Those that failed, were stopped, or want a person.
+    pub failed: Vec<String>,
+    /// How many passed.
+    pub passed: u32,
+    /// Whether all kinds of checks could be read: not every token may.
+    pub is_whole: bool,
+}
+
+/// What came of [`crate::Forge::merge_pull`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merged {
+    /// It is merged, by this call or by one before it.
+    Done,
+    /// The branch has another newest commit by now.
+    HeadMoved,
+    /// The base moved at that moment, or the forge is at work on it. The same call can succeed in a moment.
+    NotNow,
+    /// It conflicts with its base.
+    Conflict,
+    /// The repository does not allow this way of merging.
+    MethodRefused {
+        /// The forge's words.
+        message: String,
+    },
+    /// The base takes pull requests by a queue alone, which is for people to put them into.
+    Queue {
+        /// The forge's words.
+        message: String,
+    },
+    /// A rule of the base is not kept: a review, a check, something that only the message says.
+    Refused {
+        /// The forge's words.
+        message: String,
     },
 }
 

@@ -11,11 +11,11 @@ mod scrub;
 
 pub use error::{Effect, ForgeError};
 pub use facts::{
-    Access, Annotation, BotIdentity, BranchFacts, CheckHandle, CheckSpec, CheckStatus, CommentFacts,
-    CommentHandle, Conclusion, Delivery, DeliveryPage, DeliveryPayload, Edited, FailedCheck, GitCredential,
-    Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Mergeable, OpenState, Permission,
-    PermissionFact, PullFacts, PullNote, PullSpec, PullState, PullUpdate, PutPull, RecentComment,
-    RepositoryFacts, ReviewFacts, ReviewState, TextEdits, TextId,
+    Access, Annotation, BotIdentity, BranchFacts, CheckFacts, CheckHandle, CheckSpec, CheckStatus,
+    CommentFacts, CommentHandle, Conclusion, Delivery, DeliveryPage, DeliveryPayload, Edited, FailedCheck,
+    GitCredential, Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Mergeable, Merged,
+    OpenState, Permission, PermissionFact, PullFacts, PullNote, PullSpec, PullState, PullUpdate, PutPull,
+    Readiness, RecentComment, RepositoryFacts, ReviewFacts, ReviewState, TextEdits, TextId,
 };
 pub use github::{
     AppFacts, AppOwner, Credentials, EVENTS, GITHUB_API, Github, GithubConfig, HookConfig, HookOwner,

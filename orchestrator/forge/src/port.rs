@@ -6,15 +6,15 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use cloud_code_model::{Actor, Place};
+use cloud_code_model::{Actor, MergeMethod, Place};
 use jiff::Timestamp;
 
 use crate::error::ForgeError;
 use crate::facts::{
-    BotIdentity, BranchFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, DeliveryPage,
+    BotIdentity, BranchFacts, CheckFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, DeliveryPage,
     DeliveryPayload, FailedCheck, GitCredential, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing,
-    PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts, ReviewFacts,
-    TextEdits, TextId,
+    Merged, PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts,
+    ReviewFacts, TextEdits, TextId,
 };
 use crate::marker::Marker;
 
@@ -138,6 +138,15 @@ pub trait Forge: Send + Sync {
     /// Changes what the update names and nothing else.
     async fn update_pull(&self, number: u64, update: &PullUpdate) -> Result<PullFacts, ForgeError>;
 
+    /// Merges an open pull request, if this is its newest commit still: nobody slips another one in between. A pull request
+    /// that is merged already is [`Merged::Done`]; whoever calls has made sure that it may be.
+    async fn merge_pull(
+        &self,
+        number: u64,
+        head_sha: &str,
+        method: MergeMethod,
+    ) -> Result<Merged, ForgeError>;
+
     /// A review with its line comments.
     async fn review(&self, pull: u64, review_id: u64) -> Result<ReviewFacts, ForgeError>;
 
@@ -158,6 +167,9 @@ pub trait Forge: Send + Sync {
 
     /// The checks that failed on a commit, without those of our own App.
     async fn failed_checks(&self, head_sha: &str) -> Result<Vec<FailedCheck>, ForgeError>;
+
+    /// How all checks of a commit stand, without those of our own App.
+    async fn checks(&self, head_sha: &str) -> Result<CheckFacts, ForgeError>;
 
     /// A text file as of a branch, tag or commit. `None` if there is none or it is no text;
     /// [`ForgeError::TooLong`] beyond 256 KiB.

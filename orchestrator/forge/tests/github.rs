@@ -7,13 +7,13 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cloud_code_fake_github::{AppSeed, FakeGithub, Fault, RepoSeed, Role};
+use cloud_code_fake_github::{AppSeed, FakeGithub, Fault, MergeRules, RepoSeed, Role};
 use cloud_code_forge::{
-    Access, CheckHandle, CheckSpec, CheckStatus, Conclusion, Credentials, Forge, ForgeError, Github,
-    HookOwner, LabelSpec, ManifestSpec, Marker, Permission, Priority, PullNote, PullSpec, PullState,
-    PullUpdate, RecentComment, ReviewState, convert_manifest, manifest,
+    Access, CheckFacts, CheckHandle, CheckSpec, CheckStatus, Conclusion, Credentials, Forge, ForgeError,
+    Github, HookOwner, LabelSpec, ManifestSpec, Marker, Merged, Permission, Priority, PullNote, PullSpec,
+    PullState, PullUpdate, Readiness, RecentComment, ReviewState, convert_manifest, manifest,
 };
-use cloud_code_model::{Actor, Place};
+use cloud_code_model::{Actor, MergeMethod, Place};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 
@@ -359,6 +359,111 @@ async fn a_pull_request_is_found_and_changed() {
     assert_eq!((changed.title.as_str(), changed.body.lines().next()), ("Mend it", Some("Now with tests.")));
     world.fake.user("acme").merges(SHOP, number);
     assert_eq!(forge.find_pull(BRANCH).await.unwrap().unwrap().state, PullState::Merged);
+}
+
+/// A pull request of ours, with the commit it stands at.
+async fn opened(world: &World, forge: &dyn Forge) -> (u64, String) {
+    let sha = world.push();
+    (forge.put_pull(&spec(false)).await.unwrap().pull.number, sha)
+}
+
+#[tokio::test]
+async fn one_merge_of_one_commit_whatever_is_lost() {
+    for method in [MergeMethod::Merge, MergeMethod::Squash, MergeMethod::Rebase] {
+        for fault in [None, Some(Fault::EffectThenCut), Some(Fault::EffectThenStatus(502))] {
+            let world = World::new().await;
+            let forge = world.forge().await;
+            let (number, sha) = opened(&world, forge.as_ref()).await;
+            if let Some(fault) = fault {
+                world.fake.fault("PUT", "**/merge", fault);
+            }
+            assert_eq!(forge.merge_pull(number, &sha, method).await.unwrap(), Merged::Done);
+            assert_eq!(forge.merge_pull(number, &sha, method).await.unwrap(), Merged::Done, "done is done");
+            let pull = forge.pull(number).await.unwrap();
+            let us = forge.identity().await.unwrap().actor;
+            assert_eq!((pull.state, pull.merged_by), (PullState::Merged, Some(us)));
+            assert!(world.fake.file(SHOP, "main", "src/sum.rs").is_some());
+            let joined = usize::from(method == MergeMethod::Merge);
+            assert_eq!(world.fake.history(SHOP, "main").len(), 2 + joined, "{method:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_merge_that_failed_before_its_effect_is_for_the_caller_to_repeat() {
+    let world = World::new().await;
+    let forge = world.forge().await;
+    let (number, sha) = opened(&world, forge.as_ref()).await;
+    world.fake.fault("PUT", "**/merge", Fault::Status(502));
+    let failed = forge.merge_pull(number, &sha, MergeMethod::Merge).await.unwrap_err();
+    assert!(failed.is_transient(), "{failed}");
+    assert_eq!((forge.pull(number).await.unwrap().state, world.sent("PUT", "/merge")), (PullState::Open, 1));
+}
+
+#[tokio::test]
+async fn refusals_to_merge_are_told_apart() {
+    let world = World::new().await;
+    let forge = world.forge().await;
+    let (number, sha) = opened(&world, forge.as_ref()).await;
+    let merge = async |sha: &str, rules: MergeRules| {
+        world.fake.rule_merges(SHOP, rules);
+        forge.merge_pull(number, sha, MergeMethod::Merge).await.unwrap()
+    };
+    let other = "0123456789012345678901234567890123456789";
+    assert_eq!(merge(other, MergeRules::default()).await, Merged::HeadMoved);
+    let queue = merge(&sha, MergeRules { queue: true, ..MergeRules::default() }).await;
+    assert!(matches!(&queue, Merged::Queue { message } if message.contains("merge queue")), "{queue:?}");
+    let method =
+        merge(&sha, MergeRules { methods: vec!["squash".to_owned()], ..MergeRules::default() }).await;
+    assert!(
+        matches!(&method, Merged::MethodRefused { message } if message.contains("Merge commits")),
+        "{method:?}"
+    );
+    let review = merge(&sha, MergeRules { approvals: 1, ..MergeRules::default() }).await;
+    assert!(
+        matches!(&review, Merged::Refused { message } if message.contains("approving review")),
+        "{review:?}"
+    );
+    assert_eq!(forge.pull(number).await.unwrap().readiness, Readiness::Blocked);
+    let check = merge(&sha, MergeRules { checks: vec!["ci".to_owned()], ..MergeRules::default() }).await;
+    assert!(matches!(&check, Merged::Refused { message } if message.contains("\"ci\"")), "{check:?}");
+    world.fake.rule_merges(SHOP, MergeRules::default());
+    world.fake.user("alice").pushes(SHOP, "main", "src/sum.rs", "fn other() {}\n");
+    assert_eq!(forge.merge_pull(number, &sha, MergeMethod::Merge).await.unwrap(), Merged::Conflict);
+}
+
+#[tokio::test]
+async fn checks_are_counted_without_our_own() {
+    let world = World::new().await;
+    let (forge, sha) = (world.forge().await, world.push());
+    let own = check(&sha, CheckStatus::InProgress, "Works");
+    forge.put_check(&own, None, Priority::Terminal).await.unwrap();
+    let none = CheckFacts { is_whole: true, ..CheckFacts::default() };
+    assert_eq!(forge.checks(&sha).await.unwrap(), none);
+    let alice = world.fake.user("alice");
+    alice.sees_check_suite(SHOP, &sha, "pending");
+    let test = || vec!["test".to_owned()];
+    assert_eq!(forge.checks(&sha).await.unwrap(), CheckFacts { running: test(), ..none.clone() });
+    alice.sees_check_suite(SHOP, &sha, "cancelled");
+    assert_eq!(forge.checks(&sha).await.unwrap(), CheckFacts { failed: test(), ..none.clone() });
+    alice.sees_check_suite(SHOP, &sha, "success");
+    assert_eq!(forge.checks(&sha).await.unwrap(), CheckFacts { passed: 1, ..none.clone() });
+}
+
+#[tokio::test]
+async fn a_token_sees_its_own_status_as_no_check_and_says_what_it_may_not_read() {
+    let world = World::new().await;
+    let sha = world.push();
+    let wide = world.as_token_of("alice").await;
+    let own = check(&sha, CheckStatus::InProgress, "Works");
+    wide.put_check(&own, None, Priority::Terminal).await.unwrap();
+    let none = CheckFacts { is_whole: true, ..CheckFacts::default() };
+    assert_eq!(wide.checks(&sha).await.unwrap(), none);
+    let permissions = [("contents", "write"), ("pull_requests", "write"), ("statuses", "read")];
+    let narrow = Credentials::Token(world.fake.fine_grained_token("alice", &permissions).into());
+    let narrow = Github::connect(common::config(world.fake.api_url(), narrow)).unwrap();
+    let narrow = narrow.repository(&SHOP.parse().unwrap()).await.unwrap();
+    assert_eq!(narrow.checks(&sha).await.unwrap(), CheckFacts::default());
 }
 
 fn family() -> Vec<LabelSpec> {

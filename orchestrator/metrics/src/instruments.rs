@@ -136,6 +136,7 @@ pub struct Instruments {
     attempts: Family<Labels, Counter>,
     cost: Family<Labels, Money>,
     tokens: Family<Labels, Counter>,
+    merges: Family<Labels, Counter>,
     starts: Family<Labels, Counter>,
     start_duration: Family<Labels, Histogram, Bounds>,
     deliveries: Family<Labels, Counter>,
@@ -160,6 +161,7 @@ impl Instruments {
             attempts: add(&mut registry, table::ATTEMPTS, Family::default()),
             cost: add(&mut registry, table::COST, Family::default()),
             tokens: add(&mut registry, table::TOKENS, Family::default()),
+            merges: add(&mut registry, table::MERGES, Family::default()),
             starts: add(&mut registry, table::STARTS, Family::default()),
             start_duration: add(
                 &mut registry,
@@ -220,6 +222,12 @@ impl Instruments {
             let names = labels(table::TOKENS, [cli, model.as_str(), cost_source, kind]);
             self.tokens.get_or_create(&names).inc_by(count);
         }
+    }
+
+    /// A pull request was merged by us, or the forge refused it.
+    pub fn merge(&self, project: &str, went_well: bool) {
+        let result = if went_well { "merged" } else { "refused" };
+        self.merges.get_or_create(&labels(table::MERGES, [project, result])).inc();
     }
 
     /// A container was started, or could not be.

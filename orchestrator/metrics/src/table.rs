@@ -65,6 +65,8 @@ table! {
         "Money spent on models, in US dollars";
     TOKENS: Counter "cloud_code_tokens_total" ["cli", "model", "cost_source", "kind"]
         "Tokens used: `input`, `output`, `cache_read`, `cache_write`";
+    MERGES: Counter "cloud_code_merges_total" ["project", "result"]
+        "Pull requests that this process merged (`merged`), and merges that the forge refused (`refused`)";
     STARTS: Counter "cloud_code_container_starts_total" ["runtime", "result"]
         "Containers, or local processes, that were to be started: `ok` or `error`";
     START_DURATION: Histogram "cloud_code_container_start_duration_seconds" ["runtime"]

@@ -16,6 +16,7 @@ fn everything() -> String {
     counted.attempt_ended("codex", "rate_limited");
     let tokens = Tokens { input: 10, output: 3, cache_read: 2, cache_write: 1 };
     counted.spent(Spent { cli: "codex", model: None, cost_source: "reported", usd: 0.25, tokens });
+    counted.merge("shop", true);
     counted.container_start("docker", Duration::from_millis(300), true);
     let (accounts, pulses) = (Accounts::default(), Pulses::default());
     accounts.quota("token", "core", Quota { limit: 5_000, remaining: 4_321, reset_at: 1_760_000_000 });

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::RepositoryName;
+use crate::{MergeMethod, RepositoryName};
 
 /// What begins a command.
 pub const DEFAULT_PREFIX: &str = "/cloud-code";
@@ -143,6 +143,8 @@ pub struct GateSettings {
     pub plan: Option<bool>,
     /// Finished work waits for `approve` before it is pushed. Default false.
     pub publish: Option<bool>,
+    /// With `publish.merge`: a pull request waits for `approve` before it is merged. Default true.
+    pub merge: Option<bool>,
 }
 
 /// How work is published, in a project's file.
@@ -154,6 +156,9 @@ pub struct PublishSettings {
     pub draft: Option<bool>,
     /// Logins that are asked to review.
     pub reviewers: Option<Vec<String>>,
+    /// Merge our own pull requests into the project's base, in this way. Default: never, people do. `gates.merge` says
+    /// whether somebody has to say yes to each.
+    pub merge: Option<MergeMethod>,
 }
 
 /// What starts work in a project, with every default in place.
@@ -242,13 +247,21 @@ impl AccessSettings {
 
 impl GateSettings {
     pub(crate) fn over(self, base: Self) -> Self {
-        Self { plan: self.plan.or(base.plan), publish: self.publish.or(base.publish) }
+        Self {
+            plan: self.plan.or(base.plan),
+            publish: self.publish.or(base.publish),
+            merge: self.merge.or(base.merge),
+        }
     }
 }
 
 impl PublishSettings {
     pub(crate) fn over(self, base: Self) -> Self {
-        Self { draft: self.draft.or(base.draft), reviewers: self.reviewers.or(base.reviewers) }
+        Self {
+            draft: self.draft.or(base.draft),
+            reviewers: self.reviewers.or(base.reviewers),
+            merge: self.merge.or(base.merge),
+        }
     }
 }
 
@@ -270,6 +283,10 @@ pub struct PublishPlan {
     pub failing_check_rounds: u32,
     /// How often a conflict with the base starts a task by itself.
     pub conflict_rounds: u32,
+    /// How its pull request is merged; absent: people do.
+    pub merge: Option<MergeMethod>,
+    /// A pull request waits for a person's yes before it is merged.
+    pub merge_approval: bool,
 }
 
 impl Default for PublishPlan {
@@ -282,6 +299,8 @@ impl Default for PublishPlan {
             reviewers: Vec::new(),
             failing_check_rounds: DEFAULT_CHECK_ROUNDS,
             conflict_rounds: DEFAULT_CONFLICT_ROUNDS,
+            merge: None,
+            merge_approval: true,
         }
     }
 }

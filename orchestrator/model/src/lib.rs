@@ -6,6 +6,7 @@ mod clock;
 mod forge_settings;
 mod ids;
 mod intent;
+mod merging;
 mod moves;
 mod operate_settings;
 mod queue;
@@ -26,6 +27,7 @@ pub use forge_settings::{
 };
 pub use ids::{InstanceId, InvalidName, IssueKey, ProjectName, fnv1a, slug};
 pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Place, RepositoryName, Subject};
+pub use merging::{Approver, MergeHold, MergeMethod, MergeRefused, MergeVerdict, MergeWord, Merging};
 pub use moves::{Move, MoveDetail};
 pub use operate_settings::{LogFormat, LogSettings, TelemetrySettings};
 pub use queue::{Pause, PauseScope, ProjectQueueSettings, QueueLimits, QueuePlace, QueueSettings};

@@ -559,6 +559,8 @@ impl ProjectSettings {
                 plan_first: self.gates.plan.unwrap_or(false),
                 draft: self.publish.draft.unwrap_or(false),
                 reviewers: self.publish.reviewers.unwrap_or_default(),
+                merge: self.publish.merge,
+                merge_approval: self.gates.merge.unwrap_or(true),
             },
         }
     }
@@ -591,6 +593,20 @@ mod tests {
         assert_eq!(plan.limits.max_turns, Some(9));
         assert_eq!(plan.limits.idle_timeout, Limits::default().idle_timeout);
         assert_eq!(plan.env, BTreeMap::from([("A".into(), "1".into()), ("B".into(), "2".into())]));
+    }
+
+    #[test]
+    fn nothing_is_merged_unless_a_project_says_how_and_then_not_without_a_yes() {
+        let plan = |yaml: &str| {
+            let project: ProjectSettings = serde_json::from_str(yaml).unwrap();
+            let publish = project.plan("repo".into(), DEFAULT_CLI.parse().unwrap()).publish;
+            (publish.merge, publish.merge_approval)
+        };
+        assert_eq!(plan("{}"), (None, true));
+        let squash = r#"{"publish": {"merge": "squash"}}"#;
+        assert_eq!(plan(squash), (Some(crate::MergeMethod::Squash), true));
+        let open = r#"{"publish": {"merge": "rebase"}, "gates": {"merge": false}}"#;
+        assert_eq!(plan(open), (Some(crate::MergeMethod::Rebase), false));
     }
 
     #[test]

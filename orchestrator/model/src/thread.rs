@@ -9,7 +9,7 @@ use cloud_code_task_schema::TaskId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, ConfigKey, Intent, IssueKey, Place, ProjectName, Subject};
+use crate::{Actor, ConfigKey, Intent, IssueKey, Merging, Place, ProjectName, Subject};
 
 /// An issue or pull request of a forge that somebody commanded us on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,8 @@ pub struct Published {
     pub remarks: Vec<String>,
     /// Which of our issues it holds. What is asked for after a merge is another one, with a branch of its own.
     pub of: Option<IssueKey>,
+    /// What is known of merging it, in a project whose pull requests we merge.
+    pub merging: Option<Merging>,
 }
 
 impl Published {

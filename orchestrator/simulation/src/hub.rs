@@ -8,13 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cloud_code_engine::Forges;
 use cloud_code_forge::{
-    Access, BotIdentity, BranchFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, Delivery,
-    DeliveryLog, DeliveryPage, DeliveryPayload, Effect, FailedCheck, Forge, ForgeError, GitCredential,
-    Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Marker, Mergeable, OpenState,
-    Permission, PermissionFact, Priority, PullFacts, PullSpec, PullState, PullUpdate, PutPull, RecentComment,
-    RepositoryFacts, ReviewFacts, TextEdits, TextId,
+    Access, BotIdentity, BranchFacts, CheckFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle,
+    Delivery, DeliveryLog, DeliveryPage, DeliveryPayload, Effect, FailedCheck, Forge, ForgeError,
+    GitCredential, Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Marker, Mergeable,
+    Merged, OpenState, Permission, PermissionFact, Priority, PullFacts, PullSpec, PullState, PullUpdate,
+    PutPull, Readiness, RecentComment, RepositoryFacts, ReviewFacts, TextEdits, TextId,
 };
-use cloud_code_model::{Actor, Place, RepositoryName};
+use cloud_code_model::{Actor, MergeMethod, Place, RepositoryName};
 use cloud_code_workspace::CommitId;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
@@ -322,6 +322,8 @@ fn pull_facts(state: &State, number: u64) -> Result<PullFacts, ForgeError> {
         same_repository: true,
         base: pull.base.clone(),
         mergeable: Mergeable::Unknown,
+        merged_by: None,
+        readiness: Readiness::Other,
         updated_at: state.second(),
     })
 }
@@ -611,6 +613,21 @@ impl Forge for SimForge {
         .await
     }
 
+    async fn merge_pull(&self, number: u64, head_sha: &str, _: MergeMethod) -> Result<Merged, ForgeError> {
+        self.write("forge.merge_pull", |state| {
+            let pull = pull_facts(state, number)?;
+            match pull.state {
+                PullState::Merged => Ok(Merged::Done),
+                PullState::Open if pull.head_sha == head_sha => {
+                    state.end_pull(number, true);
+                    Ok(Merged::Done)
+                }
+                PullState::Open | PullState::Closed => Ok(Merged::HeadMoved),
+            }
+        })
+        .await
+    }
+
     async fn review(&self, _: u64, _: u64) -> Result<ReviewFacts, ForgeError> {
         Err(missing("the review"))
     }
@@ -640,6 +657,10 @@ impl Forge for SimForge {
 
     async fn failed_checks(&self, _: &str) -> Result<Vec<FailedCheck>, ForgeError> {
         self.read("forge.failed_checks", |_| Ok(Vec::new())).await
+    }
+
+    async fn checks(&self, _: &str) -> Result<CheckFacts, ForgeError> {
+        self.read("forge.checks", |_| Ok(CheckFacts { is_whole: true, ..CheckFacts::default() })).await
     }
 
     async fn file(&self, _: &str, _: &str) -> Result<Option<String>, ForgeError> {

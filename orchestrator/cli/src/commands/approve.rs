@@ -4,18 +4,22 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 use cloud_code_engine::spent;
-use cloud_code_model::{Issue, TaskEvent, TaskRecord, TaskState};
+use cloud_code_model::{Issue, MergeWord, TaskEvent, TaskRecord, TaskState};
 use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::FailureKind;
 use jiff::Timestamp;
 
 use super::drive::drive;
+use super::merge_gate;
 use crate::app::App;
 use crate::args::ResumeArgs;
 use crate::{shared, ui};
 
 /// `cloud-code approve`.
 pub(crate) async fn approve(app: &App, args: ResumeArgs) -> Result<ExitCode> {
+    if merge_gate::say(app, &args, MergeWord::Yes).await? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let record = decided(app, &args, TaskEvent::Approved).await?;
     // What was asked for on a forge is driven by `serve`, which looks at its rows all the time.
     if record.task.intent.is_some() {
@@ -28,6 +32,9 @@ pub(crate) async fn approve(app: &App, args: ResumeArgs) -> Result<ExitCode> {
 
 /// `cloud-code reject`.
 pub(crate) async fn reject(app: &App, args: ResumeArgs) -> Result<ExitCode> {
+    if merge_gate::say(app, &args, MergeWord::No).await? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let record = decided(app, &args, TaskEvent::Declined).await?;
     ui::out(format!(
         "{}#{}: {}, its work is kept",

@@ -15,6 +15,7 @@ mod init;
 mod inspect;
 mod list;
 mod logs;
+mod merge_gate;
 mod queue;
 mod run;
 mod schema;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use cloud_code_history::{AttemptFile, AttemptStory, FileName, Kept, Phase, Rows, Story, TaskStory};
-use cloud_code_model::{Issue, TaskRecord, TaskStatus};
+use cloud_code_model::{Issue, MergeWord, Merging, TaskRecord, TaskStatus};
 use cloud_code_store::{Database, ForgeStore, HistoryStore, Store};
 use jiff::Timestamp;
 
@@ -61,6 +61,9 @@ fn timeline(app: &App, story: &Story) -> Result<()> {
         let (url, state) = (ui::one_line(&pull.url), snake(&pull.state));
         ui::out(format!("pull     {url} ({state}, at {})", short(&pull.head_sha)));
     }
+    if let Some(merging) = story.published.as_ref().and_then(|published| published.merging.as_ref()) {
+        merges(merging);
+    }
     for remark in story.published.iter().flat_map(|published| &published.remarks) {
         ui::out(format!("remark   {}", ui::one_line(remark)));
     }
@@ -76,6 +79,22 @@ fn timeline(app: &App, story: &Story) -> Result<()> {
         dropped(app, story)?;
     }
     Ok(())
+}
+
+/// What was said of merging, and when we did.
+fn merges(merging: &Merging) {
+    let head = short(&merging.head_sha);
+    if let Some(verdict) = &merging.verdict {
+        let word = match verdict.word {
+            MergeWord::Yes => "yes",
+            MergeWord::No => "no",
+        };
+        let by = ui::one_line(&verdict.by.to_string());
+        ui::out(format!("merge    {} {word} of {by} to {head}", time(verdict.at)));
+    }
+    if let Some(at) = merging.merged_at {
+        ui::out(format!("merge    {} merged by cloud-code at {head}", time(at)));
+    }
 }
 
 fn dropped(app: &App, story: &Story) -> Result<()> {

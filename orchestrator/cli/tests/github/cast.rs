@@ -46,8 +46,10 @@ case $prompt in
   *'End with a plan'*) ends 'First the counter, then its test.' ;;
   *'This is a question'*) ends 'The answer is forty-two, @everybody.' ;;
 esac
-count=$(cat count.txt 2>/dev/null || echo 0)
-echo $((count + 1)) > count.txt || ends 'The file cannot be written' error_during_execution true
+file=count.txt
+case $prompt in *ELSEWHERE*) file=elsewhere.txt ;; esac
+count=$(cat $file 2>/dev/null || echo 0)
+echo $((count + 1)) > $file || ends 'The file cannot be written' error_during_execution true
 ends 'Count once more
 
 It counts. See @octocat and #1.

@@ -13,6 +13,7 @@ mod enterprise;
 mod fault_points;
 mod faults;
 mod house;
+mod merging;
 mod moving_base;
 mod publishing;
 mod pulls;

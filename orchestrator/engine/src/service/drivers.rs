@@ -153,6 +153,7 @@ fn begin(
         drive_as_ours(&inner, &board, &engine, &record, &nudge, &stop).await;
         lock(&board).driven.remove(&id);
         inner.touch_task(&record);
+        inner.look_at_merge_of(&record.task.project, &record.task.issue);
         inner.wakes.tasks.notify_one();
         inner.wakes.requests.notify_one();
     });

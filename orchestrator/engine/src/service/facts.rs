@@ -1,6 +1,7 @@
 //! What happened on the forge that is no request: things closed, merged, deleted. It changes what is known of a thread, and
 //! stops what nobody wants any more.
 
+use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{Forge, ForgeError, OpenState, Permission};
 use cloud_code_intake::{
     AccessRules, Allowed, Denial, Happening, Level, PermissionFact, Sender, SenderKind, Thing, authorise,
@@ -238,7 +239,7 @@ async fn stop_tasks(inner: &Inner, thread: &Thread) -> Result<(), EngineError> {
 }
 
 /// A pull request was closed, merged or reopened.
-async fn pull(
+pub(super) async fn pull(
     inner: &Inner,
     project: &ServedProject,
     forge: &dyn Forge,
@@ -259,9 +260,10 @@ async fn pull(
     };
     inner.store.change_published(&thread.project, thread.number, &mut note).await?;
     match state {
-        PullState::Open => {}
+        PullState::Open => inner.look_at_merge(&project.name, number),
         PullState::Closed => stop_tasks(inner, &thread).await?,
         PullState::Merged => {
+            reach(Point::MergeNoted).await;
             stop_tasks(inner, &thread).await?;
             tidy(inner, project, &thread).await?;
         }

@@ -9,7 +9,7 @@ use cloud_code_store::{Database, Front};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{FINISH_WITHIN, Inner, OnStop, bases, receive, repeat, sweep, talk};
+use super::{FINISH_WITHIN, Inner, OnStop, bases, merges, receive, repeat, sweep, talk};
 
 /// How often who stands by asks, and who speaks makes sure that nobody else does.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -21,6 +21,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken, silence: Can
         inner.is_front.store(true, Ordering::Release);
         // What waited for somebody to do it.
         inner.wakes.requests.notify_one();
+        inner.touch_all();
         let (heard, said) = (stop.child_token(), silence.child_token());
         let loops = begin(&inner, &heard, &said);
         let is_lost = tokio::select! {
@@ -47,6 +48,7 @@ fn begin(inner: &Arc<Inner>, stop: &CancellationToken, silence: &CancellationTok
     loops.spawn(repeat("receive", stop(), inner.clone(), |s| &s.wakes.received, receive::look));
     loops.spawn(repeat("react", stop(), inner.clone(), |s| &s.wakes.reactions, talk::react));
     loops.spawn(repeat("bases", stop(), inner.clone(), |s| &s.wakes.bases, bases::look));
+    loops.spawn(repeat("merges", stop(), inner.clone(), |s| &s.wakes.merges, merges::look));
     loops.spawn(repeat("talk", silence(), inner.clone(), |s| &s.wakes.talk, talk::look));
     loops.spawn(sweep::run(inner.clone(), stop()));
     loops.close();

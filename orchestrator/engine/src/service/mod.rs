@@ -1,15 +1,17 @@
-//! The service: what `cloud-code serve` does between a forge and the tasks. Five loops, each level-triggered: it reads what
+//! The service: what `cloud-code serve` does between a forge and the tasks. Six loops, each level-triggered: it reads what
 //! is so, does what is next, and may be killed at any point.
 //!
 //! ```text
 //! deliveries ─► receive ─► requests ─► tasks ─► drivers
 //!                  │           │                   │
 //!                  ├─► bases ──┤                   │
-//!                  └───────────┴──── talk ◄────────┘
+//!                  ├───────────┴──── talk ◄────────┤
+//!                  └─────────────── merges ◄────────┘
 //! ```
 //!
 //! `receive` turns deliveries into requests that somebody may make. `requests` turns them into tasks and answers.
-//! `bases` holds published work against branches that moved. `drivers` drives tasks. `talk` makes the forge say what is so. What one loop leaves behind wakes the next; a timer wakes
+//! `bases` holds published work against branches that moved. `drivers` drives tasks. `talk` makes the forge say what is so.
+//! `merges` merges what a project lets us merge. What one loop leaves behind wakes the next; a timer wakes
 //! all, so a lost wake-up costs seconds and no work.
 
 mod answers;
@@ -19,6 +21,7 @@ mod facts;
 mod front;
 mod leftovers;
 mod membership;
+mod merges;
 mod pauses;
 mod projects;
 mod receive;
@@ -78,6 +81,8 @@ pub struct Wakes {
     pub(crate) talk: Notify,
     /// A branch moved.
     pub(crate) bases: Notify,
+    /// A pull request may be ready to be merged.
+    pub(crate) merges: Notify,
     /// A task could not be driven to its end, and may have left something.
     pub(crate) leftovers: Notify,
 }
@@ -156,6 +161,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) talk: talk::Talk,
+    pub(crate) merges: merges::Merges,
     /// Repositories, by the forge's number, that could not be asked about.
     pub(crate) pauses: pauses::Pauses<u64>,
     /// Held while a request is looked for and stored.
@@ -198,6 +204,7 @@ impl Service {
                 settings,
                 wakes,
                 talk: talk::Talk::new(),
+                merges: merges::Merges::new(),
                 hearing: tokio::sync::Mutex::default(),
                 pauses: pauses::Pauses::new(clock.clone()),
                 base_pauses: pauses::Pauses::new(clock.clone()),

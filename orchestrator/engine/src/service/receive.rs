@@ -132,6 +132,7 @@ pub(super) async fn work_on(inner: &Inner, notice: &Notice) -> Result<Worked, En
         return Ok(Worked::Nothing(format!("no project has the repository {}", repository.name)));
     };
     let forge = inner.projects.forge(&project).await?;
+    inner.hear_of_merge(&project.name, &notice.happening);
     let rules = inner.projects.rules(&project, forge.as_ref()).await?;
     let (intent, why) = match trigger(notice, &rules) {
         Trigger::Intent(intent) => (Some(*intent), String::new()),

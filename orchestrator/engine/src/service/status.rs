@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use cloud_code_forge::{CheckStatus, Conclusion, LabelSpec};
 use cloud_code_model::{
-    Issue, Level, Pull, PullState, Reported, Subject, TaskRecord, TaskState, Thread, reads_only,
+    Issue, Level, Published, Pull, PullState, Reported, Subject, TaskRecord, TaskState, Thread, reads_only,
 };
 use cloud_code_task_schema::{Mode, TaskId, TaskReport, TaskReportStatus};
 
+use super::merges;
 use crate::public;
 use crate::words::{code, cost_line, end_of, foreign, verify_lines};
 
@@ -132,6 +133,12 @@ impl StatusView<'_> {
         published.pull.as_ref().filter(|_| is_of_this)
     }
 
+    /// Its pull request, if how it is merged is to be told: as long as somebody works, that is what is told.
+    fn merging(&self) -> Option<&Published> {
+        self.pull()?;
+        merges::is_done(self.tasks).then_some(&self.thread.published)
+    }
+
     fn report(&self) -> Option<&TaskReport> {
         self.reports.get(&self.last()?.task.id)
     }
@@ -205,6 +212,7 @@ pub(crate) fn status_comment(view: &StatusView<'_>) -> String {
     if let Some(summary) = last.summary.as_deref().filter(|text| has_ended && !text.trim().is_empty()) {
         out.push(foreign(summary, MAX_SUMMARY));
     }
+    out.extend(view.merging().and_then(|published| merges::words::paragraph(published, view.prefix)));
     out.push(table(view, last));
     if view.tasks.len() > 1 {
         out.push(earlier(view));
@@ -374,6 +382,9 @@ fn earlier(view: &StatusView<'_>) -> String {
 /// What can be said next.
 fn next(view: &StatusView<'_>, last: &TaskRecord) -> String {
     let prefix = view.prefix;
+    if let Some(next) = view.merging().and_then(|published| merges::words::next(published, prefix)) {
+        return next;
+    }
     match &last.state {
         TaskState::AwaitingApproval { .. } => {
             format!("`{prefix} approve` pushes it, `{prefix} reject what to change` sends it back")

@@ -102,6 +102,7 @@ impl Inner {
     pub(super) fn touch_all(&self) {
         self.talk.dirty().all = true;
         self.wakes.talk.notify_one();
+        self.look_at_merges();
     }
 
     pub(super) fn touch_issue(&self, project: &ProjectName, issue: &IssueKey) {

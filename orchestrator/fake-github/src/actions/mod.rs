@@ -3,6 +3,7 @@
 
 mod check;
 mod label;
+mod merge;
 mod pull;
 mod push;
 mod review;
@@ -15,6 +16,7 @@ use crate::state::World;
 use crate::webhooks::{Only, Post};
 
 pub(crate) use check::CheckRunChange;
+pub(crate) use merge::rule_of_base_broken;
 pub(crate) use pull::NewPull;
 pub(crate) use thread::MAX_BODY;
 

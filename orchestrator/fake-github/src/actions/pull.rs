@@ -93,37 +93,14 @@ impl World {
         })
     }
 
-    pub(crate) fn merge_pull(&mut self, repo_id: u64, number: u64, actor: Actor) -> Result<String, Refused> {
-        let repo = self.repo(repo_id).ok_or_else(not_found)?;
-        let thread = repo.thread(number).ok_or_else(not_found)?;
-        let pull = thread.pull.as_ref().ok_or_else(not_found)?;
-        let now = self.now();
-        let message = format!(
-            "Merge pull request #{number} from {}/{}\n\n{}",
-            self.login(Some(pull.head_owner)),
-            pull.head_ref,
-            thread.title
-        );
-        let git = Git::new(&repo.git_dir);
-        let base = pull.base_ref.clone();
-        let before = git.branch(&base);
-        let sha = (thread.open && !pull.draft)
-            .then(|| git.merge(&base, &pull.head_sha, self.login(Some(actor.user)), &message, now))
-            .flatten()
-            .ok_or_else(|| crate::answer::refused(405, "Pull Request is not mergeable"))?;
-        self.change_thread(repo_id, number, |thread| {
-            thread.open = false;
-            thread.closed_at = Some(now);
-            thread.closed_by = Some(actor.user);
-            if let Some(pull) = &mut thread.pull {
-                pull.merged_at = Some(now);
-                pull.merged_by = Some(actor.user);
-                pull.merge_commit_sha = Some(sha.clone());
-            }
-        });
-        self.post_issue("closed", repo_id, number, actor, json!({}));
-        self.branch_moved(repo_id, actor, &format!("refs/heads/{base}"), before.as_deref(), Some(&sha));
-        Ok(sha)
+    /// A draft becomes a plain pull request.
+    pub(crate) fn ready_pull(&mut self, repo: u64, number: u64, actor: Actor) -> Option<()> {
+        self.change_thread(repo, number, |thread| {
+            thread.pull.as_mut()?.draft = false;
+            Some(())
+        })??;
+        self.post_issue("ready_for_review", repo, number, actor, json!({}));
+        Some(())
     }
 
     pub(crate) fn request_review(&mut self, repo: u64, number: u64, actor: Actor, reviewer: u64) {

@@ -111,6 +111,14 @@ impl World {
         self.post_review("edited", repo, number, id, actor, json!({"changes": {"body": {"from": from}}}))
     }
 
+    /// Takes a review out of the count.
+    pub(crate) fn dismiss_review(&mut self, repo: u64, id: u64, actor: Actor) -> Option<()> {
+        let review = self.repo_mut(repo)?.reviews.iter_mut().find(|review| review.id == id)?;
+        "DISMISSED".clone_into(&mut review.state);
+        let number = review.number;
+        self.post_review("dismissed", repo, number, id, actor, json!({}))
+    }
+
     #[expect(clippy::too_many_arguments, reason = "what a comment on a line is made of")]
     fn keep_review_comment(
         &mut self,

@@ -5,4 +5,4 @@ mod refuse;
 mod report;
 mod repository;
 
-pub(crate) use repository::{Change, Commit, FileChange, Git};
+pub(crate) use repository::{Change, Commit, FileChange, Git, Joined};

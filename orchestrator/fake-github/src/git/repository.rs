@@ -46,6 +46,15 @@ pub(crate) enum Change<'a> {
     Write(&'a str, &'a str),
 }
 
+/// How two histories are joined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Joined<'a> {
+    /// `merge`, `squash` or `rebase`.
+    pub(crate) method: &'a str,
+    pub(crate) author: &'a str,
+    pub(crate) message: &'a str,
+}
+
 impl Git {
     pub(crate) fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
@@ -153,6 +162,11 @@ impl Git {
         self.commits(&["--reverse", "--topo-order", head, &format!("^{base}")])
     }
 
+    /// All commits of a history, oldest first.
+    pub(crate) fn history(&self, head: &str) -> Vec<Commit> {
+        self.commits(&["--reverse", "--topo-order", head])
+    }
+
     fn commits(&self, what: &[&str]) -> Vec<Commit> {
         let format = "--format=%H%x1f%T%x1f%P%x1f%an%x1f%ae%x1f%at%x1f%cn%x1f%ce%x1f%ct%x1f%B%x1e";
         let mut args = vec!["log", format];
@@ -238,18 +252,22 @@ impl Git {
         }
     }
 
-    /// Merges into a branch; the merge commit, or `None` for a conflict.
-    pub(crate) fn merge(
-        &self,
-        branch: &str,
-        head: &str,
-        author: &str,
-        message: &str,
-        now: Timestamp,
-    ) -> Option<String> {
+    /// Merges into a branch; the commit that it then stands at, or `None` for a conflict.
+    pub(crate) fn merge(&self, branch: &str, head: &str, how: &Joined<'_>, now: Timestamp) -> Option<String> {
         let base = self.branch(branch)?;
         let tree = self.line(&["merge-tree", "--write-tree", &base, head])?;
-        let sha = self.commit_tree(&tree, &[&base, head], author, message, now)?;
+        let sha = match how.method {
+            "squash" => self.commit_tree(&tree, &[&base], how.author, how.message, now)?,
+            "rebase" => {
+                let mut tip = base.clone();
+                for commit in self.log(&base, head) {
+                    let tree = self.line(&["merge-tree", "--write-tree", &base, &commit.sha])?;
+                    tip = self.commit_tree(&tree, &[&tip], &commit.author, &commit.message, now)?;
+                }
+                tip
+            }
+            _ => self.commit_tree(&tree, &[&base, head], how.author, how.message, now)?,
+        };
         self.set_ref(&format!("refs/heads/{branch}"), &sha)?;
         Some(sha)
     }

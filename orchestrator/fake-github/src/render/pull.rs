@@ -83,8 +83,15 @@ impl World {
         } else {
             pull.mergeable.or_else(|| git.merges_cleanly(&pull.base_ref, &pull.head_sha))
         };
+        let is_blocked = crate::actions::rule_of_base_broken(repo, thread, pull).is_some();
+        let is_green = |run: &&crate::state::CheckRun| {
+            matches!(run.conclusion.as_deref(), Some("success" | "neutral" | "skipped"))
+        };
+        let mut runs = repo.check_runs.iter().filter(|run| run.head_sha == pull.head_sha);
         let state = match mergeable {
             Some(true) if pull.draft => "draft",
+            Some(true) if is_blocked => "blocked",
+            Some(true) if !runs.all(|run| is_green(&run)) => "unstable",
             Some(true) => "clean",
             Some(false) => "dirty",
             None => "unknown",

@@ -149,10 +149,18 @@ fn commit(repo: &Repo, name: &str) -> Result<String, Refused> {
 
 fn shown(world: &World, call: &Call, keep: impl Fn(&CheckRun) -> bool) -> Outcome {
     let repo = call.repo(world)?;
+    // Without `filter=all` GitHub shows the newest run of each name alone.
+    let is_shown = |run: &CheckRun| {
+        let same = |other: &&CheckRun| {
+            (other.app, &other.name, &other.head_sha) == (run.app, &run.name, &run.head_sha)
+        };
+        let newest = repo.check_runs.iter().rev().find(same);
+        call.query("filter") == Some("all") || newest.is_some_and(|newest| newest.id == run.id)
+    };
     let list: Vec<Value> = repo
         .check_runs
         .iter()
-        .filter(|run| keep(run))
+        .filter(|run| keep(run) && is_shown(run))
         .filter(|run| call.query("check_name").is_none_or(|name| run.name == name))
         .filter(|run| call.query("status").is_none_or(|status| run.status == status))
         .filter(|run| call.query("app_id").is_none_or(|app| run.app.to_string() == app))

@@ -170,7 +170,12 @@ fn merge(world: &mut World, call: &Call) -> Outcome {
     if call.text("sha").is_some_and(|sha| sha != pull.head_sha) {
         return Err(refused(409, "Head branch was modified. Review and try the merge again."));
     }
-    let sha = world.merge_pull(call.repo, number, actor)?;
+    let method = match call.text("merge_method") {
+        None => "merge",
+        Some(method @ ("merge" | "squash" | "rebase")) => method,
+        Some(_) => return Err(invalid("PullRequest", "merge_method", "invalid")),
+    };
+    let sha = world.merge_pull(call.repo, number, actor, method)?;
     Ok(Answer::ok(json!({"sha": sha, "merged": true, "message": "Pull Request successfully merged"})))
 }
 

@@ -15,8 +15,8 @@ use serde_json::Value;
 pub(crate) use app::{App, Holder, Installation, Level, Permissions, Token};
 pub(crate) use check::{Annotation, CheckRun, CheckSuite, Status};
 pub(crate) use clock::Clock;
-pub use repository::Role;
 pub(crate) use repository::{Hook, IssueEvent, Label, Repo};
+pub use repository::{MergeRules, Role};
 pub(crate) use thread::{Comment, Pull, Reaction, Review, ReviewComment, Subject, Thread};
 pub(crate) use user::User;
 

@@ -82,6 +82,27 @@ pub(crate) struct IssueEvent {
     pub(crate) at: Timestamp,
 }
 
+/// What a repository wants before a pull request is merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergeRules {
+    /// Approving reviews of people who may push.
+    pub approvals: usize,
+    /// Names of checks that must have passed.
+    pub checks: Vec<String>,
+    /// Only by the merge queue.
+    pub queue: bool,
+    /// The ways that are allowed: `merge`, `squash`, `rebase`.
+    pub methods: Vec<String>,
+}
+
+impl Default for MergeRules {
+    /// None but that there is no conflict; every way is allowed.
+    fn default() -> Self {
+        let methods = ["merge", "squash", "rebase"].map(str::to_owned).to_vec();
+        Self { approvals: 0, checks: Vec::new(), queue: false, methods }
+    }
+}
+
 /// A repository and all that hangs on it.
 #[derive(Debug, Clone)]
 pub(crate) struct Repo {
@@ -99,6 +120,7 @@ pub(crate) struct Repo {
     pub(crate) git_dir: PathBuf,
     pub(crate) collaborators: BTreeMap<u64, Role>,
     pub(crate) protected: BTreeSet<String>,
+    pub(crate) merge_rules: MergeRules,
     pub(crate) labels: Vec<Label>,
     pub(crate) threads: Vec<Thread>,
     pub(crate) comments: Vec<Comment>,
@@ -131,6 +153,7 @@ impl Repo {
             git_dir,
             collaborators: BTreeMap::new(),
             protected: BTreeSet::new(),
+            merge_rules: MergeRules::default(),
             labels: Vec::new(),
             threads: Vec::new(),
             comments: Vec::new(),

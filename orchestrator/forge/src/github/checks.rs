@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::body;
 use crate::error::ForgeError;
-use crate::facts::{Annotation, CheckHandle, CheckSpec, CheckStatus, Conclusion, FailedCheck};
+use crate::facts::{Annotation, CheckFacts, CheckHandle, CheckSpec, CheckStatus, Conclusion, FailedCheck};
 use crate::port::Priority;
 
 use super::path::segment;
@@ -25,12 +25,16 @@ const MAX_ANNOTATIONS: usize = 30;
 /// Characters of what a check says, and of one annotation.
 const MAX_SUMMARY: usize = 4000;
 const MAX_ANNOTATION: usize = 500;
+/// The name of the status that we write with a token, which is no check of somebody else.
+const OWN_STATUS: &str = "cloud-code";
 
 #[derive(Debug, Deserialize)]
 struct Run {
     id: u64,
     name: String,
     external_id: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
     conclusion: Option<String>,
     details_url: Option<String>,
     html_url: Option<String>,
@@ -193,15 +197,7 @@ impl Repository {
 
     pub(super) async fn failures_of(&self, head_sha: &str) -> Result<Vec<FailedCheck>, ForgeError> {
         let sha = segment(head_sha);
-        let runs = self
-            .pages(&format!("/commits/{sha}/check-runs?filter=latest"), Some("check_runs"), RUN_PAGES)
-            .await;
-        let runs: Vec<Run> = match runs {
-            Ok(pages) => pages.items,
-            // Fine-grained tokens may not read check runs.
-            Err(ForgeError::Forbidden { .. }) if self.installation.is_none() => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        let runs = self.runs_of(&sha).await?.unwrap_or_default();
         let own = self.installation.as_ref().map(|installation| installation.app_id);
         let mut failed = Vec::new();
         for run in runs {
@@ -229,13 +225,7 @@ impl Repository {
                 annotations,
             });
         }
-        let statuses = self.pages(&format!("/commits/{sha}/status"), Some("statuses"), RUN_PAGES).await;
-        let statuses: Vec<Status> = match statuses {
-            Ok(pages) => pages.items,
-            // Reading statuses is a permission of its own that its owner may have left out.
-            Err(ForgeError::Forbidden { .. }) => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        let statuses = self.statuses_of(&sha).await?.unwrap_or_default();
         let statuses =
             statuses.into_iter().filter(|status| matches!(status.state.as_str(), "failure" | "error"));
         failed.extend(statuses.map(|status| FailedCheck {
@@ -247,6 +237,54 @@ impl Repository {
         }));
         failed.truncate(MAX_FAILED);
         Ok(failed)
+    }
+
+    /// The newest check runs of a commit; none where we may not read them, as a fine-grained token may not.
+    async fn runs_of(&self, sha: &str) -> Result<Option<Vec<Run>>, ForgeError> {
+        let rest = format!("/commits/{sha}/check-runs?filter=latest");
+        match self.pages(&rest, Some("check_runs"), RUN_PAGES).await {
+            Ok(pages) => Ok(Some(pages.items)),
+            Err(ForgeError::Forbidden { .. }) if self.installation.is_none() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest statuses of a commit; none where we may not read them: that is a permission of its own, which its owner may
+    /// have left out.
+    async fn statuses_of(&self, sha: &str) -> Result<Option<Vec<Status>>, ForgeError> {
+        match self.pages(&format!("/commits/{sha}/status"), Some("statuses"), RUN_PAGES).await {
+            Ok(pages) => Ok(Some(pages.items)),
+            Err(ForgeError::Forbidden { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How all checks of a commit stand. What is neither passed nor known to run counts as failed: a merge waits rather than
+    /// takes an unknown word for a good one.
+    pub(super) async fn checks_of(&self, head_sha: &str) -> Result<CheckFacts, ForgeError> {
+        let sha = segment(head_sha);
+        let (runs, statuses) = (self.runs_of(&sha).await?, self.statuses_of(&sha).await?);
+        let mut facts =
+            CheckFacts { is_whole: runs.is_some() && statuses.is_some(), ..CheckFacts::default() };
+        let own = self.installation.as_ref().map(|installation| installation.app_id);
+        let others = runs.into_iter().flatten();
+        for run in others.filter(|run| own.is_none() || run.app.as_ref().map(|app| app.id) != own) {
+            match (run.status.as_deref(), run.conclusion.as_deref()) {
+                (Some("completed"), Some("success" | "neutral" | "skipped")) => facts.passed += 1,
+                (Some("completed"), _) => facts.failed.push(run.name),
+                (Some(_) | None, _) => facts.running.push(run.name),
+            }
+        }
+        // With a token we write a status ourselves.
+        let is_own = |status: &Status| own.is_none() && status.context == OWN_STATUS;
+        for status in statuses.into_iter().flatten().filter(|status| !is_own(status)) {
+            match status.state.as_str() {
+                "success" => facts.passed += 1,
+                "pending" => facts.running.push(status.context),
+                _ => facts.failed.push(status.context),
+            }
+        }
+        Ok(facts)
     }
 
     async fn annotations_of(&self, run: u64) -> Result<Vec<Annotation>, ForgeError> {

@@ -1,16 +1,17 @@
 //! Pull requests: one open one per branch, whatever was lost on the way.
 
+use cloud_code_model::MergeMethod;
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::body;
 use crate::error::ForgeError;
-use crate::facts::{PullFacts, PullNote, PullSpec, PullUpdate, PutPull, ReviewFacts};
+use crate::facts::{Merged, PullFacts, PullNote, PullSpec, PullState, PullUpdate, PutPull, ReviewFacts};
 use crate::port::{Forge as _, Priority};
 
 use super::path::segment;
 use super::repository::{Repository, SETTLE, is_uncertain};
-use super::wire;
+use super::{refusal, wire};
 
 /// What GitHub takes as a title.
 const MAX_TITLE: usize = 256;
@@ -146,6 +147,32 @@ impl Repository {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// A call whose answer was lost is not repeated before the pull request was looked at.
+    pub(super) async fn merge(
+        &self,
+        number: u64,
+        head_sha: &str,
+        method: MergeMethod,
+    ) -> Result<Merged, ForgeError> {
+        let ask = json!({"sha": head_sha, "merge_method": method.as_str()});
+        let rest = format!("/pulls/{number}/merge");
+        let refused = match self.send(Method::PUT, &rest, Some(&ask), Priority::Terminal).await {
+            Ok(_) => return Ok(Merged::Done),
+            Err(ForgeError::Invalid { message }) => Ok(refusal::of_merge(message)),
+            Err(error) if is_uncertain(&error) => {
+                tracing::debug!(pull.number = number, %error, "looking whether it was merged");
+                tokio::time::sleep(SETTLE).await;
+                Err(error)
+            }
+            Err(error) => return Err(error),
+        };
+        // What is merged already is refused as well.
+        match self.pull(number).await?.state {
+            PullState::Merged => Ok(Merged::Done),
+            PullState::Open | PullState::Closed => refused,
         }
     }
 

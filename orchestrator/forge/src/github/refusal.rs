@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::body::take;
 use crate::error::{Effect, ForgeError};
+use crate::facts::Merged;
 use crate::scrub::Scrubber;
 
 /// What to do about a refusal.
@@ -116,12 +117,30 @@ pub(super) fn read(
         StatusCode::UNPROCESSABLE_ENTITY if lower.contains("is too long") => {
             ForgeError::TooLong { what: what() }
         }
-        StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
-            ForgeError::Invalid { message }
-        }
+        StatusCode::BAD_REQUEST
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::CONFLICT
+        | StatusCode::UNPROCESSABLE_ENTITY => ForgeError::Invalid { message },
         status if status.is_server_error() => ForgeError::Unreachable { message, effect },
         _ => ForgeError::Unexpected { message: format!("{} said {status}: {message}", what()) },
     })
+}
+
+/// What a refusal to merge means. GitHub answers 405 to nearly all of them, so its words decide. Those of the first two are in
+/// its API description; the others are what its merge button says as well.
+pub(super) fn of_merge(message: String) -> Merged {
+    let lower = message.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| lower.contains(words));
+    match () {
+        () if says(&["head branch was modified"]) => Merged::HeadMoved,
+        () if says(&["base branch was modified", "merge already in progress"]) => Merged::NotNow,
+        () if says(&["merge queue"]) => Merged::Queue { message },
+        () if says(&["are not allowed on this repository", "can't be rebased", "cannot be rebased"]) => {
+            Merged::MethodRefused { message }
+        }
+        () if says(&["pull request is not mergeable", "merge conflict"]) => Merged::Conflict,
+        () => Merged::Refused { message },
+    }
 }
 
 #[cfg(test)]
@@ -196,6 +215,33 @@ mod tests {
         let down =
             ForgeError::Unreachable { message: "HTTP 502 Bad Gateway".to_owned(), effect: Effect::Unknown };
         assert_eq!(tell(502, "<html>"), down);
+    }
+
+    #[test]
+    fn refusals_to_merge_are_told_apart() {
+        let told =
+            |message: &str| match read_it(405, &[], &serde_json::json!({"message": message}).to_string()) {
+                Refusal::Tell(ForgeError::Invalid { message }) => of_merge(message),
+                other => panic!("{other:?}"),
+            };
+        let moved = "Head branch was modified. Review and try the merge again.";
+        assert_eq!(told(moved), Merged::HeadMoved);
+        assert_eq!(told("Base branch was modified. Review and try the merge again."), Merged::NotNow);
+        assert_eq!(told("Pull Request is not mergeable"), Merged::Conflict);
+        for way in ["Squash merges", "Merge commits", "Rebase merges"] {
+            let message = format!("{way} are not allowed on this repository");
+            assert_eq!(told(&format!("{message}.")), Merged::MethodRefused { message });
+        }
+        let queue = "Repository rule violations found\n\nChanges must be made through the merge queue";
+        assert_eq!(told(queue), Merged::Queue { message: queue.to_owned() });
+        for rule in [
+            "At least 1 approving review is required by reviewers with write access",
+            "Required status check \"ci\" is expected",
+            "Pull Request is still a draft",
+            "something that GitHub will say one day",
+        ] {
+            assert_eq!(told(rule), Merged::Refused { message: rule.to_owned() });
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
-use cloud_code_model::{Actor, Place, RepositoryName};
+use cloud_code_model::{Actor, MergeMethod, Place, RepositoryName};
 use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -20,10 +20,10 @@ use serde_json::Value;
 use crate::body;
 use crate::error::{Effect, ForgeError};
 use crate::facts::{
-    Access, BotIdentity, BranchFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle, FailedCheck,
-    GitCredential, Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Permission,
-    PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts, ReviewFacts,
-    TextEdits, TextId,
+    Access, BotIdentity, BranchFacts, CheckFacts, CheckHandle, CheckSpec, CommentFacts, CommentHandle,
+    FailedCheck, GitCredential, Grants, IssueEvent, IssueFacts, LabelSpec, LineComment, Listing, Merged,
+    Permission, PermissionFact, PullFacts, PullSpec, PullUpdate, PutPull, RecentComment, RepositoryFacts,
+    ReviewFacts, TextEdits, TextId,
 };
 use crate::marker::Marker;
 use crate::port::{Forge, Priority};
@@ -462,6 +462,15 @@ impl Forge for Repository {
         self.change_pull(number, update).await
     }
 
+    async fn merge_pull(
+        &self,
+        number: u64,
+        head_sha: &str,
+        method: MergeMethod,
+    ) -> Result<Merged, ForgeError> {
+        self.merge(number, head_sha, method).await
+    }
+
     async fn review(&self, pull: u64, review_id: u64) -> Result<ReviewFacts, ForgeError> {
         let review: wire::Review = self.read(&format!("/pulls/{pull}/reviews/{review_id}")).await?;
         let mut review = ReviewFacts::from(review);
@@ -495,6 +504,10 @@ impl Forge for Repository {
 
     async fn failed_checks(&self, head_sha: &str) -> Result<Vec<FailedCheck>, ForgeError> {
         self.failures_of(head_sha).await
+    }
+
+    async fn checks(&self, head_sha: &str) -> Result<CheckFacts, ForgeError> {
+        self.checks_of(head_sha).await
     }
 
     async fn file(&self, file: &str, reference: &str) -> Result<Option<String>, ForgeError> {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::facts::{
     CommentFacts, CommentHandle, IssueEvent, IssueFacts, LineComment, Mergeable, OpenState, PullFacts,
-    PullState, ReviewFacts, ReviewState, TextId,
+    PullState, Readiness, ReviewFacts, ReviewState, TextId,
 };
 
 #[derive(Debug, Clone, Deserialize)]
@@ -258,6 +258,10 @@ pub(super) struct Pull {
     #[serde(default)]
     mergeable: Option<bool>,
     #[serde(default)]
+    mergeable_state: Option<String>,
+    #[serde(default)]
+    merged_by: Option<User>,
+    #[serde(default)]
     pub(super) requested_reviewers: Option<Vec<User>>,
     #[serde(default)]
     pub(super) requested_teams: Option<Vec<Team>>,
@@ -307,6 +311,15 @@ impl From<Pull> for PullFacts {
                 Some(true) => Mergeable::Clean,
                 Some(false) => Mergeable::Conflict,
                 None => Mergeable::Unknown,
+            },
+            merged_by: actor(pull.merged_by.as_ref()),
+            // GitHub's description calls it a string and says no more; the words are those of its GraphQL `MergeStateStatus`.
+            readiness: match pull.mergeable_state.as_deref() {
+                Some("clean" | "has_hooks") => Readiness::Clear,
+                Some("unstable") => Readiness::Unstable,
+                Some("blocked") => Readiness::Blocked,
+                Some("behind") => Readiness::Behind,
+                Some(_) | None => Readiness::Other,
             },
         }
     }

@@ -10,7 +10,7 @@ use cloud_code_model::{TaskRecord, TaskState};
 use cloud_code_store::{Database, ForgeStore as _, Store as _};
 
 use super::engine::{Engine, IMAGE};
-use super::worst::{Struck, There, Worst, there};
+use super::worst::{Struck, There, Worst, is_of_merge, there};
 use crate::cast;
 use crate::stage::{SHOP, Setup, Stage};
 
@@ -36,11 +36,11 @@ pub(super) struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     pub(super) fn set(point: Point, worst: Worst, struck: Struck, engine: Option<&'a Engine>) -> Self {
-        let stage = cast::set(Setup {
-            project: "retries: {attempts: 3, first_wait: 1s, longest_wait: 2s}",
-            small_disk: worst == Worst::DiskFull,
-            ..Setup::default()
-        });
+        let project = match is_of_merge(point) {
+            true => "retries: {attempts: 3, first_wait: 1s, longest_wait: 2s}\npublish: {merge: merge}",
+            false => "retries: {attempts: 3, first_wait: 1s, longest_wait: 2s}",
+        };
+        let stage = cast::set(Setup { project, small_disk: worst == Worst::DiskFull, ..Setup::default() });
         if let Some(engine) = engine {
             runs_in(&stage, engine);
         }
@@ -55,7 +55,7 @@ impl<'a> Scene<'a> {
     pub(super) fn comes_to_the_moment(&mut self) {
         if self.struck == Struck::Neighbour {
             self.stage.serves();
-            let (issue, comment) = self.asks("/cloud-code run", "WAIT-FOR-GO, then count.");
+            let (issue, comment) = self.asks("/cloud-code run", self.neighbours_text());
             self.neighbour = Some((issue, comment));
             self.works_on(issue, 1);
             self.stage.becomes(issue, "working");
@@ -75,10 +75,34 @@ impl<'a> Scene<'a> {
             (_, false) => "Counting is broken.",
         };
         (self.issue, self.comment) = self.asks(command, text);
+        if is_of_merge(self.point) {
+            self.is_said_yes_to();
+        }
         self.stage.is_held();
         if waits {
             self.works_on(self.issue, 1);
         }
+    }
+
+    /// What the neighbour works on. What is merged beside it is in its base when it is done.
+    fn neighbours_text(&self) -> &'static str {
+        match is_of_merge(self.point) {
+            true => "WAIT-FOR-GO, then count ELSEWHERE.",
+            false => "WAIT-FOR-GO, then count.",
+        }
+    }
+
+    /// The work is done, its check is green, and alice says yes.
+    fn is_said_yes_to(&self) {
+        let (stage, alice) = (&self.stage, self.stage.user("alice"));
+        let head = format!("acme:cloud-code/issue-{}", self.issue);
+        let pull = stage.wait_for("the pull request", || {
+            stage.github.pull_requests(SHOP).into_iter().find(|pull| pull.head == head)
+        });
+        alice.sees_check_suite(SHOP, &pull.head_sha, "success");
+        stage.status_says(self.issue, "waits for a yes to be merged");
+        stage.a_moment_later();
+        alice.comments_on(SHOP, self.issue, "/cloud-code approve");
     }
 
     fn asks(&self, command: &str, text: &str) -> (u64, u64) {
@@ -118,7 +142,7 @@ impl<'a> Scene<'a> {
                 self.engine().starts_again();
             }
             Worst::AnswerLost => {
-                for method in ["POST", "PATCH"] {
+                for method in ["POST", "PATCH", "PUT"] {
                     self.stage.github.fault(method, "/repos/**", AtForge::EffectThenCut);
                 }
                 self.stage.goes_on();
@@ -166,6 +190,9 @@ impl<'a> Scene<'a> {
             return self.stage.block_on("the database", waiting).is_some_and(|waiting| waiting.is_empty());
         }
         let labels = self.stage.github.labels(SHOP, self.issue);
+        if is_of_merge(self.point) {
+            return labels == ["cloud-code: done"];
+        }
         labels == ["cloud-code: in-review"] && self.pull_of(self.issue).is_some()
     }
 
@@ -199,6 +226,8 @@ impl<'a> Scene<'a> {
                 let waiting = self.stage.stored(|store| async move { store.waiting_notes().await.unwrap() });
                 (waiting.is_empty() && self.stage.answers(self.issue).len() == 1).then_some(())
             });
+        } else if is_of_merge(self.point) {
+            self.is_merged_once();
         } else {
             let own = usize::from(self.struck == Struck::Agent);
             let failed = usize::from(self.point == Point::TaskWoken);
@@ -208,7 +237,7 @@ impl<'a> Scene<'a> {
             self.is_done_once(issue, comment, 2);
         }
         if self.worst == Worst::AnswerLost {
-            assert!(self.stage.github.faults_waiting() < 2, "nothing was written whose answer could be lost");
+            assert!(self.stage.github.faults_waiting() < 3, "nothing was written whose answer could be lost");
         }
         let issues = usize::from(!is_help) + usize::from(self.neighbour.is_some());
         assert_eq!(self.stage.github.branches(SHOP).len(), issues + 1);
@@ -225,6 +254,32 @@ impl<'a> Scene<'a> {
         self.stage.holds();
     }
 
+    /// What alice said yes to is in the base, once; the issue has ended as after a merge by hand, and was paid for once.
+    #[track_caller]
+    fn is_merged_once(&self) {
+        let (stage, github) = (&self.stage, &self.stage.github);
+        stage.becomes(self.issue, "done");
+        stage.status_says(self.issue, "cloud-code merged it: alice said yes to");
+        let head = format!("acme:cloud-code/issue-{}", self.issue);
+        let pulls: Vec<PullView> =
+            github.pull_requests(SHOP).into_iter().filter(|pull| pull.head == head).collect();
+        assert_eq!(pulls.iter().map(|pull| pull.merged).collect::<Vec<_>>(), [true], "{pulls:#?}");
+        assert_eq!(
+            github.history(SHOP, "main").iter().filter(|said| said.starts_with("Merge pull")).count(),
+            1
+        );
+        assert_eq!(github.file(SHOP, "main", "count.txt").as_deref(), Some("1\n"));
+        assert!(!github.is_open(SHOP, self.issue), "its pull request says that it fixes the issue");
+        stage.status(self.issue);
+        assert_eq!((stage.answers(self.issue), stage.answers(pulls[0].number)), (Vec::new(), Vec::new()));
+        let workspace = stage.home().join(format!("workspaces/shop/{}", self.issue));
+        stage.wait_for("the workspace to go", || (!workspace.join("tree").exists()).then_some(()));
+        let is_of = |task: &TaskRecord| task.task.issue.as_str() == self.issue.to_string();
+        let tasks: Vec<TaskRecord> = stage.tasks().into_iter().filter(is_of).collect();
+        assert_eq!(tasks.len(), 1, "{tasks:#?}");
+        assert_eq!(tasks[0].usage.cost_usd.map(|usd| usd.as_f64()), Some(RUN_USD));
+    }
+
     /// One task, one branch, one commit, one pull request, one status comment and no other, one reaction, one check; as many
     /// runs of the CLI as were needed, each paid for once.
     #[track_caller]
@@ -236,7 +291,9 @@ impl<'a> Scene<'a> {
         let own = github.pull_requests(SHOP).into_iter().filter(|found| found.head == pull.head);
         assert_eq!(own.count(), 1, "{pull:?}");
         assert_eq!(github.commits(SHOP, &branch), ["Count once more"]);
-        assert_eq!(github.file(SHOP, &branch, "count.txt").as_deref(), Some("1\n"));
+        let is_elsewhere = is_of_merge(self.point);
+        let file = if is_elsewhere { "elsewhere.txt" } else { "count.txt" };
+        assert_eq!(github.file(SHOP, &branch, file).as_deref(), Some("1\n"));
         stage.status(issue);
         let bot = "cloud-code[bot]".to_owned();
         let told = github.comments(SHOP, issue);

@@ -94,6 +94,8 @@ pub(super) const fn there(point: Point) -> There {
         Point::TaskWoken => There::Nothing,
         // It ended, and a question for help has none.
         Point::ContainerRemoved | Point::CheckWritten | Point::NoteWritten => There::Nothing,
+        // Nothing stands while a pull request waits.
+        Point::MergeSaid | Point::MergeDecided | Point::PullMerged | Point::MergeNoted => There::Nothing,
         Point::ContainerCreated | Point::ContainerNoted => There::Still,
         Point::ReportKept | Point::TaskEnded | Point::AttemptFinished => There::Still,
         Point::HistoryWritten | Point::HistoryPlaced => There::Still,
@@ -103,6 +105,11 @@ pub(super) const fn there(point: Point) -> There {
         Point::ContainerStarted | Point::TaskStarted => There::Agent,
         Point::StatusWritten | Point::LabelWritten => There::Agent,
     }
+}
+
+/// Whether it is a moment of a merge.
+pub(super) const fn is_of_merge(point: Point) -> bool {
+    matches!(point, Point::MergeSaid | Point::MergeDecided | Point::PullMerged | Point::MergeNoted)
 }
 
 /// Whom it strikes at that moment.

@@ -1,10 +1,13 @@
 //! A person's decisions about work: yes, no, again, not any more.
 
-use cloud_code_model::{Intent, IntentRecord, Level, TaskEvent, TaskRecord, TaskState, Thread, ThreadFacts};
+use cloud_code_model::{
+    Intent, IntentRecord, Level, MergeWord, TaskEvent, TaskRecord, TaskState, Thread, ThreadFacts,
+};
 use cloud_code_task_schema::{FailureKind, Mode};
 
 use super::super::text::Words;
 use super::desk::Desk;
+use super::merge_gate::OfMerge;
 use super::work::Wish;
 use super::{Acted, needs_worktree};
 use crate::{EngineError, budget, seen};
@@ -76,9 +79,14 @@ impl Desk<'_> {
                 let wish = Wish { is_approved: true, budget, ..Wish::edit(words) };
                 self.work(thread, record, tasks, wish).await
             }
-            Some(_) | None => {
-                self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to approve").await
-            }
+            Some(_) | None => match self.say_of_merge(&thread, record, tasks, MergeWord::Yes).await? {
+                OfMerge::Noted(outcome) => Ok(Acted::Settled(outcome)),
+                OfMerge::Answered(acted) => Ok(acted),
+                OfMerge::Nothing => {
+                    self.answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to approve")
+                        .await
+                }
+            },
         }
     }
 
@@ -127,9 +135,16 @@ impl Desk<'_> {
                 Mode::Plan
             }
             _ if last.task.intent.as_deref() != Some(&intent.key) => {
-                return self
-                    .answer(intent, "nothing here waits for a yes.".to_owned(), "nothing to reject")
-                    .await;
+                match self.say_of_merge(&thread, record, tasks, MergeWord::No).await? {
+                    // What is to change goes back to the CLI, as at the other gates.
+                    OfMerge::Noted(_) if !reason.is_empty() => Mode::Edit,
+                    OfMerge::Noted(outcome) => return Ok(Acted::Settled(outcome)),
+                    OfMerge::Answered(acted) => return Ok(acted),
+                    OfMerge::Nothing => {
+                        let text = "nothing here waits for a yes.".to_owned();
+                        return self.answer(intent, text, "nothing to reject").await;
+                    }
+                }
             }
             _ => return Ok(self.begun(last)),
         };

@@ -6,6 +6,7 @@ mod desk;
 mod gates;
 mod lanes;
 mod mend;
+mod merge_gate;
 mod work;
 
 use cloud_code_forge::ForgeError;
@@ -67,6 +68,8 @@ async fn in_thread(
             Acted::Waits => is_busy = true,
         }
         inner.touch(name, number);
+        // As long as a request waits, nothing is merged.
+        inner.look_at_merge(name, number);
     }
     Ok(())
 }
