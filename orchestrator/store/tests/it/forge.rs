@@ -104,7 +104,8 @@ async fn a_thread_keeps_apart_what_its_three_writers_say(home: Home) {
     assert!(!store.make_thread(&shop, 42, &other).await.unwrap(), "the first one stands");
     let url = "https://github.com/acme/shop/pull/43".to_owned();
     let pull = Pull { number: 43, url, state: PullState::Open, head_sha: "abc".into() };
-    let published = Published { pull: Some(pull), remarks: vec!["rebased".into()], of: None };
+    let remarks = vec!["rebased".into()];
+    let published = Published { pull: Some(pull), remarks, ..Published::default() };
     let changed = store.change_published(&shop, 42, &mut |it| *it = published.clone()).await.unwrap();
     assert_eq!(changed.map(|thread| thread.published).as_ref(), Some(&published));
     let written = ThreadWritten { comment: Some(9), ..ThreadWritten::default() };
