@@ -7,6 +7,7 @@ mod clock;
 mod docker;
 mod figures;
 mod helpers;
+mod house;
 mod interrupt;
 mod machine;
 mod measure;
