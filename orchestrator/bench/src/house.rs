@@ -175,9 +175,14 @@ impl House {
         self.alice.comments_on(SHOP, issue, text);
     }
 
-    /// Whether the thread says that its work is done: by its label, which is written last.
-    pub(crate) fn is_done(&self, issue: u64) -> bool {
-        self.github.labels(SHOP, issue).iter().any(|label| label == "cloud-code: done")
+    /// Whether the thread says that its work is done, by its label. An error when it says that the work failed.
+    pub(crate) fn is_done(&self, issue: u64) -> Result<bool> {
+        let labels = self.github.labels(SHOP, issue);
+        let says = |phases: &[&str]| labels.iter().any(|label| phases.contains(&label.as_str()));
+        if says(&["cloud-code: failed", "cloud-code: needs-input"]) {
+            bail!("the work on issue {issue} was not done: {}", self.said().trim());
+        }
+        Ok(says(&["cloud-code: done", "cloud-code: in-review"]))
     }
 
     /// What has not ended, asked beside `serve`.

@@ -65,7 +65,7 @@ fn from_comment(scene: &Scene) -> Result<Vec<f64>> {
         let begun = stamp(&stamps, before)?;
         times.push(millis(begun - asked));
         // The next one must find nothing to wait for.
-        wait::until(DEADLINE, "the pull request", || Ok(house.is_done(issue).then_some(())))?;
+        wait::until(DEADLINE, "the pull request", || Ok(house.is_done(issue)?.then_some(())))?;
     }
     Ok(times.split_off(WARM_UPS as usize))
 }

@@ -53,7 +53,7 @@ pub(super) fn house(scene: &Scene, tasks: u32) -> Result<House> {
     ensure!(issue == FIRST_ISSUE, "the first issue has the number {issue}");
     house.comment(issue, "/cloud-code run Say more");
     wait::until(DEADLINE, "one task from a comment to its pull request", || {
-        Ok(house.is_done(issue).then_some(()))
+        Ok(house.is_done(issue)?.then_some(()))
     })?;
     house.stop();
     house.block_on(copy(&house, tasks)).context("the rows cannot be copied")?;
