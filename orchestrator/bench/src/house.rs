@@ -76,7 +76,7 @@ impl House {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
         };
         scene.agent()?;
-        for folder in ["home/projects", "home/secrets"] {
+        for folder in ["home/projects", "home/secrets", "clis/bench"] {
             fs::create_dir_all(house.root.join(folder))?;
         }
         house.secret("app.pem", house.github.app_key())?;
@@ -84,17 +84,22 @@ impl House {
         fs::write(
             house.home().join("cloud-code.yaml"),
             format!(
-                "github:\n  api_url: {}\n  app: {{id: {app}, slug: cloud-code, private_key_file: secrets/app.pem}}\n  \
+                "cli_dirs: [{}]\ngithub:\n  api_url: {}\n  app: {{id: {app}, slug: cloud-code, private_key_file: secrets/app.pem}}\n  \
                  webhook_secret_files: [secrets/webhook]\n  write_interval_ms: 0\n\
                  server: {{listen: '127.0.0.1:0', metrics_listen: 'off', concurrency: {concurrency}}}\n",
+                house.root.join("clis").display(),
                 house.github.api_url(),
             ),
         )?;
-        // JSON strings are YAML strings.
+        // JSON strings are YAML strings. Its read-only mode lets it answer a question without a sandbox.
         let command = serde_json::to_string(cli)?;
         fs::write(
+            house.root.join("clis/bench/cli.yaml"),
+            format!("name: bench\ncommand: {command}\nprompt: stdin\nplan: [--plan]\noutput: text\n"),
+        )?;
+        fs::write(
             house.home().join("projects/shop.yaml"),
-            format!("github: {SHOP}\ncli: command\nruntime: local\ncommand: {command}\n"),
+            format!("github: {SHOP}\ncli: bench\nruntime: local\n"),
         )?;
         Ok(house)
     }

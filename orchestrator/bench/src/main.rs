@@ -6,6 +6,7 @@ mod binary;
 mod clock;
 mod docker;
 mod figures;
+mod gate;
 mod helpers;
 mod house;
 mod interrupt;

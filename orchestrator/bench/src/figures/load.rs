@@ -2,16 +2,12 @@
 //! with a CLI that does nothing. Agents, the CLI and the fake GitHub are not counted, but they share the processors: tasks
 //! per second are of all of it, processor time and memory of `serve` alone.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 
 use super::MIB;
+use crate::gate::Gate;
 use crate::house::House;
 use crate::measure::sample;
 use crate::proc::{self, Memory};
@@ -37,8 +33,6 @@ const DEADLINE: Duration = Duration::from_secs(900);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// What is asked on each issue: work that needs no change of a file.
 const QUESTION: &str = "/cloud-code ask What is this?";
-/// Read and write for everybody.
-const SHARED_PIPE: u32 = 0o666;
 /// Seconds to the milliseconds of a cell.
 const MILLIS: f64 = 1_000.0;
 
@@ -146,62 +140,4 @@ fn done(house: &House, mut issues: Vec<u64>, mut meanwhile: impl FnMut() -> Resu
         }
         Ok(Some(()))
     })
-}
-
-/// Where the CLI waits, without using a processor, until it is let through.
-struct Gate {
-    folder: PathBuf,
-}
-
-impl Gate {
-    fn closed(folder: PathBuf) -> Result<Self> {
-        let gate = Self { folder };
-        if !gate.pipe().exists() {
-            nix::unistd::mkfifo(&gate.pipe(), Mode::S_IRUSR)?;
-            fs::set_permissions(gate.pipe(), fs::Permissions::from_mode(SHARED_PIPE))?;
-        }
-        fs::write(gate.sign(), "")?;
-        fs::write(
-            gate.script(),
-            format!(
-                "while read -r line; do :; done\nif [ -e {} ]; then read -r line < {}; fi\necho Nothing.\n",
-                gate.sign().display(),
-                gate.pipe().display()
-            ),
-        )?;
-        Ok(gate)
-    }
-
-    fn cli(&self) -> Vec<String> {
-        crate::house::words(Path::new("sh"), &[&self.script().to_string_lossy()])
-    }
-
-    fn script(&self) -> PathBuf {
-        self.folder.join("cli.sh")
-    }
-
-    fn sign(&self) -> PathBuf {
-        self.folder.join("closed")
-    }
-
-    fn pipe(&self) -> PathBuf {
-        self.folder.join("pipe")
-    }
-
-    /// Nobody waits any more who comes now.
-    fn open(&self) -> Result<()> {
-        Ok(fs::remove_file(self.sign())?)
-    }
-
-    /// Lets those through who wait: they read the end of the pipe.
-    fn let_through(&self) -> Result<()> {
-        let writer: std::io::Result<File> =
-            OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.pipe());
-        match writer {
-            Ok(_closed_at_once) => Ok(()),
-            // Nobody waits.
-            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENXIO as i32) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
 }

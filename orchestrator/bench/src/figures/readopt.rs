@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::house::{House, words};
+use crate::gate::Gate;
+use crate::house::House;
 use crate::measure::sample;
 use crate::result::{Measured, Promise, Row, Unit};
 use crate::scene::Scene;
@@ -26,8 +27,6 @@ const DEADLINE: Duration = Duration::from_secs(900);
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// What is asked on each issue.
 const QUESTION: &str = "/cloud-code ask What is this?";
-/// The CLI: sleeps for longer than the bench runs.
-const SLEEP: &str = "1000000";
 /// How a driver says that it waits for its agent.
 const WAITS: &str = "step=\"wait\"";
 /// Before a task's id in the log.
@@ -37,8 +36,8 @@ const LOG: &str = "error,cloud_code_engine::drive=debug";
 
 pub(super) fn measure(scene: &Scene) -> Result<Measured> {
     let agents = if scene.is_quick { QUICK_AGENTS } else { AGENTS };
-    let sleep = words("sleep".as_ref(), &[SLEEP]);
-    let mut house = House::set(scene, "readopt", agents, &sleep)?;
+    let gate = Gate::closed(scene.folder("readopt-gate")?)?;
+    let mut house = House::set(scene, "readopt", agents, &gate.cli())?;
     house.serve("error")?;
     for issue in house.issues(agents) {
         house.comment(issue, QUESTION);
