@@ -26,7 +26,7 @@ impl Gate {
             nix::unistd::mkfifo(&gate.pipe(), Mode::S_IRUSR)?;
             fs::set_permissions(gate.pipe(), fs::Permissions::from_mode(SHARED_PIPE))?;
         }
-        fs::write(gate.sign(), "")?;
+        gate.close()?;
         fs::write(
             gate.script(),
             format!(
@@ -53,6 +53,11 @@ impl Gate {
 
     fn pipe(&self) -> PathBuf {
         self.folder.join("pipe")
+    }
+
+    /// Whoever comes from now on waits.
+    pub(crate) fn close(&self) -> Result<()> {
+        Ok(fs::write(self.sign(), "")?)
     }
 
     /// Nobody waits any more who comes now.

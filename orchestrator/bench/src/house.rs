@@ -4,19 +4,21 @@
 use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use cloud_code_fake_github::{AppSeed, FakeGithub, Person, RepoSeed, Role};
-use cloud_code_store::{Database, OpenFigures};
+use cloud_code_model::{Issue, IssueKey, NewTask, TaskStatus};
+use cloud_code_store::{Database, Figures as _, OpenFigures, Store as _};
 use tokio::runtime::Runtime;
 
 use crate::proc::{self, Guarded};
 use crate::scene::{self, Scene};
-use crate::wait;
+use crate::{interrupt, wait};
 
 /// The repository on the fake GitHub.
 pub(crate) const SHOP: &str = "acme/shop";
@@ -28,6 +30,10 @@ const SECRET: &str = "a secret of the bench";
 const MARK: &str = "CLOUD_CODE_LOCAL_CONTAINER";
 /// How long `serve` may take to listen. It takes milliseconds; a loaded machine takes more.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the one task may take that others are made like.
+const PATTERN_DEADLINE: Duration = Duration::from_secs(60);
+/// Letters of a task's id that are the same in those made like it; the rest of its 26 is a number.
+const KEPT_OF_ID: usize = 18;
 /// How long an answer of `/readyz` may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Who may read and write a key.
@@ -44,6 +50,12 @@ pub(crate) struct House {
     program: PathBuf,
     root: PathBuf,
     runtime: Runtime,
+}
+
+/// A task that was done, to make others like it.
+pub(crate) struct Pattern {
+    issue: Issue,
+    task: NewTask,
 }
 
 /// `cloud-code serve`.
@@ -192,7 +204,6 @@ impl House {
 
     /// What has not ended, asked beside `serve`.
     pub(crate) fn open_figures(&self, store: &Database) -> Result<OpenFigures> {
-        use cloud_code_store::Figures as _;
         Ok(self.runtime.block_on(store.open_figures())?)
     }
 
@@ -200,6 +211,54 @@ impl House {
     pub(crate) fn tasks(&self, store: &Database, status: &str) -> Result<u64> {
         let open = self.open_figures(store)?;
         Ok(open.tasks.iter().filter(|tasks| tasks.status == status).map(|tasks| tasks.count).sum())
+    }
+
+    /// Lets `serve` do one task from a comment to the answer on GitHub, and gives its rows: what is queued after it is like it.
+    pub(crate) fn pattern(&self, store: &Database) -> Result<Pattern> {
+        let number = self.issues(1).first().copied().context("no issue was opened")?;
+        self.comment(number, "/cloud-code ask What is this?");
+        wait::until(PATTERN_DEADLINE, "one task from a comment to its answer", || {
+            Ok(self.is_done(number)?.then_some(()))
+        })?;
+        let mut issues = self.runtime.block_on(store.issues(None, 1))?;
+        let issue = issues.pop().context("there is no issue in the store")?;
+        let mut tasks = self.runtime.block_on(store.tasks_of(&issue.project, &issue.key))?;
+        let task = tasks.pop().context("there is no task in the store")?.task;
+        Ok(Pattern { issue, task })
+    }
+
+    /// Puts tasks into the queue, numbered from `first`, each of an issue of its own that GitHub knows nothing of. GitHub
+    /// bears 80 writes a minute: through it a thousand tasks take hours, whoever does them.
+    pub(crate) fn queue(&self, store: &Database, pattern: &Pattern, numbers: Range<u32>) -> Result<()> {
+        for number in numbers {
+            interrupt::check()?;
+            let key: IssueKey = format!("bench-{number}").parse()?;
+            let (branch, created_at) = (format!("bench/{number}").parse()?, jiff::Timestamp::now());
+            let issue = Issue { key: key.clone(), branch, created_at, ..pattern.issue.clone() };
+            let id = pattern.task.id.as_str();
+            let id = format!("{}{number:08}", id.get(..KEPT_OF_ID).unwrap_or(id)).parse()?;
+            // `serve` does what was asked for by a request; what has none is another command's.
+            let intent = Some(key.to_string());
+            let task = NewTask { id, issue: key, intent, created_at, ..pattern.task.clone() };
+            self.runtime.block_on(store.open_issue(&issue, &task))?;
+        }
+        Ok(())
+    }
+
+    /// How many tasks have not ended.
+    pub(crate) fn open_tasks(&self, store: &Database) -> Result<u64> {
+        Ok(self.open_figures(store)?.tasks.iter().map(|tasks| tasks.count).sum())
+    }
+
+    /// An error unless each of these tasks is done.
+    pub(crate) fn must_be_done(&self, store: &Database, pattern: &Pattern, numbers: Range<u32>) -> Result<()> {
+        for number in numbers {
+            let key = format!("bench-{number}").parse()?;
+            let tasks = self.runtime.block_on(store.tasks_of(&pattern.issue.project, &key))?;
+            let is_done = matches!(tasks.as_slice(), [task] if task.state.status() == TaskStatus::Done);
+            ensure!(is_done, "a task was not done: {:?}", tasks.last().map(|task| &task.state));
+        }
+        Ok(())
     }
 
     /// The database, for questions beside `serve`.

@@ -1,10 +1,14 @@
-//! What a task costs the orchestrator: a thousand tasks from a comment on GitHub to the answer there, a hundred at once,
-//! with a CLI that does nothing. Agents, the CLI and the fake GitHub are not counted, but they share the processors: tasks
-//! per second are of all of it, processor time and memory of `serve` alone.
+//! What a task costs the orchestrator: a thousand queued tasks to their end, a hundred at once, through the local runtime and
+//! with a CLI that does nothing. Agents and the CLI are not counted, but they share the processors: tasks per second are of
+//! all of it, processor time and memory of `serve` alone.
+//!
+//! One task goes from a comment on GitHub to the answer there, and the others are queued like it, with nothing to be said on
+//! GitHub: its limits, which `serve` keeps, would make hours of a thousand.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use cloud_code_store::Database;
 
 use super::MIB;
 use crate::gate::Gate;
@@ -13,7 +17,7 @@ use crate::measure::sample;
 use crate::proc::{self, Memory};
 use crate::result::{Measured, Promise, Row, Unit};
 use crate::scene::Scene;
-use crate::{interrupt, wait};
+use crate::wait;
 
 /// Tasks of the measured stretch.
 const TASKS: u32 = 1_000;
@@ -31,8 +35,6 @@ const SETTLE: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(900);
 /// Between two questions to the database beside what is measured.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// What is asked on each issue: work that needs no change of a file.
-const QUESTION: &str = "/cloud-code ask What is this?";
 /// Seconds to the milliseconds of a cell.
 const MILLIS: f64 = 1_000.0;
 
@@ -41,6 +43,8 @@ struct Run {
     idle: Memory,
     running: Memory,
     after: Memory,
+    /// Processor seconds of a second while all agents run and none has news.
+    watching: f64,
     processor_seconds: f64,
     took: Duration,
 }
@@ -68,6 +72,12 @@ pub(super) fn measure(scene: &Scene) -> Result<Measured> {
             Promise::AtMost(RUNNING_BYTES),
         )?,
         row(
+            "load: processor time of `serve` per second and running task without news".to_owned(),
+            Unit::Milliseconds,
+            &|run| run.watching / f64::from(AT_ONCE) * MILLIS,
+            Promise::Nothing,
+        )?,
+        row(
             format!("load: processor time of `serve` per task, of {tasks}, {AT_ONCE} at once"),
             Unit::Milliseconds,
             &|run| run.processor_seconds / count * MILLIS,
@@ -86,58 +96,57 @@ pub(super) fn measure(scene: &Scene) -> Result<Measured> {
             Promise::Nothing,
         )?,
     ];
-    let note = "load: from the comment on a fake GitHub to the answer there, by an agent of its own each; agents, CLI and the \
-                fake GitHub share this machine's processors and are not in processor time and memory of `serve`";
+    let note = "load: queued tasks to their end, each by an agent of its own, with nothing to be said on GitHub, whose limits \
+                would be measured instead; agents and CLI share this machine's processors and are not in the processor \
+                time and memory of `serve`";
     Ok(Measured { rows, notes: vec![note.to_owned()] })
 }
 
 fn run(scene: &Scene, tasks: u32) -> Result<Run> {
     let gate = Gate::closed(scene.folder("load-gate")?)?;
     let mut house = House::set(scene, "load", AT_ONCE, &gate.cli())?;
-    house.serve("error")?;
+    house.serve("warn")?;
     wait::until(DEADLINE, "`serve` being ready", || Ok(house.serving()?.is_ready()?.then_some(())))?;
     let pid = house.serving()?.pid();
     let memory = || proc::memory(pid).context("serve ended");
-    let store = house.store()?;
     std::thread::sleep(SETTLE);
     let idle = memory()?;
+    let store = house.store()?;
+    gate.open()?;
+    let pattern = house.pattern(&store)?;
 
-    let held = house.issues(AT_ONCE);
-    held.iter().for_each(|issue| house.comment(*issue, QUESTION));
+    gate.close()?;
+    house.queue(&store, &pattern, 0..AT_ONCE)?;
     wait::looking_every(ASK_EVERY, DEADLINE, "all tasks running", || {
         Ok((house.tasks(&store, "running")? == u64::from(AT_ONCE)).then_some(()))
     })?;
     std::thread::sleep(SETTLE);
-    let running = memory()?;
+    let (running, used) = (memory()?, proc::processor_seconds(pid)?);
+    std::thread::sleep(SETTLE);
+    let watching = (proc::processor_seconds(pid)? - used) / SETTLE.as_secs_f64();
     gate.open()?;
-    done(&house, held, || gate.let_through())?;
+    ended(&house, &store, || gate.let_through())?;
 
-    let issues = house.issues(tasks);
-    wait::looking_every(ASK_EVERY, DEADLINE, "the issues being known", || {
-        Ok((house.open_figures(&store)?.deliveries.count == 0).then_some(()))
+    let used = proc::processor_seconds(pid)?;
+    let numbers = AT_ONCE..AT_ONCE + tasks;
+    house.queue(&store, &pattern, numbers.clone())?;
+    // `serve` looks at its queue every few seconds when nobody wakes it; that wait is no part of the rate.
+    wait::until(DEADLINE, "the first task being begun", || {
+        Ok((house.tasks(&store, "queued")? < u64::from(tasks)).then_some(()))
     })?;
-    let (used, started) = (proc::processor_seconds(pid)?, Instant::now());
-    for issue in &issues {
-        interrupt::check()?;
-        house.comment(*issue, QUESTION);
-    }
-    done(&house, issues, || Ok(()))?;
+    let started = Instant::now();
+    ended(&house, &store, || Ok(()))?;
     let took = started.elapsed();
     let processor_seconds = proc::processor_seconds(pid)? - used;
+    house.must_be_done(&store, &pattern, 0..numbers.end)?;
     std::thread::sleep(SETTLE);
-    Ok(Run { idle, running, after: memory()?, processor_seconds, took })
+    Ok(Run { idle, running, after: memory()?, watching, processor_seconds, took })
 }
 
-/// Waits until GitHub shows of each issue that it is done. Nothing else would prove that the work was.
-fn done(house: &House, mut issues: Vec<u64>, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
+/// Waits until no task is open.
+fn ended(house: &House, store: &Database, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
     wait::looking_every(ASK_EVERY, DEADLINE, "the end of all tasks", || {
         meanwhile()?;
-        while let Some(issue) = issues.last() {
-            if !house.is_done(*issue)? {
-                return Ok(None);
-            }
-            issues.pop();
-        }
-        Ok(Some(()))
+        Ok((house.open_tasks(store)? == 0).then_some(()))
     })
 }

@@ -25,8 +25,6 @@ const RUNS: u32 = 3;
 const DEADLINE: Duration = Duration::from_secs(900);
 /// Between two questions to the database.
 const ASK_EVERY: Duration = Duration::from_millis(500);
-/// What is asked on each issue.
-const QUESTION: &str = "/cloud-code ask What is this?";
 /// How a driver says that it waits for its agent.
 const WAITS: &str = "step=\"wait\"";
 /// Before a task's id in the log.
@@ -38,11 +36,12 @@ pub(super) fn measure(scene: &Scene) -> Result<Measured> {
     let agents = if scene.is_quick { QUICK_AGENTS } else { AGENTS };
     let gate = Gate::closed(scene.folder("readopt-gate")?)?;
     let mut house = House::set(scene, "readopt", agents, &gate.cli())?;
-    house.serve("error")?;
-    for issue in house.issues(agents) {
-        house.comment(issue, QUESTION);
-    }
+    house.serve("warn")?;
     let store = house.store()?;
+    gate.open()?;
+    let pattern = house.pattern(&store)?;
+    gate.close()?;
+    house.queue(&store, &pattern, 0..agents)?;
     wait::looking_every(ASK_EVERY, DEADLINE, "all agents working", || {
         Ok((house.tasks(&store, "running")? == u64::from(agents)).then_some(()))
     })?;

@@ -76,7 +76,7 @@ pub(super) fn measure(scene: &Scene) -> Result<Measured> {
 }
 
 fn ready(house: &mut House) -> Result<f64> {
-    let started = house.serve("error")?;
+    let started = house.serve("warn")?;
     wait::closely(DEADLINE, "`serve` being ready", || Ok(house.serving()?.is_ready()?.then_some(())))?;
     Ok(started.elapsed().as_secs_f64() * 1_000.0)
 }

@@ -48,7 +48,7 @@ const ACCOUNT: &str = "CASE WHEN {} LIKE 'task:%' THEN 'task:' || substr({}, 6, 
 pub(super) fn house(scene: &Scene, tasks: u32) -> Result<House> {
     let change = ["-c", "cat > /dev/null; echo more >> README.md; echo 'Say more'"];
     let mut house = House::set(scene, "start-full", 1, &words("sh".as_ref(), &change))?;
-    house.serve("error")?;
+    house.serve("warn")?;
     let issue = house.issues(1).first().copied().context("no issue was opened")?;
     ensure!(issue == FIRST_ISSUE, "the first issue has the number {issue}");
     house.comment(issue, "/cloud-code run Say more");
