@@ -143,7 +143,10 @@ impl House {
         let file = File::create(&path)?;
         let mut command = Command::new(&self.program);
         command.arg("serve").env_clear().env("CLOUD_CODE_HOME", self.home()).env("RUST_LOG", log);
-        command.env("PATH", std::env::var_os("PATH").context("PATH is not set")?).env("HOME", &self.root).env("NO_COLOR", "1");
+        command
+            .env("PATH", std::env::var_os("PATH").context("PATH is not set")?)
+            .env("HOME", &self.root)
+            .env("NO_COLOR", "1");
         command.current_dir(&self.root).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let started = Instant::now();
         let mut child = Guarded::start(&mut command)?;
@@ -251,7 +254,12 @@ impl House {
     }
 
     /// An error unless each of these tasks is done.
-    pub(crate) fn must_be_done(&self, store: &Database, pattern: &Pattern, numbers: Range<u32>) -> Result<()> {
+    pub(crate) fn must_be_done(
+        &self,
+        store: &Database,
+        pattern: &Pattern,
+        numbers: Range<u32>,
+    ) -> Result<()> {
         for number in numbers {
             let key = format!("bench-{number}").parse()?;
             let tasks = self.runtime.block_on(store.tasks_of(&pattern.issue.project, &key))?;
@@ -288,7 +296,9 @@ impl Serving {
 
     /// Whether it says that it is ready.
     pub(crate) fn is_ready(&self) -> Result<bool> {
-        let Ok(mut stream) = TcpStream::connect_timeout(&self.address, ANSWER_DEADLINE) else { return Ok(false) };
+        let Ok(mut stream) = TcpStream::connect_timeout(&self.address, ANSWER_DEADLINE) else {
+            return Ok(false);
+        };
         stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut answer = Vec::new();

@@ -89,7 +89,9 @@ pub(crate) fn processor_seconds(pid: u32) -> Result<f64> {
 pub(crate) fn kill_marked(variable: &str, text: &str) {
     let start = format!("{variable}=");
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
         let is_marked = environment.split(|byte| *byte == 0).any(|pair| {
             let pair = String::from_utf8_lossy(pair);

@@ -144,7 +144,8 @@ mod tests {
         let limit = Promise::AtMost(3_145_728.0);
         summary.rows.push(Row::alone("size", Unit::Bytes, &sample(&[2_097_152.0]), limit, Vec::new()));
         let rate = sample(&[12.34]);
-        let rate = Row::alone("rate", Unit::PerSecond, &rate, Promise::Nothing, Vec::new()).beside("another 9/s");
+        let rate =
+            Row::alone("rate", Unit::PerSecond, &rate, Promise::Nothing, Vec::new()).beside("another 9/s");
         summary.rows.push(rate);
         summary.miss("worktree", "git is not installed");
         summary.finish("1 1 1".to_owned());

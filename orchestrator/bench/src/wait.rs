@@ -13,11 +13,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(1);
 
 /// Looks until there is something, or the deadline has passed.
-pub(crate) fn until<T>(
-    deadline: Duration,
-    what: &str,
-    look: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub(crate) fn until<T>(deadline: Duration, what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     looking_every(LOOK_EVERY, deadline, what, look)
 }
 

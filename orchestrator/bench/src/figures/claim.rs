@@ -11,7 +11,9 @@ use cloud_code_model::{InstanceId, IssueKey, ProjectName};
 use cloud_code_store::{Claim, Database, Leases as _, Member, ProcessId, Terms};
 use cloud_code_test_postgres::PrivatePostgres;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -185,7 +187,9 @@ impl Queue {
         let (first, end) = (i64::try_from(run * ISSUES)?, i64::try_from((run + 1) * ISSUES)?);
         match self {
             Self::Sqlite(pool) => drop(sqlx::query(FILL_SQLITE).bind(first).bind(end).execute(pool).await?),
-            Self::Postgres(pool) => drop(sqlx::query(FILL_POSTGRES).bind(first).bind(end).execute(pool).await?),
+            Self::Postgres(pool) => {
+                drop(sqlx::query(FILL_POSTGRES).bind(first).bind(end).execute(pool).await?)
+            }
         }
         Ok(())
     }
@@ -194,7 +198,9 @@ impl Queue {
         let worker = i64::try_from(worker)?;
         Ok(match self {
             Self::Sqlite(pool) => sqlx::query_scalar(TAKE_SQLITE).bind(worker).fetch_optional(pool).await?,
-            Self::Postgres(pool) => sqlx::query_scalar(TAKE_POSTGRES).bind(worker).fetch_optional(pool).await?,
+            Self::Postgres(pool) => {
+                sqlx::query_scalar(TAKE_POSTGRES).bind(worker).fetch_optional(pool).await?
+            }
         })
     }
 }

@@ -33,13 +33,8 @@ const OTHERS: &str = "Claude Code Agent 56 ms (longest 0.85 s), vibe-kanban 175 
 
 pub(super) fn measure(scene: &Scene) -> Result<Measured> {
     let row = |what: &str, times| -> Result<Row> {
-        let row = Row::alone(
-            what,
-            Unit::Milliseconds,
-            &sample(times)?,
-            Promise::AtMost(MOST_MILLIS),
-            Vec::new(),
-        );
+        let row =
+            Row::alone(what, Unit::Milliseconds, &sample(times)?, Promise::AtMost(MOST_MILLIS), Vec::new());
         Ok(row.beside(OTHERS))
     };
     let rows = vec![

@@ -50,10 +50,11 @@ pub(super) fn measure(scene: &Scene) -> Result<Measured> {
         interrupt::check()?;
         house.kill()?;
         let started = house.serve(LOG)?;
-        let took = wait::looking_every(Duration::from_millis(10), DEADLINE, "all agents having drivers", || {
-            let waiting = waiting(&house.said()).len();
-            Ok((waiting == agents as usize).then(|| started.elapsed()))
-        })?;
+        let took =
+            wait::looking_every(Duration::from_millis(10), DEADLINE, "all agents having drivers", || {
+                let waiting = waiting(&house.said()).len();
+                Ok((waiting == agents as usize).then(|| started.elapsed()))
+            })?;
         times.push(took.as_secs_f64() * 1_000.0);
         let running = house.tasks(&store, "running")?;
         ensure!(running == u64::from(agents), "{running} of {agents} tasks run after the restart");

@@ -30,7 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// How long `serve` on the full store is left alone before its memory is looked at: it has looked at every thread by then.
 const SETTLE: Duration = Duration::from_secs(10);
 /// What others take, from a table that was made once with their own servers.
-const OTHERS: &str = "vibe-kanban 95 ms, Claude Code Agent 0.91 s, Cloud Code in Python 0.91 s, LazyAF 1.06 s";
+const OTHERS: &str =
+    "vibe-kanban 95 ms, Claude Code Agent 0.91 s, Cloud Code in Python 0.91 s, LazyAF 1.06 s";
 
 pub(super) fn measure(scene: &Scene) -> Result<Measured> {
     let runs = scene.runs(RUNS);

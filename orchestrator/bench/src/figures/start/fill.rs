@@ -28,7 +28,13 @@ const COPIED: [(&str, &[(&str, &str)]); 9] = [
     ("intents", &[("key", KEY), ("intent", NUMBER)]),
     (
         "threads",
-        &[("number", SHIFTED), ("pull", SHIFTED), ("issue", NUMBER), ("facts", NUMBER), ("published", NUMBER)],
+        &[
+            ("number", SHIFTED),
+            ("pull", SHIFTED),
+            ("issue", NUMBER),
+            ("facts", NUMBER),
+            ("published", NUMBER),
+        ],
     ),
     ("notes", &[("key", KEY), ("number", SHIFTED)]),
     ("deliveries", &[("seq", "NULL"), ("guid", KEY), ("body", "x''")]),
@@ -75,7 +81,10 @@ async fn copy(house: &House, tasks: u32) -> Result<()> {
     sqlx::query("BEGIN").execute(&mut store).await?;
     for (table, differ) in COPIED {
         let statement = statement(&mut store, table, differ, tasks).await?;
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut store).await.with_context(|| format!("in {table}"))?;
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&mut store)
+            .await
+            .with_context(|| format!("in {table}"))?;
     }
     sqlx::query("COMMIT").execute(&mut store).await?;
     let done = "SELECT CAST(count(*) AS TEXT) FROM tasks WHERE status = 'done'";
@@ -107,7 +116,11 @@ async fn statement(
     };
     let values: Vec<String> = columns.iter().map(value).collect();
     // What all tasks share is there already.
-    let shared = if table == "spending" { "WHERE account NOT LIKE 'project:%' AND account NOT LIKE 'day:%'" } else { "" };
+    let shared = if table == "spending" {
+        "WHERE account NOT LIKE 'project:%' AND account NOT LIKE 'day:%'"
+    } else {
+        ""
+    };
     Ok(format!(
         "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < {tasks}) \
          INSERT INTO {table} ({}) SELECT {} FROM (SELECT * FROM {table} {shared}) AS old, number",
