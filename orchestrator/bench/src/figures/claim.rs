@@ -176,21 +176,24 @@ impl Queue {
     async fn make(&self) -> sqlx::Result<()> {
         for statement in [MAKE_QUEUE, INDEX_QUEUE] {
             match self {
-                Self::Sqlite(pool) => drop(sqlx::query(statement).execute(pool).await?),
-                Self::Postgres(pool) => drop(sqlx::query(statement).execute(pool).await?),
-            }
+                Self::Sqlite(pool) => sqlx::query(statement).execute(pool).await?.rows_affected(),
+                Self::Postgres(pool) => sqlx::query(statement).execute(pool).await?.rows_affected(),
+            };
         }
         Ok(())
     }
 
     async fn fill(&self, run: u64) -> Result<()> {
         let (first, end) = (i64::try_from(run * ISSUES)?, i64::try_from((run + 1) * ISSUES)?);
-        match self {
-            Self::Sqlite(pool) => drop(sqlx::query(FILL_SQLITE).bind(first).bind(end).execute(pool).await?),
-            Self::Postgres(pool) => {
-                drop(sqlx::query(FILL_POSTGRES).bind(first).bind(end).execute(pool).await?)
+        let rows = match self {
+            Self::Sqlite(pool) => {
+                sqlx::query(FILL_SQLITE).bind(first).bind(end).execute(pool).await?.rows_affected()
             }
-        }
+            Self::Postgres(pool) => {
+                sqlx::query(FILL_POSTGRES).bind(first).bind(end).execute(pool).await?.rows_affected()
+            }
+        };
+        ensure!(rows == ISSUES, "{rows} rows are in the queue, not {ISSUES}");
         Ok(())
     }
 
