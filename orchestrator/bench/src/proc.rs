@@ -52,17 +52,7 @@ pub(crate) struct ProcessorTime {
 
 /// Reads it.
 pub(crate) fn processor_time(pid: u32) -> Result<ProcessorTime> {
-    let path = format!("/proc/{pid}/stat");
-    let stat =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {path}: the process is gone"))?;
-    // The name in parentheses may hold anything, spaces too.
-    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
-    let ticks = fields
-        .split_whitespace()
-        .skip(UTIME_FIELD)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
+    let ticks = processor_ticks(pid)?;
     let mut nanos = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let path = thread?.path().join("schedstat");
@@ -75,13 +65,28 @@ pub(crate) fn processor_time(pid: u32) -> Result<ProcessorTime> {
     Ok(ProcessorTime { ticks, nanos })
 }
 
+/// utime + stime of a process, in clock ticks.
+fn processor_ticks(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {path}: the process is gone"))?;
+    // The name in parentheses may hold anything, spaces too.
+    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
+    Ok(fields
+        .split_whitespace()
+        .skip(UTIME_FIELD)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum())
+}
+
 /// Seconds of processor time that a process used, its ended threads included and its children not. In clock ticks: good for
 /// what takes seconds.
 pub(crate) fn processor_seconds(pid: u32) -> Result<f64> {
     let ticks_a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?
         .context("the kernel does not say how long a clock tick is")?;
     #[expect(clippy::cast_precision_loss, reason = "a few thousand ticks")]
-    Ok(processor_time(pid)?.ticks as f64 / ticks_a_second as f64)
+    Ok(processor_ticks(pid)? as f64 / ticks_a_second as f64)
 }
 
 /// Kills every process whose environment has this text in the value of this variable; those of other users too, where
