@@ -66,6 +66,7 @@ check: ## Format, lints, docs
 
 .PHONY: bench
 bench: images ## Measure the promised figures, each beside a named alternative
+	docker/ensure-tools.sh database
 	$(STATIC) --release -p cloud-code-bench
 	install -m 755 target/$(HOST)/release/cloud-code-bench $(BIN)/cloud-code-bench
 	$(BIN)/cloud-code-bench $(ARGS)

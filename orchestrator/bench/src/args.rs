@@ -21,7 +21,8 @@ pub(crate) struct Args {
     /// How often each side of a figure is run [default: as many as the figure needs].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     pub(crate) runs: Option<u32>,
-    /// Look at the idle agent for 10 s instead of a minute; no heartbeat falls into it.
+    /// Look at the idle agent for 10 s instead of a minute, no heartbeat falls into it; measure load, readopt and start with
+    /// fewer tasks than are promised.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Print one JSON document instead of the table.

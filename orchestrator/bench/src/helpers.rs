@@ -13,7 +13,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::clock;
 
-/// `cloud-code-bench stamp FILE`: appends the nanoseconds of its own start to FILE.
+/// `cloud-code-bench stamp FILE [CHANGED]`: appends the nanoseconds of its own start to FILE, and a line to CHANGED in its
+/// working directory, so that there is something to publish.
 pub(crate) const STAMP: &str = "stamp";
 /// `cloud-code-bench watch DIR NAME PROGRAM ARGS…`: starts the program whenever NAME is renamed into DIR.
 pub(crate) const WATCH: &str = "watch";
@@ -26,7 +27,7 @@ pub(crate) fn run() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let mode = args.next()?;
     let done = match mode.to_str() {
-        Some(STAMP) => started.map_err(io::Error::from).and_then(|at| stamp(args.next(), at)),
+        Some(STAMP) => started.map_err(io::Error::from).and_then(|at| stamp(args.next(), args.next(), at)),
         Some(WATCH) => watch(args.collect::<Vec<_>>().as_slice()),
         _ => return None,
     };
@@ -39,11 +40,15 @@ pub(crate) fn run() -> Option<ExitCode> {
     })
 }
 
-fn stamp(file: Option<OsString>, started: i64) -> io::Result<()> {
+fn stamp(file: Option<OsString>, changed: Option<OsString>, started: i64) -> io::Result<()> {
     let file = file.ok_or_else(|| io::Error::other("the file is missing"))?;
     // A prompt that nobody reads would be an error of the CLI's.
     io::stdin().read_to_end(&mut Vec::new())?;
-    OpenOptions::new().create(true).append(true).open(file)?.write_all(format!("{started}\n").as_bytes())
+    let append = |file: OsString| {
+        OpenOptions::new().create(true).append(true).open(file)?.write_all(format!("{started}\n").as_bytes())
+    };
+    append(file)?;
+    changed.map_or(Ok(()), append)
 }
 
 fn watch(args: &[OsString]) -> io::Result<()> {

@@ -52,17 +52,7 @@ pub(crate) struct ProcessorTime {
 
 /// Reads it.
 pub(crate) fn processor_time(pid: u32) -> Result<ProcessorTime> {
-    let path = format!("/proc/{pid}/stat");
-    let stat =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {path}: the process is gone"))?;
-    // The name in parentheses may hold anything, spaces too.
-    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
-    let ticks = fields
-        .split_whitespace()
-        .skip(UTIME_FIELD)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
+    let ticks = processor_ticks(pid)?;
     let mut nanos = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let path = thread?.path().join("schedstat");
@@ -73,6 +63,50 @@ pub(crate) fn processor_time(pid: u32) -> Result<ProcessorTime> {
             text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
     }
     Ok(ProcessorTime { ticks, nanos })
+}
+
+/// utime + stime of a process, in clock ticks.
+fn processor_ticks(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {path}: the process is gone"))?;
+    // The name in parentheses may hold anything, spaces too.
+    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
+    Ok(fields
+        .split_whitespace()
+        .skip(UTIME_FIELD)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum())
+}
+
+/// Seconds of processor time that a process used, its ended threads included and its children not. In clock ticks: good for
+/// what takes seconds.
+pub(crate) fn processor_seconds(pid: u32) -> Result<f64> {
+    let ticks_a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?
+        .context("the kernel does not say how long a clock tick is")?;
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand ticks")]
+    Ok(processor_ticks(pid)? as f64 / ticks_a_second as f64)
+}
+
+/// Kills every process whose environment has this text in the value of this variable; those of other users too, where
+/// this one may.
+pub(crate) fn kill_marked(variable: &str, text: &str) {
+    let start = format!("{variable}=");
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let is_marked = environment.split(|byte| *byte == 0).any(|pair| {
+            let pair = String::from_utf8_lossy(pair);
+            pair.strip_prefix(&start).is_some_and(|value| value.contains(text))
+        });
+        if is_marked {
+            // One that ended meanwhile needs no signal.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
 }
 
 /// A child that is killed and reaped when it is dropped.
@@ -103,6 +137,13 @@ impl Guarded {
             line.extend(byte);
         }
         Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    /// Kills and reaps it: no signal that it could heed.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// How it ended, if it has.

@@ -68,6 +68,8 @@ pub(crate) struct Row {
     pub(crate) ours: Statistics,
     /// What it is compared with, if there is anything like it.
     pub(crate) alternative: Option<Alternative>,
+    /// What was measured of others on another day and another machine: to be known, and no part of this run.
+    pub(crate) elsewhere: Option<&'static str>,
     /// Median of ours by median of the alternative.
     pub(crate) ratio: Option<f64>,
     /// What was promised.
@@ -127,7 +129,12 @@ impl Row {
             None => Verdict::NoPromise,
         };
         let ratio = other.and_then(|other| ratio(ours.median, other));
-        Self { what, unit, ours, alternative, ratio, promise, verdict, faults }
+        Self { what, unit, ours, alternative, elsewhere: None, ratio, promise, verdict, faults }
+    }
+
+    /// Names what was measured of others elsewhere.
+    pub(crate) fn beside(self, elsewhere: &'static str) -> Self {
+        Self { elsewhere: Some(elsewhere), ..self }
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Scene {
     pub(crate) idle_window: Duration,
     /// The image of the figures that need Docker.
     pub(crate) image: String,
+    /// Whether somebody wants an answer soon, and smaller figures for it.
+    pub(crate) is_quick: bool,
     used_docker: Cell<bool>,
 }
 
@@ -61,6 +63,7 @@ impl Scene {
             runs: args.runs,
             idle_window: if args.quick { QUICK_IDLE_WINDOW } else { IDLE_WINDOW },
             image: args.image.clone(),
+            is_quick: args.quick,
             used_docker: Cell::new(false),
         })
     }

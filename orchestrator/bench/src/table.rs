@@ -54,10 +54,16 @@ fn fill(mut table: Table, summary: &Summary) -> String {
 }
 
 fn cells(row: &Row) -> [String; 6] {
-    let alternative = row.alternative.as_ref().map_or_else(
-        || NOTHING.to_owned(),
-        |alternative| format!("{}\n{}", alternative.name, statistics(row.unit, &alternative.measured)),
-    );
+    let here = row
+        .alternative
+        .as_ref()
+        .map(|alternative| format!("{}\n{}", alternative.name, statistics(row.unit, &alternative.measured)));
+    let elsewhere = row.elsewhere.map(|others| format!("measured elsewhere, not in this run: {others}"));
+    let alternative = match (here, elsewhere) {
+        (None, None) => NOTHING.to_owned(),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(here), Some(elsewhere)) => format!("{here}\n{elsewhere}"),
+    };
     let held = match row.verdict {
         Verdict::Held => "held".to_owned(),
         Verdict::Broken if row.faults.is_empty() => "BROKEN".to_owned(),
@@ -107,7 +113,8 @@ pub(crate) fn quantity(unit: Unit, value: f64) -> String {
         Unit::Milliseconds if value >= 100.0 => format!("{value:.0} ms"),
         Unit::Milliseconds if value >= 10.0 => format!("{value:.1} ms"),
         Unit::Milliseconds => format!("{value:.2} ms"),
-        Unit::PerSecond => format!("{value:.0}/s"),
+        Unit::PerSecond if value >= 100.0 => format!("{value:.0}/s"),
+        Unit::PerSecond => format!("{value:.1}/s"),
     }
 }
 
@@ -136,6 +143,10 @@ mod tests {
         ));
         let limit = Promise::AtMost(3_145_728.0);
         summary.rows.push(Row::alone("size", Unit::Bytes, &sample(&[2_097_152.0]), limit, Vec::new()));
+        let rate = sample(&[12.34]);
+        let rate =
+            Row::alone("rate", Unit::PerSecond, &rate, Promise::Nothing, Vec::new()).beside("another 9/s");
+        summary.rows.push(rate);
         summary.miss("worktree", "git is not installed");
         summary.finish("1 1 1".to_owned());
 
@@ -149,6 +160,8 @@ mod tests {
             "|dispatch|1000 ms (950 ms to 1050 ms; 3)|docker run|2.00|≤ 1.15 × + 150 ms|BROKEN|",
             "|||500 ms (500 ms to 500 ms; 2)||= 725 ms||",
             "|size|2.00 MiB (1 run)|–|–|≤ 3.00 MiB|held|",
+            "|rate|12.3/s (1 run)|measured elsewhere, not in this run: another|–|–|–|",
+            "|||9/s||||",
             "|worktree|not measured|–|–|–|UNKNOWN|",
             "not measured: worktree: git is not installed",
             "Machine: 2 cores, a processor, 2048 MiB, Linux 6.1; load 0.1 0.2 0.3 before, 1 1 1 after.",

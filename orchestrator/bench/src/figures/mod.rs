@@ -3,9 +3,14 @@
 mod agent_idle;
 mod agent_latency;
 mod agent_size;
+mod claim;
 mod dispatch;
+mod exec;
 mod intake;
+mod load;
 mod orchestrator_memory;
+mod readopt;
+mod start;
 mod worktree;
 
 use anyhow::Result;
@@ -34,11 +39,21 @@ pub(crate) enum FigureName {
     OrchestratorMemory,
     /// Webhooks taken in beside a handler that only answers.
     Intake,
+    /// From the start of `serve` until it is ready.
+    Start,
+    /// From a request to the CLI's start, through the local runtime.
+    Exec,
+    /// A thousand tasks, a hundred at once, through the local runtime.
+    Load,
+    /// A restart while five hundred agents live.
+    Readopt,
+    /// Claims of issues by several workers at once, on both stores.
+    Claim,
 }
 
 impl FigureName {
     /// All of them, in the order of the table.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::AgentSize,
         Self::AgentIdle,
         Self::AgentLatency,
@@ -46,6 +61,11 @@ impl FigureName {
         Self::Worktree,
         Self::OrchestratorMemory,
         Self::Intake,
+        Self::Start,
+        Self::Exec,
+        Self::Load,
+        Self::Readopt,
+        Self::Claim,
     ];
 
     /// As on the command line.
@@ -58,6 +78,11 @@ impl FigureName {
             Self::Worktree => "worktree",
             Self::OrchestratorMemory => "orchestrator-memory",
             Self::Intake => "intake",
+            Self::Start => "start",
+            Self::Exec => "exec",
+            Self::Load => "load",
+            Self::Readopt => "readopt",
+            Self::Claim => "claim",
         }
     }
 
@@ -71,6 +96,11 @@ impl FigureName {
             Self::Worktree => worktree::measure(scene),
             Self::OrchestratorMemory => orchestrator_memory::measure(scene),
             Self::Intake => intake::measure(scene),
+            Self::Start => start::measure(scene),
+            Self::Exec => exec::measure(scene),
+            Self::Load => load::measure(scene),
+            Self::Readopt => readopt::measure(scene),
+            Self::Claim => claim::measure(scene),
         }
     }
 }

@@ -27,6 +27,10 @@ use crate::{EngineError, blocking};
 /// How many threads are written to at one time. The forge's own queue keeps the pace of each account.
 const AT_ONCE: usize = 4;
 
+/// How many threads are held in memory when all are looked at, after a start for one: with their tasks some kilobytes each,
+/// and there are as many as there ever were issues. Fewer only ask the store more often.
+const PAGE: u32 = 100;
+
 /// Where progress is said. Each place has a pace of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Said {
@@ -152,14 +156,29 @@ pub(super) async fn react(inner: Arc<Inner>) -> Result<(), EngineError> {
 pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
     inner.talk.pressing.store(false, Ordering::Relaxed);
     let dirty = std::mem::take(&mut *inner.talk.dirty());
-    let threads = match threads_to_write(&inner, &dirty).await {
-        Ok(threads) => threads,
-        Err(error) => {
-            // Nothing of it was said: the next look tries.
-            inner.talk.dirty().take_back(dirty);
-            return Err(error);
-        }
-    };
+    let said = say_all(&inner, &dirty).await;
+    if said.is_err() {
+        // Not all of it was said: the next look tries.
+        inner.talk.dirty().take_back(dirty);
+    }
+    said
+}
+
+async fn say_all(inner: &Inner, dirty: &Dirty) -> Result<(), EngineError> {
+    say(inner, threads_to_write(inner, dirty).await?).await?;
+    let mut last: Option<(ProjectName, u64)> = None;
+    while dirty.all {
+        let after = last.as_ref().map(|(project, number)| (project, *number));
+        let page = inner.store.threads_after(after, PAGE).await?;
+        let Some(end) = page.last() else { break };
+        last = Some((end.project.clone(), end.number));
+        say(inner, with_tasks(inner, page).await?).await?;
+    }
+    Ok(())
+}
+
+/// What is to be said in these threads, and the comments that wait.
+async fn say(inner: &Inner, threads: Vec<(Thread, Vec<TaskRecord>)>) -> Result<(), EngineError> {
     for (thread, tasks) in &threads {
         inner.answer_ends(thread, tasks).await?;
     }
@@ -220,7 +239,7 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The threads that something may be said in, those first whose tasks have ended.
+/// The threads that were named and those of open tasks, those first whose tasks have ended.
 async fn threads_to_write(
     inner: &Inner,
     dirty: &Dirty,
@@ -231,9 +250,6 @@ async fn threads_to_write(
             found.insert((thread.project.clone(), thread.number), thread);
         }
     };
-    if dirty.all {
-        inner.store.threads().await?.into_iter().for_each(|thread| keep(Some(thread)));
-    }
     for (project, number) in &dirty.numbers {
         keep(inner.thread(project, *number).await?);
     }
@@ -244,8 +260,15 @@ async fn threads_to_write(
     for task in inner.store.open_tasks().await? {
         keep(inner.store.thread_of_issue(&task.task.project, &task.task.issue).await?);
     }
+    with_tasks(inner, found.into_values()).await
+}
+
+async fn with_tasks(
+    inner: &Inner,
+    found: impl IntoIterator<Item = Thread>,
+) -> Result<Vec<(Thread, Vec<TaskRecord>)>, EngineError> {
     let mut threads = Vec::new();
-    for thread in found.into_values() {
+    for thread in found {
         if let Some(issue) = &thread.facts.issue {
             let tasks = inner.store.tasks_of(&thread.project, issue).await?;
             threads.push((thread, tasks));

@@ -36,6 +36,10 @@ pub const INHERITED_ENVIRONMENT: &[&str] =
 /// processor time for nothing, longer delays the news.
 const ADOPTED_POLL: Duration = Duration::from_millis(200);
 
+/// How often an agent of this orchestrator is looked at although its reaper tells of its end at once: seldom, as every look
+/// reads files and the kernel's word on the process, for each agent that runs.
+const OWN_POLL: Duration = Duration::from_secs(10);
+
 /// How often an agent is looked at while it is being stopped.
 const STOP_POLL: Duration = Duration::from_millis(10);
 
@@ -154,7 +158,9 @@ impl LocalRuntime {
             }
         };
         // Whatever an earlier run left must not work beside the new one.
-        sweep::end_all(None, &folder.mark())?;
+        if !folder.is_over(&record)? {
+            sweep::end_all(None, &folder.mark())?;
+        }
         record.phase = Phase::Starting;
         folder.forget_exit()?;
         folder.write(&record)?;
@@ -178,6 +184,9 @@ impl LocalRuntime {
     /// Ends the agent and all it started. True for a container that exists.
     fn end_now(&self, id: &ContainerId) -> Result<bool, RuntimeError> {
         let Some((folder, record)) = self.open(id)? else { return Ok(false) };
+        if folder.is_over(&record)? {
+            return Ok(true);
+        }
         let run = record.running_or_orphaned(&folder);
         sweep::end_all(run.as_ref().map(|run| &run.process), &folder.mark())?;
         Ok(true)
@@ -278,16 +287,15 @@ impl Runtime for LocalRuntime {
                 Some(ContainerState::Created | ContainerState::Running | ContainerState::Dead) => {}
             }
             let end = self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-            let looked_enough = tokio::time::sleep(ADOPTED_POLL);
             match end {
-                // Ours: the reaper tells at once. The slow look covers a reaper that could not be started.
+                // Ours: the reaper tells at once, and one that could not be started is gone and takes the other arm.
                 Some(mut end) if end.borrow().is_none() && end.has_changed().is_ok() => {
                     tokio::select! {
                         _ = end.wait_for(Option::is_some) => {}
-                        () = looked_enough => {}
+                        () = tokio::time::sleep(OWN_POLL) => {}
                     }
                 }
-                _ => looked_enough.await,
+                _ => tokio::time::sleep(ADOPTED_POLL).await,
             }
         }
     }

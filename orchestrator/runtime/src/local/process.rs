@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -26,7 +27,7 @@ pub(super) struct ProcessId {
 impl ProcessId {
     /// The process that has this pid now.
     pub(super) fn of(pid: i32) -> Option<Self> {
-        Some(Self { pid, started_ticks: Stat::read(pid)?.started_ticks, boot: boot_id() })
+        Some(Self { pid, started_ticks: Stat::read(pid)?.started_ticks, boot: boot_id().to_owned() })
     }
 
     fn stat(&self) -> Option<Stat> {
@@ -138,9 +139,12 @@ fn resident_bytes(pid: i32) -> u64 {
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * KIB
 }
 
-/// Empty where the kernel does not say, which then is equal everywhere on that machine.
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+/// Empty where the kernel does not say, which then is equal everywhere on that machine. Read once: no process outlives its
+/// boot.
+fn boot_id() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+    BOOT.get_or_init(read)
 }
 
 pub(super) fn kernel_release() -> String {

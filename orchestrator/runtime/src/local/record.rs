@@ -64,6 +64,9 @@ pub(super) struct Run {
 struct Ended {
     run: Run,
     exit: Exit,
+    /// Whether all that the agent had started was seen to be gone. An older version does not say so.
+    #[serde(default)]
+    swept: bool,
 }
 
 impl Record {
@@ -246,8 +249,21 @@ impl Folder {
         Ok(ended.filter(|ended| ended.run.process == run.process).map(|ended| ended.exit))
     }
 
-    pub(super) fn write_exit(&self, run: &Run, exit: &Exit) -> Result<(), RuntimeError> {
-        write_json(&self.path().join(EXIT), &Ended { run: run.clone(), exit: exit.clone() })
+    /// Writes down how a run ended, and whether nothing of it is left.
+    pub(super) fn write_exit(&self, run: &Run, exit: &Exit, swept: bool) -> Result<(), RuntimeError> {
+        write_json(&self.path().join(EXIT), &Ended { run: run.clone(), exit: exit.clone(), swept })
+    }
+
+    /// Whether nothing that was ever started here can still live: a look at every process of the machine is spared then.
+    pub(super) fn is_over(&self, record: &Record) -> Result<bool, RuntimeError> {
+        match &record.phase {
+            Phase::Created => Ok(true),
+            Phase::Starting => Ok(false),
+            Phase::Started(run) => {
+                let ended: Option<Ended> = read_json(&self.path().join(EXIT))?;
+                Ok(ended.is_some_and(|ended| ended.swept && ended.run.process == run.process))
+            }
+        }
     }
 
     pub(super) fn forget_exit(&self) -> Result<(), RuntimeError> {

@@ -103,10 +103,11 @@ impl Started {
         let reaper = std::thread::Builder::new().name(format!("reap-{}", run.process.pid)).spawn(move || {
             let exit = until_ended(run.process.pid);
             // What the agent left behind is ended before its end is announced, as in a container.
-            if let Err(error) = sweep::end_all(None, &folder.mark()) {
+            let swept = sweep::end_all(None, &folder.mark());
+            if let Err(error) = &swept {
                 tracing::warn!(container.id = %folder.mark_value().display(), "{error}");
             }
-            if let Err(error) = folder.write_exit(&run, &exit) {
+            if let Err(error) = folder.write_exit(&run, &exit, swept.is_ok()) {
                 tracing::warn!(container.id = %folder.mark_value().display(), "cannot record an exit code: {error}");
             }
             // Reaped last: until then the kernel shows a zombie, which readers take for "not ended yet".

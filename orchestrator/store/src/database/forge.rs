@@ -170,6 +170,21 @@ impl ForgeStore for Database {
         self.all(query, row::thread).await
     }
 
+    async fn threads_after(
+        &self,
+        after: Option<(&ProjectName, u64)>,
+        limit: u32,
+    ) -> Result<Vec<Thread>, StoreError> {
+        // No project is called nothing.
+        let (project, last) = after.map_or(("", 0), |(project, number)| (project.as_str(), number));
+        let query =
+            sql("SELECT * FROM threads WHERE (project, number) > ($1, $2) ORDER BY project, number LIMIT $3")
+                .bind(project)
+                .bind(number("thread", last)?)
+                .bind(i64::from(limit));
+        self.all(query, row::thread).await
+    }
+
     async fn make_thread(
         &self,
         project: &ProjectName,

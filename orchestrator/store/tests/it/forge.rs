@@ -120,6 +120,22 @@ async fn a_thread_keeps_apart_what_its_three_writers_say(home: Home) {
     assert_eq!(store.thread_of_issue(&shop, &"42".parse().unwrap()).await.unwrap().as_ref(), Some(&thread));
     assert_eq!(store.thread_of_pull(&shop, 42).await.unwrap(), None);
     assert_eq!(store.threads().await.unwrap(), [thread]);
+
+    for number in [7, 100] {
+        assert!(store.make_thread(&shop, number, &facts).await.unwrap());
+    }
+    let mut after = None;
+    let mut pages = Vec::new();
+    loop {
+        let page = store.threads_after(after.map(|number| (&shop, number)), 2).await.unwrap();
+        let numbers: Vec<u64> = page.iter().map(|thread| thread.number).collect();
+        after = numbers.last().copied();
+        pages.push(numbers);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![7, 42], vec![100], vec![]]);
 }
 
 async fn a_note_waits_until_it_is_written_or_given_up(home: Home) {
