@@ -29,7 +29,7 @@ const AT_ONCE: usize = 4;
 
 /// How many threads are held in memory when all are looked at, after a start for one: with their tasks some kilobytes each,
 /// and there are as many as there ever were issues. Fewer only ask the store more often.
-const PAGE: u32 = 100;
+pub(super) const PAGE: u32 = 100;
 
 /// Where progress is said. Each place has a pace of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -30,6 +30,7 @@ use self::judge::{CHECKS_COME_WITHIN, Seen, digest, judge};
 use super::drivers::Dirty;
 use super::projects::ServedProject;
 use super::requests::can_pass;
+use super::talk::PAGE;
 use super::{Inner, LOOK_AGAIN, facts};
 use crate::EngineError;
 
@@ -198,7 +199,7 @@ async fn threads_to_look_at(inner: &Inner, dirty: &Dirty) -> Result<Vec<Thread>,
         found.extend(thread.map(|thread| ((project.clone(), thread.number), thread)));
     }
     let others = match dirty.all {
-        true => inner.store.threads().await?,
+        true => open_ones(inner).await?,
         false => {
             let keys: Vec<Key> = inner.merges.waiting().keys().cloned().collect();
             let mut threads = Vec::new();
@@ -215,6 +216,19 @@ async fn threads_to_look_at(inner: &Inner, dirty: &Dirty) -> Result<Vec<Thread>,
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// All threads with an open pull request of ours, read in pages: there are as many threads as there ever were issues.
+async fn open_ones(inner: &Inner) -> Result<Vec<Thread>, EngineError> {
+    let mut found = Vec::new();
+    let mut last: Option<Key> = None;
+    loop {
+        let after = last.as_ref().map(|(project, number)| (project, *number));
+        let page = inner.store.threads_after(after, PAGE).await?;
+        let Some(end) = page.last() else { return Ok(found) };
+        last = Some((end.project.clone(), end.number));
+        found.extend(page.into_iter().filter(|thread| merged_by_us(thread).is_some()));
+    }
 }
 
 /// What a look leads to.
