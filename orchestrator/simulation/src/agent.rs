@@ -39,6 +39,19 @@ enum Course {
     WritesNonsense,
 }
 
+impl Course {
+    /// Its name among what was drawn, if it is a trouble.
+    const fn trouble(self) -> Option<&'static str> {
+        match self {
+            Self::Done | Self::NothingDone | Self::Asks => None,
+            Self::Fails(_) => Some("agents that fail"),
+            Self::Crashes | Self::DiesAfterWork | Self::OutOfMemory => Some("agents that die"),
+            Self::Hangs | Self::NeverEnds => Some("agents that hang"),
+            Self::WritesNonsense => Some("reports of nonsense"),
+        }
+    }
+}
+
 /// What the agent of a container does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -78,6 +91,8 @@ pub(crate) struct Ledger {
     pub(crate) ended: Vec<(u32, TaskReportStatus)>,
     /// Turns paid for.
     pub(crate) turns: u32,
+    /// Those of them that stood in no report but one that cannot be read, at most.
+    pub(crate) lost_turns: u32,
 }
 
 /// Every so often a working agent says that it lives.
@@ -230,6 +245,9 @@ impl Agent {
         }
         self.course = course(state, task.mode);
         let course = self.course;
+        if let Some(trouble) = course.trouble() {
+            state.count(trouble);
+        }
         state.note(|| format!("{id} attempt {attempt} runs in {container}: {course:?}"));
         let now = state.time();
         let usage = reporting.tasks.get(&id).map(|known| known.usage.clone()).unwrap_or_default();
@@ -316,8 +334,9 @@ impl Agent {
             }
             Course::WritesNonsense => {
                 self.put(state, "version: 1\ntasks: [");
-                // What it used until then stood only there.
-                state.containers.ledger.entry(task.id.clone()).or_default().turns = 0;
+                // What was not read before stood only there.
+                let ledger = state.containers.ledger.entry(task.id.clone()).or_default();
+                ledger.lost_turns = ledger.turns;
                 return Err(Ended { code: 1, oom: false });
             }
         };

@@ -182,7 +182,8 @@ fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<St
         if has_done && !is_lawful {
             broken.push(format!("{id} was done by its agent and is {:?}", record.state));
         }
-        if has_done && turns != ledger.turns && !matches!(record.state, TaskState::Cancelled { .. }) {
+        let is_whole = turns + ledger.lost_turns >= ledger.turns;
+        if has_done && !is_whole && !matches!(record.state, TaskState::Cancelled { .. }) {
             broken.push(format!("{id} is charged {turns} turns of {}", ledger.turns));
         }
     }
