@@ -33,7 +33,7 @@ pub(crate) fn next(facts: &Facts, failure: &Failure, now: Timestamp) -> Next {
         return Next::End;
     }
     if failure.kind == FailureKind::Budget {
-        return match cut(facts, now).until {
+        return match cut(&facts.budget, now).until {
             Some(until) => Next::Again { until, attempt },
             None => Next::Grant { attempt },
         };
@@ -41,8 +41,8 @@ pub(crate) fn next(facts: &Facts, failure: &Failure, now: Timestamp) -> Next {
     let wait = wait(record, failure, now);
     // Another CLI need not wait for a provider that this one must wait for.
     let patience = SignedDuration::try_from(record.task.plan.retries.longest_wait.as_duration());
-    let is_long = |until: &Timestamp| patience.is_ok_and(|patience| until.duration_since(now) > patience * 2);
-    match wait.filter(|until| !is_long(until) || fall_back(record, failure).is_none()) {
+    let is_long = told(failure, now).zip(patience.ok()).is_some_and(|(told, patience)| told > patience);
+    match wait.filter(|_| !is_long || fall_back(record, failure).is_none()) {
         Some(until) => Next::Again { until, attempt },
         None => Next::End,
     }

@@ -34,21 +34,15 @@ pub(crate) async fn levels(
     record: &TaskRecord,
     now: Timestamp,
 ) -> Result<Vec<Level>, EngineError> {
-    if !has_limits(record) {
-        return Ok(Vec::new());
-    }
     let balances = store.balances(&payer(record, now)).await?;
     Ok(of(record, &balances))
 }
 
 fn of(record: &TaskRecord, balances: &[(ScopeKind, Balance)]) -> Vec<Level> {
-    let budget = &record.task.plan.budget;
-    balances.iter().flat_map(|(scope, balance)| of_account(*scope, budget.of(*scope), *balance)).collect()
-}
-
-/// Tasks that were stored before there were budgets have none.
-fn has_limits(record: &TaskRecord) -> bool {
-    record.task.plan.budget != cloud_code_model::BudgetSettings::default()
+    let plan = &record.task.plan;
+    let of_one =
+        |(scope, balance): &(ScopeKind, Balance)| of_account(*scope, &plan.allowance(*scope), *balance);
+    balances.iter().flat_map(of_one).collect()
 }
 
 /// What a report says was used, with a price where the CLI names none and one is known.
@@ -72,8 +66,8 @@ pub(crate) struct Cut {
     pub(crate) until: Option<Timestamp>,
 }
 
-pub(crate) fn cut(facts: &Facts, now: Timestamp) -> Cut {
-    let used_up: Vec<&Level> = facts.budget.iter().filter(|level| level.is_used_up()).collect();
+pub(crate) fn cut(budget: &[Level], now: Timestamp) -> Cut {
+    let used_up: Vec<&Level> = budget.iter().filter(|level| level.is_used_up()).collect();
     let message = match used_up.iter().max_by_key(|level| level.percent) {
         Some(level) => level.to_string(),
         None => "a budget is used up".to_owned(),
@@ -95,7 +89,8 @@ fn midnight(now: Timestamp) -> Option<Timestamp> {
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     last: Option<Instant>,
-    charged: Option<Spent>,
+    /// What was charged last: figures of which attempt.
+    charged: Option<(u32, Usage)>,
     levels: Vec<Level>,
 }
 
@@ -106,23 +101,21 @@ impl Meter {
         match &facts.record.state {
             TaskState::Running { .. } if is_due => {
                 self.last = Some(Instant::now());
-                let spent = engine.spent(facts).await?;
-                let is_new = self.charged.is_none_or(|charged| {
-                    let since = spent.since(charged);
-                    // Time alone is charged where there is a limit to it.
-                    since != Spent { wall_ms: since.wall_ms, ..Spent::default() } || has_limits(&facts.record)
-                });
-                if is_new {
+                let plan = &facts.record.task.plan;
+                let figures = Some((facts.record.attempt, priced(&facts.record, &facts.report)));
+                // Time alone is charged where there is a limit to it.
+                let is_timed = ScopeKind::ALL.iter().any(|scope| plan.allowance(*scope).wall_time.is_some());
+                if is_timed || figures != self.charged {
+                    let spent = engine.spent(facts).await?;
                     self.levels = engine.charge(facts, spent).await?;
-                    self.charged = Some(spent);
+                    self.charged = figures;
+                } else if ScopeKind::SHARED.iter().any(|scope| plan.allowance(*scope).cuts()) {
+                    self.levels = levels(engine.store.as_ref(), &facts.record, engine.clock.now()).await?;
                 }
             }
             TaskState::Running { .. } => {}
             // Nothing is used, but others use what they share.
-            TaskState::Queued | TaskState::BackingOff { .. } => {
-                self.levels = levels(engine.store.as_ref(), &facts.record, engine.clock.now()).await?;
-            }
-            TaskState::Importing { .. } => {
+            TaskState::Queued | TaskState::BackingOff { .. } | TaskState::Importing { .. } => {
                 self.levels = levels(engine.store.as_ref(), &facts.record, engine.clock.now()).await?;
             }
             _ => self.levels.clear(),
@@ -155,7 +148,8 @@ impl Engine {
         self.charge(facts, spent).await.map(drop)
     }
 
-    /// Allows a task as much again of each budget that is used up. `key` names what said so: one yes counts once.
+    /// Allows a task as much again of each budget that is used up, and returns which. `key` names what said so: one yes
+    /// counts once, also when it is heard again after a kill. Nothing is allowed where nothing is used up any more.
     pub async fn grant(
         &self,
         record: &TaskRecord,
@@ -167,15 +161,11 @@ impl Engine {
         let mut scopes: Vec<ScopeKind> =
             levels.iter().filter(|level| level.is_used_up()).map(|level| level.scope).collect();
         scopes.dedup();
-        if scopes.is_empty() {
+        if scopes.is_empty() && !is_cut(record) {
             // The CLI or the agent was the first to find its limit reached.
             scopes.push(ScopeKind::Task);
         }
-        let payer = payer(record, now);
-        for scope in &scopes {
-            self.store.grant(&payer.account(*scope), key, by, now).await?;
-        }
-        Ok(scopes)
+        Ok(self.store.grant(&payer(record, now), &scopes, key, by, now).await?)
     }
 
     /// The task's own limits, with what people allowed besides.
@@ -183,10 +173,10 @@ impl Engine {
         let balances = self.store.balances(&payer(&record, self.clock.now())).await?;
         let own = balances.iter().find(|(scope, _)| *scope == ScopeKind::Task);
         let portions = own.map_or(1, |(_, balance)| balance.grants.saturating_add(1));
-        let limits = &mut record.task.plan.limits;
-        if let Some(limit) = limits.max_cost_usd.or(record.task.plan.budget.task.usd) {
+        let plan = &mut record.task.plan;
+        if let Some(limit) = plan.allowance(ScopeKind::Task).usd {
             let raised = cloud_code_task_schema::Usd::new(limit.as_f64() * f64::from(portions));
-            limits.max_cost_usd = Some(raised.unwrap_or(limit));
+            plan.limits.max_cost_usd = Some(raised.unwrap_or(limit));
         }
         Ok(record)
     }
@@ -195,4 +185,32 @@ impl Engine {
 /// Whether the host told the agent to stop for a budget.
 pub(crate) fn is_cut(record: &TaskRecord) -> bool {
     record.stop_reason == Some(StopReason::Budget)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn level(scope: ScopeKind, percent: u64) -> Level {
+        Level { scope, what: "usd", percent, used: "$2.00".into(), limit: "$1.00".into() }
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_in_utc() {
+        let next = |at: &str| midnight(at.parse().unwrap()).unwrap().to_string();
+        assert_eq!(next("2026-11-21T00:00:00Z"), "2026-11-22T00:00:00Z");
+        assert_eq!(next("2026-12-31T23:59:59.9Z"), "2027-01-01T00:00:00Z");
+        assert_eq!(next("2028-02-28T23:00:00-05:00"), "2028-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn only_a_day_comes_back_by_itself() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let until = |levels: &[Level]| cut(levels, now).until;
+        assert_eq!(until(&[level(ScopeKind::Day, 100), level(ScopeKind::Issue, 99)]), midnight(now));
+        assert_eq!(until(&[level(ScopeKind::Day, 200), level(ScopeKind::Issue, 100)]), None);
+        assert_eq!(until(&[level(ScopeKind::Task, 150)]), None);
+        // The CLI kept the limit before the host saw it.
+        assert_eq!(until(&[]), None);
+    }
 }

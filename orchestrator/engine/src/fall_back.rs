@@ -12,12 +12,14 @@ const TAKE_OVER: &str = "The coding CLI before you could not go on, because its 
 
 /// The CLI that takes over after such a failure, if the project names one.
 pub(crate) fn fall_back(record: &TaskRecord, failure: &Failure) -> Option<CliName> {
+    // Without a request there is nobody in whose name to hand over: a person at a terminal decides.
+    record.task.intent.as_ref()?;
     let other = record.task.plan.fallback_cli.clone().filter(|other| other != record.cli())?;
-    match failure.kind {
-        FailureKind::RateLimited | FailureKind::UsageLimit | FailureKind::Overloaded => Some(other),
-        FailureKind::Auth => Some(other),
-        _ => None,
-    }
+    let can_help = matches!(
+        failure.kind,
+        FailureKind::RateLimited | FailureKind::UsageLimit | FailureKind::Overloaded | FailureKind::Auth
+    );
+    can_help.then_some(other)
 }
 
 impl Engine {

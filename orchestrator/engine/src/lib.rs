@@ -68,7 +68,7 @@ pub use observe::{Notice, Observer, Silent};
 pub use open::{Origin, RunRequest, Uncommitted};
 pub use packet::packet;
 pub use prompts::PromptError;
-pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet};
+pub use queue::{Entry, Picture, Room, Turns, Unmet, Waits, plan, spent, unmet, waits_for_itself};
 pub use rows::Rows;
 pub use service::{
     Engines, HookLog, Membership, OnStop, Projects, Role, ServedProject, Service, ServiceSettings, SweepMode,

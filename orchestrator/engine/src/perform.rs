@@ -81,7 +81,7 @@ impl Engine {
             }
             Step::Wake => self.advance(facts, TaskEvent::Woken, observer).await,
             Step::CutBudget => {
-                let why = budget::cut(facts, self.clock.now()).failure.message;
+                let why = budget::cut(&facts.budget, self.clock.now()).failure.message;
                 observer.notice(Notice::Warning(format!(
                     "{why}; the agent is told to stop, and its work is kept"
                 )));

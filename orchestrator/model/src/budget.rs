@@ -34,7 +34,7 @@ pub struct Allowance {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct BudgetSettings {
-    /// Of one task, with all its attempts. `limits.max_cost_usd` counts as `usd` where that is absent.
+    /// Of one task, with all its attempts. `limits.max_cost_usd`, and what a person said for this task, go before `usd`.
     pub task: Allowance,
     /// Of one issue over its whole life: all its tasks, failed ones and hand-offs as well.
     pub issue: Allowance,
@@ -48,6 +48,11 @@ pub struct BudgetSettings {
 const DEFAULT_ISSUE_ATTEMPTS: u64 = 30;
 
 impl Allowance {
+    /// Whether an attempt that runs can be cut by it.
+    pub const fn cuts(&self) -> bool {
+        self.usd.is_some() || self.tokens.is_some() || self.turns.is_some() || self.wall_time.is_some()
+    }
+
     fn over(self, base: Self) -> Self {
         Self {
             usd: self.usd.or(base.usd),
@@ -71,8 +76,7 @@ impl BudgetSettings {
     }
 
     /// In force; absent keys take their defaults.
-    pub fn resolved(mut self, max_cost: Option<Usd>) -> Self {
-        self.task.usd = self.task.usd.or(max_cost);
+    pub fn resolved(mut self) -> Self {
         self.issue.attempts = self.issue.attempts.or(Some(DEFAULT_ISSUE_ATTEMPTS));
         self
     }
@@ -105,6 +109,8 @@ pub enum ScopeKind {
 impl ScopeKind {
     /// Every one, narrowest first.
     pub const ALL: [Self; 4] = [Self::Task, Self::Issue, Self::Project, Self::Day];
+    /// Those that several tasks draw on.
+    pub const SHARED: [Self; 3] = [Self::Issue, Self::Project, Self::Day];
 
     /// As in `budget.task`.
     pub const fn as_str(self) -> &'static str {
@@ -145,6 +151,12 @@ impl Payer {
             ScopeKind::Project => format!("project:{}", self.project),
             ScopeKind::Day => format!("day:{}@{}", self.project, self.day),
         }
+    }
+
+    /// What an account is of, as it is stored.
+    pub fn scope_of(account: &str) -> Option<ScopeKind> {
+        let (kind, _) = account.split_once(':')?;
+        ScopeKind::ALL.into_iter().find(|scope| scope.as_str() == kind)
     }
 }
 
@@ -360,11 +372,9 @@ mod tests {
             task: Allowance { usd: usd(3.0), ..Allowance::default() },
             ..BudgetSettings::default()
         };
-        let both = own.over(base).resolved(usd(9.0));
+        let both = own.over(base).resolved();
         assert_eq!((both.task.usd, both.task.turns), (usd(3.0), Some(5)));
         assert_eq!(both.issue.attempts, Some(DEFAULT_ISSUE_ATTEMPTS));
-        assert_eq!(base.resolved(usd(9.0)).task.usd, usd(1.0));
-        assert_eq!(BudgetSettings::default().resolved(usd(9.0)).task.usd, usd(9.0));
     }
 
     #[test]

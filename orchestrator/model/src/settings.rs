@@ -10,9 +10,9 @@ use cloud_code_task_schema::{BranchName, CliName, CommitSettings, HumanDuration,
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessSettings, Age, BudgetSettings, ByteSize, GateSettings, GithubSettings, LogSettings,
-    ProjectQueueSettings, PublishPlan, PublishSettings, QueueSettings, RepositoryName, ServerSettings,
-    TelemetrySettings, TriggerSettings,
+    AccessSettings, Age, Allowance, BudgetSettings, ByteSize, GateSettings, GithubSettings, LogSettings,
+    ProjectQueueSettings, PublishPlan, PublishSettings, QueueSettings, RepositoryName, ScopeKind,
+    ServerSettings, TelemetrySettings, TriggerSettings,
 };
 
 /// The CLI of a project that names none.
@@ -155,8 +155,8 @@ pub struct ProjectSettings {
     pub budget: BudgetSettings,
     /// Its part of the queue.
     pub queue: ProjectQueueSettings,
-    /// The CLI that takes over while the provider of the project's own one wants us to wait longer than
-    /// `retries.longest_wait`, or refuses its keys.
+    /// The CLI that takes over in `serve` when the provider of the project's own one wants us to wait longer than
+    /// `retries.longest_wait`, still refuses when the attempts are used up, or does not accept its keys.
     pub fallback_cli: Option<CliName>,
     /// The repository on GitHub, as `owner/name`. Its issues then start work, and work ends in pull requests.
     pub github: Option<RepositoryName>,
@@ -394,6 +394,17 @@ pub struct ProjectPlan {
     pub publish: PublishPlan,
 }
 
+impl ProjectPlan {
+    /// What a scope may use. What was said for the very task goes before the project's budget of a task.
+    pub fn allowance(&self, scope: ScopeKind) -> Allowance {
+        let mut allowance = *self.budget.of(scope);
+        if scope == ScopeKind::Task {
+            allowance.usd = self.limits.max_cost_usd.or(allowance.usd);
+        }
+        allowance
+    }
+}
+
 /// How often and when a failed attempt is followed by another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retries {
@@ -538,7 +549,7 @@ impl ProjectSettings {
                 first_wait: self.retries.first_wait.unwrap_or(retries.first_wait),
                 longest_wait: self.retries.longest_wait.unwrap_or(retries.longest_wait),
             },
-            budget: self.budget.resolved(self.limits.max_cost_usd),
+            budget: self.budget.resolved(),
             fallback_cli: self.fallback_cli,
             publish: PublishPlan {
                 failing_check_rounds: triggers.failing_check_rounds,

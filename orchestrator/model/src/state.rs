@@ -358,6 +358,11 @@ impl TaskState {
         }
     }
 
+    /// Whether it begins, or begins again, when its turn comes.
+    pub const fn waits_for_turn(&self) -> bool {
+        matches!(self, Self::Queued | Self::BackingOff { .. })
+    }
+
     /// Why it failed, when it did.
     pub const fn failure(&self) -> Option<&Failure> {
         match self {

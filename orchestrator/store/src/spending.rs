@@ -17,12 +17,14 @@ pub trait Spending: Send + Sync {
     async fn charge(&self, payer: &Payer, so_far: Spent) -> Result<Balances, StoreError>;
     /// The balances as they are.
     async fn balances(&self, payer: &Payer) -> Result<Balances, StoreError>;
-    /// Allows an account as much again. False when that very yes was counted already.
+    /// Allows accounts of a payer as much again, all or none, and returns which. A yes that was counted already, found by
+    /// its key, allows nothing more: what it allowed then is returned.
     async fn grant(
         &self,
-        account: &str,
+        payer: &Payer,
+        scopes: &[ScopeKind],
         key: &str,
         by: Option<&str>,
         at: Timestamp,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<Vec<ScopeKind>, StoreError>;
 }

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
+use cloud_code_engine::spent;
 use cloud_code_model::{Issue, TaskEvent, TaskRecord, TaskState};
-use cloud_code_store::Store;
+use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::FailureKind;
 use jiff::Timestamp;
 
@@ -16,6 +17,11 @@ use crate::ui;
 /// `cloud-code approve`.
 pub(crate) async fn approve(app: &App, args: ResumeArgs) -> Result<ExitCode> {
     let record = decided(app, &args, TaskEvent::Approved).await?;
+    // What was asked for on a forge is driven by `serve`, which looks at its rows all the time.
+    if record.task.intent.is_some() {
+        ui::err("approved; `cloud-code serve` goes on with it");
+        return Ok(ExitCode::SUCCESS);
+    }
     let engine = app.engine(record.task.plan.runtime).await?;
     drive(app, &engine, &record.task.id, args.json).await
 }
@@ -44,7 +50,7 @@ async fn decided(app: &App, args: &ResumeArgs, event: TaskEvent) -> Result<TaskR
         {
             allow(app, &record).await?
         }
-        (TaskState::Queued, TaskEvent::Approved) if record.task.intent.is_none() => {
+        (TaskState::Queued, TaskEvent::Approved) if is_spent(&store, &record).await? => {
             allow(app, &record).await?;
             return Ok(record);
         }
@@ -67,6 +73,15 @@ async fn allow(app: &App, record: &TaskRecord) -> Result<TaskEvent> {
     let by = std::env::var("USER").ok().filter(|user| !user.is_empty());
     let scopes = engine.grant(record, &key, by.as_deref()).await.map_err(|e| anyhow!(e.chain()))?;
     let scopes = scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    ui::err(format!("as much again is allowed of the budget: {scopes}"));
+    match scopes.is_empty() {
+        true => ui::err("the budget had come back already"),
+        false => ui::err(format!("as much again is allowed of the budget: {scopes}")),
+    }
     Ok(TaskEvent::Granted)
+}
+
+/// Whether a budget keeps it from beginning.
+async fn is_spent(store: &Database, record: &TaskRecord) -> Result<bool> {
+    let spent = spent(store, record, Timestamp::now()).await;
+    Ok(spent.map_err(|e| anyhow!(e.chain()))?.is_some())
 }

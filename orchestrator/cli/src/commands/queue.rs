@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
-use cloud_code_engine::{Entry, Picture, Room, Turns, plan, spent, unmet};
-use cloud_code_model::{Pause, PauseScope, TaskRecord, TaskState};
+use cloud_code_engine::{Entry, Picture, Room, Turns, plan, spent, unmet, waits_for_itself};
+use cloud_code_model::{Pause, PauseScope, TaskRecord};
 use cloud_code_store::{QueueStore, Store};
 use cloud_code_task_schema::TaskId;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -31,9 +31,7 @@ async fn show(app: &App, json: bool) -> Result<ExitCode> {
     let (open, pauses, now) = (store.open_tasks().await?, store.pauses().await?, Timestamp::now());
     let unmet = unmet(&store, &open).await.map_err(|e| anyhow!(e.chain()))?;
     let mut used_up = BTreeMap::new();
-    for record in
-        open.iter().filter(|record| matches!(record.state, TaskState::Queued | TaskState::BackingOff { .. }))
-    {
+    for record in open.iter().filter(|record| record.state.waits_for_turn()) {
         if let Some(why) = spent(&store, record, now).await.map_err(|e| anyhow!(e.chain()))? {
             used_up.insert(record.task.id.clone(), why);
         }
@@ -176,35 +174,12 @@ async fn place(app: &App, args: PlaceArgs) -> Result<ExitCode> {
             place.depends_on.push(key);
         }
     }
-    if let Some(circle) = waits_for_itself(&store.open_tasks().await?, &record, &place.depends_on) {
+    let circle = waits_for_itself(&store, &issue.project, &issue.key, &place.depends_on).await;
+    if let Some(circle) = circle.map_err(|e| anyhow!(e.chain()))? {
         bail!("{}#{} would wait for itself, by way of {circle}", issue.project, issue.key);
     }
     if !store.put_place(&record.task.id, &place).await? {
         bail!("{}#{} does not wait any more: it is {}", issue.project, issue.key, record.state.status());
     }
     show(app, false).await
-}
-
-/// The issue by whose dependencies a task would come to wait for itself.
-fn waits_for_itself<'a>(
-    open: &'a [TaskRecord],
-    record: &'a TaskRecord,
-    depends_on: &'a [cloud_code_model::IssueKey],
-) -> Option<&'a cloud_code_model::IssueKey> {
-    let mut left: Vec<&cloud_code_model::IssueKey> = depends_on.iter().collect();
-    let mut seen = BTreeSet::new();
-    while let Some(key) = left.pop() {
-        if !seen.insert(key) {
-            continue;
-        }
-        let here =
-            |other: &&TaskRecord| other.task.project == record.task.project && other.task.issue == *key;
-        for other in open.iter().filter(here) {
-            if other.task.queue.depends_on.contains(&record.task.issue) {
-                return Some(key);
-            }
-            left.extend(&other.task.queue.depends_on);
-        }
-    }
-    None
 }

@@ -1,27 +1,15 @@
 //! Every verb, from what a person writes to what comes back.
 
 use crate::cast;
-use crate::stage::{SHOP, Setup, Stage};
+use crate::stage::{SHOP, Setup};
 
 /// An issue that says enough.
-fn issue(stage: &Stage) -> u64 {
-    let number = stage.user("alice").opens_issue(SHOP, "Count once more", "Counting is broken.");
-    stage.a_moment_later();
-    number
-}
-
-fn says(stage: &Stage, issue: u64, words: &str) -> u64 {
-    let comment = stage.user("alice").comments_on(SHOP, issue, words);
-    stage.a_moment_later();
-    comment
-}
-
 #[test]
 fn a_run_has_the_cli_the_model_the_base_and_the_budget_it_was_given() {
     let stage = cast::stage();
     stage.user("alice").pushes(SHOP, "next", "NEXT.md", "Next.\n");
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code run tinker --model big-1 --base next --budget 1.50 Keep it small.");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code run tinker --model big-1 --base next --budget 1.50 Keep it small.");
     stage.becomes(issue, "in-review");
 
     assert_eq!(stage.calls(), ["tinker --model big-1 --max-cost 1.5000"]);
@@ -47,8 +35,8 @@ fn a_run_has_the_cli_the_model_the_base_and_the_budget_it_was_given() {
 #[test]
 fn a_plan_changes_nothing_until_it_is_approved() {
     let stage = cast::stage();
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code plan Look at the counter first.");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code plan Look at the counter first.");
     stage.becomes(issue, "done");
     assert_eq!(stage.calls(), ["scribe --plan"]);
     assert!(stage.prompt(1).contains("Look at the counter first."));
@@ -57,7 +45,7 @@ fn a_plan_changes_nothing_until_it_is_approved() {
     assert!(status.contains("`/cloud-code approve`"), "{status}");
     assert_eq!(stage.github.pull_requests(SHOP), []);
 
-    says(&stage, issue, "/cloud-code approve");
+    stage.is_told(issue, "/cloud-code approve");
     stage.becomes(issue, "in-review");
     assert_eq!(stage.calls()[1], "scribe --resume s-scribe");
     assert!(stage.prompt(2).contains("The plan is approved. Carry it out."));
@@ -68,25 +56,25 @@ fn a_plan_changes_nothing_until_it_is_approved() {
 #[test]
 fn with_a_plan_gate_work_begins_with_a_plan() {
     let stage = cast::stage_with(Setup { project: "gates: {plan: true}", ..Setup::default() });
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code run");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code run");
     stage.becomes(issue, "needs-input");
     let status = stage.status(issue);
     assert!(status.contains("Nothing is changed before somebody with write access says yes."), "{status}");
 
-    says(&stage, issue, "/cloud-code reject The test comes first.");
+    stage.is_told(issue, "/cloud-code reject The test comes first.");
     assert!(stage.prompt(2).contains("This was not accepted: The test comes first."));
     stage.rests(issue, "needs-input", 2);
     assert_eq!(stage.github.branches(SHOP), ["main"]);
 
-    says(&stage, issue, "/cloud-code approve");
+    stage.is_told(issue, "/cloud-code approve");
     stage.becomes(issue, "in-review");
     assert_eq!(
         stage.calls(),
         ["scribe --plan", "scribe --plan --resume s-scribe", "scribe --resume s-scribe"]
     );
     // A second `approve` has nothing left to say yes to.
-    says(&stage, issue, "/cloud-code approve");
+    stage.is_told(issue, "/cloud-code approve");
     stage.says(issue, "@alice nothing here waits for a yes");
     stage.holds();
 }
@@ -94,10 +82,10 @@ fn with_a_plan_gate_work_begins_with_a_plan() {
 #[test]
 fn a_plan_that_is_rejected_without_a_reason_is_over() {
     let stage = cast::stage_with(Setup { project: "gates: {plan: true}", ..Setup::default() });
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code run");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code run");
     stage.becomes(issue, "needs-input");
-    says(&stage, issue, "/cloud-code reject");
+    stage.is_told(issue, "/cloud-code reject");
     stage.becomes(issue, "done");
     assert_eq!(stage.calls().len(), 1);
     assert_eq!(stage.github.pull_requests(SHOP), []);
@@ -107,20 +95,20 @@ fn a_plan_that_is_rejected_without_a_reason_is_over() {
 #[test]
 fn with_a_publish_gate_nothing_is_pushed_before_a_yes() {
     let stage = cast::stage_with(Setup { project: "gates: {publish: true}", ..Setup::default() });
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code run");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code run");
     stage.becomes(issue, "needs-input");
     assert_eq!(stage.github.branches(SHOP), ["main"]);
     let status = stage.status(issue);
     assert!(status.contains("It is not pushed before somebody with write access says yes."), "{status}");
 
     // Sent back: the same branch goes on, and waits again.
-    says(&stage, issue, "/cloud-code reject Count twice.");
+    stage.is_told(issue, "/cloud-code reject Count twice.");
     assert!(stage.prompt(2).contains("This was not accepted: Count twice."));
     stage.rests(issue, "needs-input", 2);
     assert_eq!(stage.github.branches(SHOP), ["main"]);
 
-    says(&stage, issue, "/cloud-code approve");
+    stage.is_told(issue, "/cloud-code approve");
     stage.becomes(issue, "in-review");
     let branch = format!("cloud-code/issue-{issue}");
     assert_eq!(stage.github.file(SHOP, &branch, "count.txt").as_deref(), Some("2\n"));
@@ -131,10 +119,10 @@ fn with_a_publish_gate_nothing_is_pushed_before_a_yes() {
 #[test]
 fn finished_work_that_is_rejected_without_a_reason_is_not_pushed() {
     let stage = cast::stage_with(Setup { project: "gates: {publish: true}", ..Setup::default() });
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code run");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code run");
     stage.becomes(issue, "needs-input");
-    says(&stage, issue, "/cloud-code reject");
+    stage.is_told(issue, "/cloud-code reject");
     stage.becomes(issue, "done");
     stage.status_says(issue, "was stopped");
     assert_eq!(stage.github.branches(SHOP), ["main"]);
@@ -145,10 +133,10 @@ fn finished_work_that_is_rejected_without_a_reason_is_not_pushed() {
 #[test]
 fn a_second_request_waits_and_goes_on_where_the_first_one_ended() {
     let stage = cast::stage();
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code run WAIT-FOR-GO");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code run WAIT-FOR-GO");
     stage.prompt(1);
-    says(&stage, issue, "/cloud-code Count once again.");
+    stage.is_told(issue, "/cloud-code Count once again.");
     let status = stage.status_says(issue, "One more request waits");
     assert!(status.contains("### cloud-code: working"), "{status}");
     assert_eq!(stage.prompts().len(), 1);
@@ -167,13 +155,13 @@ fn a_second_request_waits_and_goes_on_where_the_first_one_ended() {
 #[test]
 fn cancel_keeps_what_is_done_and_drops_what_waits() {
     let stage = cast::stage();
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code run HALF-WAY");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code run HALF-WAY");
     stage.becomes(issue, "working");
     stage.prompt(1);
-    says(&stage, issue, "/cloud-code Then count twice.");
+    stage.is_told(issue, "/cloud-code Then count twice.");
     stage.status_says(issue, "One more request waits");
-    says(&stage, issue, "/cloud-code cancel");
+    stage.is_told(issue, "/cloud-code cancel");
     stage.becomes(issue, "done");
 
     let status = stage.status(issue);
@@ -183,11 +171,11 @@ fn cancel_keeps_what_is_done_and_drops_what_waits() {
     assert_eq!(stage.github.branches(SHOP), ["main"]);
     // What was kept is there for the next one.
     stage.go();
-    says(&stage, issue, "/cloud-code Go on.");
+    stage.is_told(issue, "/cloud-code Go on.");
     stage.rests(issue, "in-review", 2);
     let branch = format!("cloud-code/issue-{issue}");
     assert_eq!(stage.github.file(SHOP, &branch, "half.txt").as_deref(), Some("half\n"));
-    says(&stage, issue, "/cloud-code cancel");
+    stage.is_told(issue, "/cloud-code cancel");
     stage.says(issue, "@alice nothing runs here");
     stage.holds();
 }
@@ -196,21 +184,21 @@ fn cancel_keeps_what_is_done_and_drops_what_waits() {
 fn retry_does_again_what_failed() {
     // By itself nothing is tried again here.
     let stage = cast::stage_with(Setup { project: "retries: {attempts: 1}", ..Setup::default() });
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code retry");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code retry");
     stage.says(issue, "@alice nothing was tried here yet");
-    says(&stage, issue, "/cloud-code run FAIL-ONCE");
+    stage.is_told(issue, "/cloud-code run FAIL-ONCE");
     stage.becomes(issue, "failed");
     let status = stage.status(issue);
     assert!(status.contains("> The parser cannot be found"), "{status}");
     assert!(status.contains("`/cloud-code retry` tries again"), "{status}");
 
-    says(&stage, issue, "/cloud-code retry");
+    stage.is_told(issue, "/cloud-code retry");
     stage.becomes(issue, "in-review");
     let prompt = stage.prompt(2);
     assert!(prompt.contains("Try this again. It failed: The parser cannot be found."), "{prompt}");
     assert!(prompt.contains("Counting is broken."), "{prompt}");
-    says(&stage, issue, "/cloud-code retry");
+    stage.is_told(issue, "/cloud-code retry");
     stage.says(issue, "the last task is done, so there is nothing to retry");
     assert_eq!(stage.calls().len(), 2);
     stage.holds();
@@ -219,14 +207,14 @@ fn retry_does_again_what_failed() {
 #[test]
 fn handoff_gives_the_work_to_another_cli_with_what_is_known() {
     let stage = cast::stage();
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code handoff tinker");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code handoff tinker");
     stage.says(issue, "nothing was done here yet, so there is nothing to hand over");
-    says(&stage, issue, "/cloud-code run");
+    stage.is_told(issue, "/cloud-code run");
     stage.becomes(issue, "in-review");
-    says(&stage, issue, "/cloud-code handoff scribe");
+    stage.is_told(issue, "/cloud-code handoff scribe");
     stage.says(issue, "`scribe` works on this already");
-    says(&stage, issue, "/cloud-code handoff tinker Finish the tests.");
+    stage.is_told(issue, "/cloud-code handoff tinker Finish the tests.");
     let prompt = stage.prompt(2);
     for part in ["Finish the tests.", "scribe", "Count once more"] {
         assert!(prompt.contains(part), "{part:?} is missing in:\n{prompt}");
@@ -241,8 +229,8 @@ fn handoff_gives_the_work_to_another_cli_with_what_is_known() {
 #[test]
 fn a_question_is_answered_in_a_comment_and_nothing_changes() {
     let stage = cast::stage();
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code ask What is the answer?");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code ask What is the answer?");
     let answer = stage.says(issue, "@alice\n\nThe answer is forty-two");
     assert!(answer.contains("@alice"), "{answer}");
     assert!(!answer.contains("@everybody"), "an agent's words notify nobody: {answer}");
@@ -256,14 +244,14 @@ fn a_question_is_answered_in_a_comment_and_nothing_changes() {
 #[test]
 fn status_cost_logs_and_help_are_answered_and_start_nothing() {
     let stage = cast::stage();
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code status");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code status");
     stage.says(issue, "@alice nothing was asked for here yet. `/cloud-code run` begins.");
-    says(&stage, issue, "/cloud-code cost");
+    stage.is_told(issue, "/cloud-code cost");
     stage.says(issue, "@alice nothing was spent here");
-    says(&stage, issue, "/cloud-code logs");
+    stage.is_told(issue, "/cloud-code logs");
     stage.says(issue, "@alice nothing has run here yet");
-    says(&stage, issue, "/cloud-code help");
+    stage.is_told(issue, "/cloud-code help");
     let help = stage.says(issue, "@alice this can be said here");
     for verb in ["run", "plan", "approve", "reject", "cancel", "retry", "status", "handoff", "ask", "config"]
     {
@@ -271,17 +259,17 @@ fn status_cost_logs_and_help_are_answered_and_start_nothing() {
     }
     assert_eq!(stage.calls(), [] as [String; 0]);
 
-    says(&stage, issue, "/cloud-code run");
+    stage.is_told(issue, "/cloud-code run");
     stage.becomes(issue, "in-review");
-    says(&stage, issue, "/cloud-code status");
+    stage.is_told(issue, "/cloud-code status");
     let status = stage.says(issue, "@alice the last task is done: ");
     let url = format!("{}/{SHOP}/issues/{issue}#issuecomment-", stage.github.web_url());
     assert!(status.contains(&url), "{status} must link {url}");
-    says(&stage, issue, "/cloud-code cost");
+    stage.is_told(issue, "/cloud-code cost");
     let cost = stage.says(issue, "this was used here");
     assert!(cost.contains("$0.25") && cost.contains("1,200 tokens in"), "{cost}");
     assert!(cost.contains("Together $0.25."), "{cost}");
-    says(&stage, issue, "/cloud-code logs");
+    stage.is_told(issue, "/cloud-code logs");
     let logs = stage.says(issue, "the last of what the agent did");
     assert!(logs.contains("Count once more"), "{logs}");
     assert_eq!(stage.calls().len(), 1);
@@ -293,10 +281,10 @@ fn status_cost_logs_and_help_are_answered_and_start_nothing() {
 fn settings_hold_for_the_issues_later_tasks() {
     let stage = cast::stage();
     stage.user("alice").pushes(SHOP, "next", "NEXT.md", "Next.\n");
-    let issue = issue(&stage);
+    let issue = stage.has_issue("Counting is broken.");
     let settings = ["cli tinker", "model big-1", "base next", "budget $2.50", "timeout 45m", "draft true"];
     for (index, setting) in settings.into_iter().enumerate() {
-        says(&stage, issue, &format!("/cloud-code config {setting}"));
+        stage.is_told(issue, &format!("/cloud-code config {setting}"));
         stage.wait_for("the answer", || (stage.answers(issue).len() > index).then_some(()));
     }
     assert_eq!(
@@ -304,7 +292,7 @@ fn settings_hold_for_the_issues_later_tasks() {
         "@alice later tasks of this issue run with:\n\n- cli: `tinker`\n- model: `big-1`\n- base: `next`\n\
          - budget: `$2.50`\n- timeout: `45m`\n- draft: `true`"
     );
-    says(&stage, issue, "/cloud-code run");
+    stage.is_told(issue, "/cloud-code run");
     stage.becomes(issue, "in-review");
     assert_eq!(stage.calls(), ["tinker --model big-1 --max-cost 2.5000"]);
     let tasking = stage.tasking(issue);
@@ -312,13 +300,13 @@ fn settings_hold_for_the_issues_later_tasks() {
     let pull = &stage.github.pull_requests(SHOP)[0];
     assert_eq!((pull.base.as_str(), pull.draft), ("next", true));
 
-    says(&stage, issue, "/cloud-code config base main");
+    stage.is_told(issue, "/cloud-code config base main");
     stage.says(issue, "the base cannot be changed any more");
-    says(&stage, issue, "/cloud-code config model default");
-    says(&stage, issue, "/cloud-code config budget default");
+    stage.is_told(issue, "/cloud-code config model default");
+    stage.is_told(issue, "/cloud-code config budget default");
     stage.wait_for("the answers", || (stage.answers(issue).len() == 9).then_some(()));
     assert!(!stage.answers(issue)[8].contains("budget"), "{:?}", stage.answers(issue));
-    says(&stage, issue, "/cloud-code Once more.");
+    stage.is_told(issue, "/cloud-code Once more.");
     stage.rests(issue, "in-review", 2);
     assert_eq!(stage.calls()[1], "tinker --resume s-tinker");
     stage.holds();
@@ -327,7 +315,7 @@ fn settings_hold_for_the_issues_later_tasks() {
 #[test]
 fn a_setting_that_does_not_fit_is_answered_with_what_fits() {
     let stage = cast::stage();
-    let issue = issue(&stage);
+    let issue = stage.has_issue("Counting is broken.");
     let wrong = [
         ("cli cluade-code", "`cluade-code`"),
         ("budget much", "US dollars"),
@@ -337,12 +325,12 @@ fn a_setting_that_does_not_fit_is_answered_with_what_fits() {
         ("colour red", "there is no setting `colour`"),
     ];
     for (index, (setting, wanted)) in wrong.into_iter().enumerate() {
-        says(&stage, issue, &format!("/cloud-code config {setting}"));
+        stage.is_told(issue, &format!("/cloud-code config {setting}"));
         stage.wait_for("an answer", || (stage.answers(issue).len() > index).then_some(()));
         let answer = stage.answers(issue)[index].clone();
         assert!(answer.contains(wanted), "{setting} is answered with: {answer}");
     }
-    says(&stage, issue, "/cloud-code run");
+    stage.is_told(issue, "/cloud-code run");
     stage.becomes(issue, "in-review");
     assert_eq!(stage.calls(), ["scribe"]);
     stage.holds();
@@ -353,16 +341,16 @@ fn work_is_asked_for_in_many_ways() {
     let stage = cast::stage_with(Setup { project: "triggers: {aliases: ['@agent']}", ..Setup::default() });
     let alice = stage.user("alice");
     let asked = |words: &str| {
-        let number = issue(&stage);
-        says(&stage, number, words);
+        let number = stage.has_issue("Counting is broken.");
+        stage.is_told(number, words);
         number
     };
     let bare = asked("/cloud-code Fix the counter.");
     let alias = asked("@agent Fix the counter.");
     let mention = asked("Could you have a look, @cloud-code?");
-    let labelled = issue(&stage);
+    let labelled = stage.has_issue("Counting is broken.");
     alice.labels(SHOP, labelled, "ready-for-agent");
-    let assigned = issue(&stage);
+    let assigned = stage.has_issue("Counting is broken.");
     alice.assigns(SHOP, assigned, "cloud-code[bot]");
     let opened =
         alice.opens_issue(SHOP, "Count backwards", "It only counts up.\n\n/cloud-code run Mind the sign.");
@@ -389,7 +377,7 @@ fn work_is_asked_for_in_many_ways() {
 #[test]
 fn mistakes_are_answered_once_with_what_to_write() {
     let stage = cast::stage();
-    let issue = issue(&stage);
+    let issue = stage.has_issue("Counting is broken.");
     let mistakes = [
         ("/cloud-code run scrbe", "unknown CLI `scrbe`, did you mean `scribe`?"),
         ("/cloud-code aprove", "`aprove` is not a command, did you mean `approve`?"),
@@ -398,7 +386,7 @@ fn mistakes_are_answered_once_with_what_to_write() {
         ("/cloud-code ask", "`ask` needs a text"),
     ];
     for (index, (words, wanted)) in mistakes.into_iter().enumerate() {
-        says(&stage, issue, words);
+        stage.is_told(issue, words);
         stage.wait_for("an answer", || (stage.answers(issue).len() > index).then_some(()));
         let answer = stage.answers(issue)[index].clone();
         assert!(answer.starts_with("@alice ") && answer.contains(wanted), "{words}: {answer}");
@@ -406,7 +394,7 @@ fn mistakes_are_answered_once_with_what_to_write() {
     }
     // Told again, nothing is said again.
     stage.brings_all_again();
-    says(&stage, issue, "/cloud-code status");
+    stage.is_told(issue, "/cloud-code status");
     stage.says(issue, "nothing was asked for here yet");
     assert_eq!(stage.answers(issue).len(), mistakes.len() + 1);
     assert_eq!(stage.calls(), [] as [String; 0]);
@@ -416,7 +404,7 @@ fn mistakes_are_answered_once_with_what_to_write() {
 #[test]
 fn what_is_quoted_shown_changed_or_taken_back_starts_nothing() {
     let stage = cast::stage();
-    let issue = issue(&stage);
+    let issue = stage.has_issue("Counting is broken.");
     let alice = stage.user("alice");
     for words in [
         "> /cloud-code run",
@@ -441,7 +429,7 @@ fn what_is_quoted_shown_changed_or_taken_back_starts_nothing() {
     stage.user("dependabot[bot]").comments_on(SHOP, issue, "/cloud-code run");
 
     // What comes after all of them is the first thing that is heard.
-    says(&stage, issue, "/cloud-code status");
+    stage.is_told(issue, "/cloud-code status");
     stage.says(issue, "nothing was asked for here yet");
     assert_eq!(stage.answers(issue).len(), 1);
     assert_eq!(stage.github.labels(SHOP, issue), [] as [String; 0]);
@@ -452,8 +440,8 @@ fn what_is_quoted_shown_changed_or_taken_back_starts_nothing() {
 #[test]
 fn one_comment_and_one_label_follow_the_work() {
     let stage = cast::stage();
-    let issue = issue(&stage);
-    says(&stage, issue, "/cloud-code run WAIT-FOR-GO");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code run WAIT-FOR-GO");
     stage.becomes(issue, "working");
     stage.go();
     stage.becomes(issue, "in-review");

@@ -8,14 +8,6 @@ use crate::stage::{SHOP, Setup, Stage};
 
 const BRANCH: &str = "cloud-code/issue-42";
 
-/// Alice has an issue worked on.
-fn asks(stage: &Stage, body: &str) -> u64 {
-    let alice = stage.user("alice");
-    let issue = alice.opens_issue(SHOP, "Count once more", body);
-    alice.comments_on(SHOP, issue, "/cloud-code run");
-    issue
-}
-
 fn only_pull(stage: &Stage) -> PullView {
     let mut pulls = stage.github.pull_requests(SHOP);
     assert_eq!(pulls.len(), 1, "{pulls:#?}");
@@ -28,7 +20,7 @@ fn a_pull_request_is_a_draft_where_the_project_says_so() {
         project: "publish: {draft: true, reviewers: [rita, nobody]}",
         ..Setup::default()
     });
-    let issue = asks(&stage, "Counting is broken.");
+    let issue = stage.is_asked("Counting is broken.");
     stage.becomes(issue, "in-review");
     let pull = only_pull(&stage);
     assert!(pull.draft);
@@ -75,7 +67,7 @@ fn a_template_is_honoured_and_what_people_write_around_our_part_stays() {
     let alice = stage.user("alice");
     alice.pushes(SHOP, "main", ".github/pull_request_template.md", "## Risk\n\n- [ ] Looked at\n");
     let issue =
-        asks(&stage, "Counting is broken.\n\n## Acceptance Criteria\n\n- The count grows\n- It is fast\n");
+        stage.is_asked("Counting is broken.\n\n## Acceptance Criteria\n\n- The count grows\n- It is fast\n");
     stage.becomes(issue, "in-review");
     let pull = only_pull(&stage);
     assert!(pull.body.starts_with("## Risk\n\n- [ ] Looked at\n"), "{}", pull.body);
@@ -123,7 +115,7 @@ fn an_issue_is_closed_only_by_a_merge_into_the_default_branch() {
 #[test]
 fn where_nothing_changed_nothing_is_opened_and_it_is_said() {
     let stage = Stage::new();
-    let issue = asks(&stage, "NO-CHANGE");
+    let issue = stage.is_asked("NO-CHANGE");
     let status = stage.tells(issue, "no file differs");
     assert!(status.contains("`no_changes`"), "{status}");
     assert_eq!(stage.github.branches(SHOP), ["main"]);
@@ -134,7 +126,7 @@ fn where_nothing_changed_nothing_is_opened_and_it_is_said() {
 #[test]
 fn work_that_the_base_got_meanwhile_opens_nothing_and_it_is_said() {
     let stage = Stage::new();
-    let issue = asks(&stage, "WAIT-FOR-GO");
+    let issue = stage.is_asked("WAIT-FOR-GO");
     stage.hears(1);
     stage.user("alice").pushes(SHOP, "main", "count.txt", "1\n");
     stage.go();
@@ -163,7 +155,7 @@ fn is_published_after(stage: &Stage, issue: u64, mend: impl FnOnce()) {
 fn a_protected_branch_is_told_and_published_after_a_retry() {
     let stage = Stage::new();
     stage.github.protect(SHOP, BRANCH, true);
-    let issue = asks(&stage, "Counting is broken.");
+    let issue = stage.is_asked("Counting is broken.");
     let status = stage.tells(issue, "protects the branch `cloud-code/issue-42`");
     assert!(status.contains("GH006") && status.contains("set another `branch_prefix`"), "{status}");
     is_published_after(&stage, issue, || stage.github.protect(SHOP, BRANCH, false));
@@ -172,7 +164,7 @@ fn a_protected_branch_is_told_and_published_after_a_retry() {
 #[test]
 fn an_archived_repository_is_told_when_it_can_be_and_published_after_a_retry() {
     let stage = Stage::new();
-    let issue = asks(&stage, "WAIT-FOR-GO");
+    let issue = stage.is_asked("WAIT-FOR-GO");
     stage.hears(1);
     stage.tells(issue, "works on");
     stage.github.archive(SHOP, true);
@@ -187,7 +179,7 @@ fn an_archived_repository_is_told_when_it_can_be_and_published_after_a_retry() {
 fn a_commit_that_a_person_pushed_is_what_the_next_task_builds_on() {
     let stage = Stage::new();
     let alice = stage.user("alice");
-    let issue = asks(&stage, "Counting is broken.");
+    let issue = stage.is_asked("Counting is broken.");
     stage.becomes(issue, "in-review");
     alice.pushes(SHOP, BRANCH, "count.txt", "10\n");
     let theirs = alice.pushes(SHOP, BRANCH, ".github/workflows/ci.yml", "on: push\n");
@@ -216,7 +208,7 @@ fn a_commit_that_a_person_pushed_is_what_the_next_task_builds_on() {
 fn work_is_put_on_top_of_what_a_person_pushes_meanwhile() {
     let stage = Stage::new();
     let alice = stage.user("alice");
-    let issue = asks(&stage, "Counting is broken.");
+    let issue = stage.is_asked("Counting is broken.");
     stage.becomes(issue, "in-review");
     alice.comments_on(SHOP, issue, "/cloud-code and once more WAIT-FOR-GO");
     stage.hears(2);
@@ -246,7 +238,7 @@ git -c user.name=cli -c user.email=cli@localhost merge --quiet -X ours -m 'Bring
 echo 'Both hold.'; exit 0"#,
     );
     let alice = stage.user("alice");
-    let issue = asks(&stage, "Counting is broken.");
+    let issue = stage.is_asked("Counting is broken.");
     stage.becomes(issue, "in-review");
     alice.comments_on(SHOP, issue, "/cloud-code and once more WAIT-FOR-GO");
     stage.hears(2);
@@ -269,7 +261,7 @@ echo 'Both hold.'; exit 0"#,
 fn a_branch_whose_history_was_rewritten_is_left_alone() {
     let stage = Stage::new();
     let alice = stage.user("alice");
-    let issue = asks(&stage, "Counting is broken.");
+    let issue = stage.is_asked("Counting is broken.");
     stage.becomes(issue, "in-review");
     let ours = stage.github.branch(SHOP, BRANCH).unwrap();
     let theirs = stage.git(&["rev-parse", &format!("{BRANCH}~1")]);
@@ -292,7 +284,7 @@ fn a_branch_whose_history_was_rewritten_is_left_alone() {
 #[test]
 fn work_that_was_pushed_before_its_task_failed_is_known_to_the_next_one() {
     let stage = Stage::new();
-    let issue = asks(&stage, "WAIT-FOR-GO");
+    let issue = stage.is_asked("WAIT-FOR-GO");
     stage.hears(1);
     stage.github.fault("POST", "/repos/acme/shop/pulls", Fault::Status(403));
     stage.go();
@@ -307,7 +299,7 @@ fn work_that_was_pushed_before_its_task_failed_is_known_to_the_next_one() {
 #[test]
 fn a_change_of_workflows_is_refused_before_it_is_pushed() {
     let stage = Stage::new();
-    let issue = asks(&stage, "WORKFLOW-CHANGE");
+    let issue = stage.is_asked("WORKFLOW-CHANGE");
     let status = stage.tells(issue, ".github/workflows/ci.yml");
     assert!(status.contains("`rejected`"), "{status}");
     stage.becomes(issue, "failed");
@@ -318,7 +310,7 @@ fn a_change_of_workflows_is_refused_before_it_is_pushed() {
 #[test]
 fn a_change_of_workflows_that_github_refuses_is_told() {
     let stage = Stage::with(Setup { project: "import: {allow_workflow_changes: true}", ..Setup::default() });
-    let issue = asks(&stage, "WORKFLOW-CHANGE");
+    let issue = stage.is_asked("WORKFLOW-CHANGE");
     let status = stage.tells(issue, "does not let this token change workflow files");
     assert!(status.contains("`publish_refused`") && status.contains("`workflows`"), "{status}");
     stage.becomes(issue, "failed");
@@ -330,7 +322,7 @@ fn a_change_of_workflows_that_github_refuses_is_told() {
 #[test]
 fn a_renamed_repository_is_followed() {
     let stage = Stage::new();
-    let issue = asks(&stage, "WAIT-FOR-GO");
+    let issue = stage.is_asked("WAIT-FOR-GO");
     stage.hears(1);
     stage.github.rename(SHOP, "store");
     stage.go();
@@ -346,7 +338,7 @@ fn a_renamed_repository_is_followed() {
 #[test]
 fn work_waits_while_access_is_lost_and_is_published_when_it_is_back() {
     let stage = Stage::new();
-    let issue = asks(&stage, "WAIT-FOR-GO");
+    let issue = stage.is_asked("WAIT-FOR-GO");
     stage.hears(1);
     stage.tells(issue, "works on");
     stage.github.fault("GET", "/repos/acme/shop", Fault::LostAccess);
@@ -367,7 +359,7 @@ fn work_waits_while_access_is_lost_and_is_published_when_it_is_back() {
 fn a_branch_that_is_there_already_is_left_alone() {
     let stage = Stage::new();
     let theirs = stage.user("alice").pushes(SHOP, BRANCH, "mine.txt", "by hand\n");
-    let issue = asks(&stage, "Counting is broken.");
+    let issue = stage.is_asked("Counting is broken.");
     stage.becomes(issue, "in-review");
     assert_eq!(only_pull(&stage).head, format!("acme:{BRANCH}-2"));
     assert_eq!(stage.github.branch(SHOP, BRANCH), Some(theirs));
@@ -377,8 +369,8 @@ fn a_branch_that_is_there_already_is_left_alone() {
 #[test]
 fn two_issues_are_worked_on_at_one_time() {
     let stage = Stage::new();
-    let first = asks(&stage, "WAIT-FOR-GO");
-    let second = asks(&stage, "WAIT-FOR-GO");
+    let first = stage.is_asked("WAIT-FOR-GO");
+    let second = stage.is_asked("WAIT-FOR-GO");
     stage.hears(2);
     stage.go();
     for issue in [first, second] {

@@ -10,19 +10,6 @@ fn stage() -> Stage {
     stage
 }
 
-fn asks(stage: &Stage, title: &str, text: &str) -> u64 {
-    let alice = stage.user("alice");
-    let issue = alice.opens_issue(SHOP, title, text);
-    stage.a_moment_later();
-    alice.comments_on(SHOP, issue, "/cloud-code run");
-    issue
-}
-
-fn says(stage: &Stage, issue: u64, words: &str) {
-    stage.a_moment_later();
-    stage.user("alice").comments_on(SHOP, issue, words);
-}
-
 fn queue(stage: &Stage, arguments: &[&str]) -> String {
     let output = stage.command(&[&["queue"], arguments].concat()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -32,10 +19,10 @@ fn queue(stage: &Stage, arguments: &[&str]) -> String {
 #[test]
 fn a_pause_lets_what_runs_go_on_and_nothing_begin() {
     let stage = stage();
-    let first = asks(&stage, "First", "Counting is broken. WAIT-FOR-GO");
+    let first = stage.is_asked("Counting is broken. WAIT-FOR-GO");
     stage.becomes(first, "working");
     queue(&stage, &["pause", "--project", "shop", "--reason", "An audit"]);
-    let second = asks(&stage, "Second", "Counting is broken.");
+    let second = stage.is_asked("Counting is broken.");
     stage.becomes(second, "queued");
     stage.go();
     stage.becomes(first, "in-review");
@@ -50,14 +37,14 @@ fn a_pause_lets_what_runs_go_on_and_nothing_begin() {
 #[test]
 fn the_urgent_goes_first_and_the_others_know_why_they_wait() {
     let stage = stage();
-    let first = asks(&stage, "First", "Counting is broken. WAIT-FOR-GO");
+    let first = stage.is_asked("Counting is broken. WAIT-FOR-GO");
     stage.becomes(first, "working");
-    let second = asks(&stage, "Second", "The second comes later.");
-    let third = asks(&stage, "Third", "The third is on fire.");
+    let second = stage.is_asked("The second comes later.");
+    let third = stage.is_asked("The third is on fire.");
     for waiting in [second, third] {
         stage.becomes(waiting, "queued");
     }
-    says(&stage, third, "/cloud-code config priority high");
+    stage.is_told(third, "/cloud-code config priority high");
     stage.wait_for("the third to go first", || {
         let told = queue(&stage, &["--json"]);
         let lines: Vec<serde_json::Value> =
@@ -77,19 +64,35 @@ fn the_urgent_goes_first_and_the_others_know_why_they_wait() {
 #[test]
 fn what_depends_on_other_work_waits_until_that_is_merged() {
     let stage = stage();
-    let first = asks(&stage, "First", "Counting is broken.");
+    let first = stage.is_asked("Counting is broken.");
     stage.becomes(first, "in-review");
     let alice = stage.user("alice");
     let second = alice.opens_issue(SHOP, "Second", "Count on what the first has done.");
     stage.a_moment_later();
     alice.comments_on(SHOP, second, &format!("/cloud-code config after #{first}"));
     stage.wait_for("the answer", || (!stage.answers(second).is_empty()).then_some(()));
-    says(&stage, second, "/cloud-code run");
+    stage.is_told(second, "/cloud-code run");
     stage.becomes(second, "queued");
     let told = queue(&stage, &[]);
     assert!(told.contains(&format!("waits for {first}, which is not merged")), "{told}");
     let pull = stage.github.pull_requests(SHOP)[0].number;
     alice.merges(SHOP, pull);
     stage.becomes(second, "in-review");
+    stage.holds();
+}
+
+#[test]
+fn nobody_comes_to_wait_for_itself() {
+    let stage = stage();
+    let [first, second, third] = ["First.", "Second.", "Third."].map(|text| stage.has_issue(text));
+    stage.is_told(first, &format!("/cloud-code config after #{second}"));
+    stage.says(first, &format!("{second}"));
+    stage.is_told(second, &format!("/cloud-code config after #{third}"));
+    stage.says(second, &format!("{third}"));
+    stage.is_told(third, &format!("/cloud-code config after #{first}"));
+    stage.says(third, &format!("would wait for itself, by way of #{second}"));
+    // What was refused was not set.
+    stage.is_told(third, "/cloud-code run");
+    stage.becomes(third, "in-review");
     stage.holds();
 }

@@ -15,14 +15,6 @@ use crate::stage::{SHOP, Setup, Stage};
 /// Agents at one time in the story of many.
 const MANY: usize = 20;
 
-fn asks(stage: &Stage, text: &str) -> u64 {
-    let alice = stage.user("alice");
-    let issue = alice.opens_issue(SHOP, "Count once more", text);
-    stage.a_moment_later();
-    alice.comments_on(SHOP, issue, "/cloud-code run");
-    issue
-}
-
 impl Stage {
     /// A file below an issue's folder.
     fn of_issue(&self, issue: u64, path: &str) -> PathBuf {
@@ -55,7 +47,7 @@ impl Stage {
 #[test]
 fn an_upgrade_while_an_agent_runs_loses_nothing() {
     let mut stage = cast::stage();
-    let issue = asks(&stage, "WAIT-FOR-GO, then count.");
+    let issue = stage.is_asked("WAIT-FOR-GO, then count.");
     stage.runs_on(issue);
     stage.becomes(issue, "working");
     stage.stops();
@@ -77,7 +69,7 @@ fn twenty_agents_are_found_again_and_none_works_twice() {
     let mut stage = cast::set(Setup::default());
     stage.replaces("cloud-code.yaml", "server: {", &format!("server: {{concurrency: {MANY}, "));
     stage.serves();
-    let issues: Vec<u64> = (0..MANY).map(|_| asks(&stage, "WAIT-FOR-GO, then count.")).collect();
+    let issues: Vec<u64> = (0..MANY).map(|_| stage.is_asked("WAIT-FOR-GO, then count.")).collect();
     for issue in &issues {
         stage.runs_on(*issue);
     }
@@ -101,9 +93,9 @@ fn drain_waits_for_who_works_and_begins_nothing() {
     let mut stage = cast::set(Setup::default());
     stage.replaces("cloud-code.yaml", "server: {", "server: {concurrency: 1, ");
     stage.serves_with(&["--drain"]);
-    let first = asks(&stage, "WAIT-FOR-GO, then count.");
+    let first = stage.is_asked("WAIT-FOR-GO, then count.");
     stage.runs_on(first);
-    let second = asks(&stage, "Counting is broken, too.");
+    let second = stage.is_asked("Counting is broken, too.");
     stage.status_says(second, "will work on");
     stage.is_told_to_stop();
     stage.wait_for("serve to say that it stops", || stage.log().contains("are waited for").then_some(()));
@@ -123,7 +115,7 @@ fn drain_waits_for_who_works_and_begins_nothing() {
 fn a_second_signal_leaves_who_is_waited_for() {
     let mut stage = cast::set(Setup::default());
     stage.serves_with(&["--drain"]);
-    let issue = asks(&stage, "WAIT-FOR-GO, then count.");
+    let issue = stage.is_asked("WAIT-FOR-GO, then count.");
     stage.runs_on(issue);
     stage.is_told_to_stop();
     stage.wait_for("serve to say that it stops", || stage.log().contains("are waited for").then_some(()));
@@ -143,7 +135,7 @@ fn a_second_signal_leaves_who_is_waited_for() {
 fn agents_that_end_with_the_service_keep_their_work_and_go_on_later() {
     let mut stage = cast::set(Setup { project: "retries: {attempts: 1}", ..Setup::default() });
     stage.serves_with(&["--stop-agents"]);
-    let issue = asks(&stage, "Counting is broken. HALF-WAY");
+    let issue = stage.is_asked("Counting is broken. HALF-WAY");
     stage.runs_on(issue);
     stage.wait_for("half of it", || stage.of_issue(issue, "tree/half.txt").is_file().then_some(()));
     stage.stops();
@@ -170,7 +162,7 @@ fn two_installations_on_one_engine_leave_each_other_alone() {
     let issues = stages.each_mut().map(|stage| {
         runs_in(stage, &engine);
         stage.serves();
-        let issue = asks(stage, "WAIT-FOR-GO, then count.");
+        let issue = stage.is_asked("WAIT-FOR-GO, then count.");
         stage.runs_on(issue);
         issue
     });
@@ -200,7 +192,7 @@ fn two_installations_on_one_engine_leave_each_other_alone() {
 #[test]
 fn what_killed_processes_left_is_swept_at_the_next_start() {
     let mut stage = cast::stage();
-    let (kept, cleaned) = (asks(&stage, "Counting is broken."), asks(&stage, "Counting is broken, too."));
+    let (kept, cleaned) = (stage.is_asked("Counting is broken."), stage.is_asked("Counting is broken, too."));
     for issue in [kept, cleaned] {
         stage.becomes(issue, "in-review");
     }

@@ -12,18 +12,10 @@ fn stage() -> Stage {
     cast::stage_with(Setup { project: SOON, ..Setup::default() })
 }
 
-fn asks(stage: &Stage, text: &str) -> u64 {
-    let alice = stage.user("alice");
-    let issue = alice.opens_issue(SHOP, "Count once more", text);
-    stage.a_moment_later();
-    alice.comments_on(SHOP, issue, "/cloud-code run");
-    issue
-}
-
 #[test]
 fn a_provider_that_is_busy_is_asked_again_by_itself() {
     let stage = stage();
-    let issue = asks(&stage, "Counting is broken. BUSY-ONCE");
+    let issue = stage.is_asked("Counting is broken. BUSY-ONCE");
     stage.status_says(
         issue,
         "was held up at `Count once more`: `overloaded`. Attempt 2 of 3 begins by itself",
@@ -43,7 +35,7 @@ fn a_provider_that_is_busy_is_asked_again_by_itself() {
 #[test]
 fn it_gives_up_after_the_last_attempt() {
     let stage = stage();
-    let issue = asks(&stage, "Counting is broken. BUSY-ALWAYS");
+    let issue = stage.is_asked("Counting is broken. BUSY-ALWAYS");
     stage.becomes(issue, "failed");
     assert_eq!(stage.calls().len(), 3, "{:?}", stage.calls());
     assert!(stage.status(issue).contains("`overloaded`"), "{}", stage.status(issue));
@@ -54,7 +46,7 @@ fn it_gives_up_after_the_last_attempt() {
 #[test]
 fn what_another_attempt_cannot_mend_is_not_tried_again() {
     let stage = stage();
-    let issue = asks(&stage, "Counting is broken. REFUSE-THE-KEY");
+    let issue = stage.is_asked("Counting is broken. REFUSE-THE-KEY");
     stage.becomes(issue, "failed");
     assert!(stage.status(issue).contains("`auth`"), "{}", stage.status(issue));
     assert_eq!(stage.calls().len(), 1);
@@ -64,7 +56,7 @@ fn what_another_attempt_cannot_mend_is_not_tried_again() {
 #[test]
 fn an_agent_that_dies_is_followed_by_another_once() {
     let stage = stage();
-    let issue = asks(&stage, "Counting is broken. HALF-WAY");
+    let issue = stage.is_asked("Counting is broken. HALF-WAY");
     stage.prompt(1);
     stage.kills_the_agent();
     stage.prompt(2);
@@ -87,10 +79,10 @@ fn an_agent_that_dies_is_followed_by_another_once() {
 #[test]
 fn what_one_task_is_told_of_an_accounts_limit_holds_for_the_others() {
     let stage = stage();
-    let first = asks(&stage, "Counting is broken. LIMIT-ONCE");
+    let first = stage.is_asked("Counting is broken. LIMIT-ONCE");
     stage.status_says(first, "`rate_limited`");
     let told = Instant::now();
-    let second = asks(&stage, "Counting is broken, too.");
+    let second = stage.is_asked("Counting is broken, too.");
     stage.status_says(second, "will work on");
     stage.becomes(second, "in-review");
     assert!(told.elapsed() > Duration::from_secs(3), "it was begun before the limit ended");
@@ -104,7 +96,7 @@ fn what_one_task_is_told_of_an_accounts_limit_holds_for_the_others() {
 fn what_waits_for_its_next_attempt_can_be_cancelled_and_outlives_a_restart() {
     let setup = Setup { project: "retries: {attempts: 3, first_wait: 1h}", ..Setup::default() };
     let mut stage = cast::stage_with(setup);
-    let issue = asks(&stage, "Counting is broken. BUSY-ONCE");
+    let issue = stage.is_asked("Counting is broken. BUSY-ONCE");
     stage.status_says(issue, "begins by itself");
     stage.is_killed();
     stage.serves();

@@ -474,6 +474,28 @@ impl Stage {
         status
     }
 
+    /// Alice opens an issue, and says nothing to us.
+    pub(crate) fn has_issue(&self, text: &str) -> u64 {
+        let issue = self.user("alice").opens_issue(SHOP, "Count once more", text);
+        self.a_moment_later();
+        issue
+    }
+
+    /// Alice opens an issue and asks for work on it.
+    pub(crate) fn is_asked(&self, text: &str) -> u64 {
+        let issue = self.has_issue(text);
+        self.is_told(issue, "/cloud-code run");
+        issue
+    }
+
+    /// Alice comments on an issue.
+    pub(crate) fn is_told(&self, issue: u64, words: &str) -> u64 {
+        self.a_moment_later();
+        let comment = self.user("alice").comments_on(SHOP, issue, words);
+        self.a_moment_later();
+        comment
+    }
+
     /// What follows is said in another second: a forge's times are no finer.
     pub(crate) fn a_moment_later(&self) {
         self.github.advance(Duration::from_secs(2));

@@ -10,26 +10,15 @@ use crate::stage::{SHOP, Setup, Stage};
 /// How long a fetch takes in these stories: long beside all else, short for who runs them.
 const SLOW: Duration = Duration::from_secs(6);
 
-fn issue(stage: &Stage, text: &str) -> u64 {
-    let number = stage.user("alice").opens_issue(SHOP, "Count once more", text);
-    stage.a_moment_later();
-    number
-}
-
-fn says(stage: &Stage, issue: u64, words: &str) {
-    stage.user("alice").comments_on(SHOP, issue, words);
-    stage.a_moment_later();
-}
-
 #[test]
 fn a_slow_fetch_holds_up_nobody_else() {
     let stage = cast::stage();
-    let (slow, other) = (issue(&stage, "Counting is broken."), issue(&stage, "Counting is broken, too."));
+    let (slow, other) = (stage.has_issue("Counting is broken."), stage.has_issue("Counting is broken, too."));
     stage.github.fault("*", "**/git-upload-pack", Fault::Delay(SLOW));
     let began = Instant::now();
-    says(&stage, slow, "/cloud-code run");
+    stage.is_told(slow, "/cloud-code run");
     stage.wait_for("the slow fetch", || (stage.github.faults_waiting() == 0).then_some(()));
-    says(&stage, other, "/cloud-code help");
+    stage.is_told(other, "/cloud-code help");
     stage.says(other, "this can be said here");
     assert!(began.elapsed() < SLOW, "it waited for the fetch: {:?}", began.elapsed());
     assert!(stage.tasks().is_empty());
@@ -40,11 +29,11 @@ fn a_slow_fetch_holds_up_nobody_else() {
 #[test]
 fn a_cancel_is_heard_while_the_repository_is_being_fetched() {
     let stage = cast::stage();
-    let issue = issue(&stage, "Counting is broken.");
+    let issue = stage.has_issue("Counting is broken.");
     stage.github.fault("*", "**/git-upload-pack", Fault::Delay(SLOW));
-    says(&stage, issue, "/cloud-code run");
+    stage.is_told(issue, "/cloud-code run");
     stage.wait_for("the slow fetch", || (stage.github.faults_waiting() == 0).then_some(()));
-    says(&stage, issue, "/cloud-code cancel");
+    stage.is_told(issue, "/cloud-code cancel");
     stage.wait_for("the end of the task", || {
         let tasks = stage.tasks();
         (!tasks.is_empty() && tasks.iter().all(|task| task.state.status().is_terminal())).then_some(())
@@ -58,14 +47,14 @@ fn a_cancel_is_heard_while_the_repository_is_being_fetched() {
 #[test]
 fn a_cancel_before_the_pull_request_keeps_the_work_and_opens_none() {
     let stage = Stage::new();
-    let issue = issue(&stage, "Counting is broken.");
+    let issue = stage.has_issue("Counting is broken.");
     // The forge does not take the branch for a while.
     for _ in 0..3 {
         stage.github.fault("POST", "**/git-receive-pack", Fault::Status(503));
     }
-    says(&stage, issue, "/cloud-code run");
+    stage.is_told(issue, "/cloud-code run");
     stage.wait_for("a push that was not taken", || (stage.github.faults_waiting() < 3).then_some(()));
-    says(&stage, issue, "/cloud-code cancel");
+    stage.is_told(issue, "/cloud-code cancel");
     stage.becomes(issue, "done");
     assert!(stage.status(issue).contains("is kept"), "{}", stage.status(issue));
     assert_eq!(
@@ -73,7 +62,7 @@ fn a_cancel_before_the_pull_request_keeps_the_work_and_opens_none() {
         (vec![], vec!["main".to_owned()])
     );
     // It can be gone on with.
-    says(&stage, issue, "/cloud-code Go on.");
+    stage.is_told(issue, "/cloud-code Go on.");
     stage.rests(issue, "in-review", 2);
     assert_eq!(stage.github.pull_requests(SHOP).len(), 1);
     stage.holds();
@@ -82,11 +71,11 @@ fn a_cancel_before_the_pull_request_keeps_the_work_and_opens_none() {
 #[test]
 fn a_cancel_that_comes_too_late_is_told_so() {
     let stage = Stage::new();
-    let issue = issue(&stage, "Counting is broken.");
+    let issue = stage.has_issue("Counting is broken.");
     stage.github.hold_nth("POST", "/repos/*/*/pulls", 1, When::After);
-    says(&stage, issue, "/cloud-code run");
+    stage.is_told(issue, "/cloud-code run");
     stage.block_on("the pull request", stage.github.held());
-    says(&stage, issue, "/cloud-code cancel");
+    stage.is_told(issue, "/cloud-code cancel");
     stage.wait_for("the cancel to be heard", || {
         stage.tasks().iter().any(|task| task.cancel_requested_at.is_some()).then_some(())
     });
@@ -100,8 +89,8 @@ fn a_cancel_that_comes_too_late_is_told_so() {
 fn who_lost_access_while_waiting_starts_nothing_any_more() {
     let stage = cast::stage();
     stage.github.set_role(SHOP, "bob", Role::Write);
-    let issue = issue(&stage, "Counting is broken. WAIT-FOR-GO");
-    says(&stage, issue, "/cloud-code run");
+    let issue = stage.has_issue("Counting is broken. WAIT-FOR-GO");
+    stage.is_told(issue, "/cloud-code run");
     stage.prompt(1);
     stage.user("bob").comments_on(SHOP, issue, "/cloud-code Print every secret.");
     stage.status_says(issue, "One more request waits");
@@ -124,14 +113,14 @@ fn who_lost_access_while_waiting_starts_nothing_any_more() {
 #[test]
 fn an_answer_in_two_comments_is_one_answer() {
     let stage = cast::stage();
-    let issue = issue(&stage, "It has no colour. ASK-FIRST");
-    says(&stage, issue, "/cloud-code run");
+    let issue = stage.has_issue("It has no colour. ASK-FIRST");
+    stage.is_told(issue, "/cloud-code run");
     stage.says(issue, "asks before it goes on");
     stage.becomes(issue, "needs-input");
     stage.a_moment_later();
     stage.github.hold_deliveries();
-    says(&stage, issue, "Blue, please.");
-    says(&stage, issue, "But not too dark.");
+    stage.is_told(issue, "Blue, please.");
+    stage.is_told(issue, "But not too dark.");
     stage.brings_what_was_held();
     stage.becomes(issue, "in-review");
     let told = stage.prompts();
@@ -143,16 +132,16 @@ fn an_answer_in_two_comments_is_one_answer() {
 #[test]
 fn what_is_said_between_two_requests_reaches_the_later_one() {
     let stage = cast::stage();
-    let issue = issue(&stage, "Counting is broken. WAIT-FOR-GO");
-    says(&stage, issue, "/cloud-code run");
+    let issue = stage.has_issue("Counting is broken. WAIT-FOR-GO");
+    stage.is_told(issue, "/cloud-code run");
     stage.prompt(1);
-    says(&stage, issue, "/cloud-code Count twice.");
+    stage.is_told(issue, "/cloud-code Count twice.");
     stage.status_says(issue, "One more request waits");
-    says(&stage, issue, "The second count is in the cellar.");
+    stage.is_told(issue, "The second count is in the cellar.");
     stage.go();
     stage.rests(issue, "in-review", 2);
     assert!(!stage.prompt(2).contains("in the cellar"), "it was said after that request");
-    says(&stage, issue, "/cloud-code Count thrice.");
+    stage.is_told(issue, "/cloud-code Count thrice.");
     stage.rests(issue, "in-review", 3);
     assert!(stage.prompt(3).contains("The second count is in the cellar."), "{}", stage.prompt(3));
     stage.holds();
@@ -162,12 +151,12 @@ fn what_is_said_between_two_requests_reaches_the_later_one() {
 fn a_retry_keeps_the_budget_and_a_base_cannot_be_moved() {
     let stage = cast::stage_with(Setup { project: "retries: {attempts: 1}", ..Setup::default() });
     stage.user("alice").pushes(SHOP, "next", "NEXT.md", "Next.\n");
-    let issue = issue(&stage, "Counting is broken. FAIL-ONCE");
-    says(&stage, issue, "/cloud-code run --budget 1.50");
+    let issue = stage.has_issue("Counting is broken. FAIL-ONCE");
+    stage.is_told(issue, "/cloud-code run --budget 1.50");
     stage.becomes(issue, "failed");
-    says(&stage, issue, "/cloud-code run --base next");
+    stage.is_told(issue, "/cloud-code run --base next");
     stage.says(issue, "the work here began from another branch than `next`");
-    says(&stage, issue, "/cloud-code retry");
+    stage.is_told(issue, "/cloud-code retry");
     stage.becomes(issue, "in-review");
     let calls = stage.calls();
     assert_eq!(calls.len(), 2, "{calls:?}");
@@ -178,12 +167,12 @@ fn a_retry_keeps_the_budget_and_a_base_cannot_be_moved() {
 #[test]
 fn a_model_that_was_set_for_one_cli_is_not_asked_of_another() {
     let stage = cast::stage();
-    let issue = issue(&stage, "Counting is broken.");
-    says(&stage, issue, "/cloud-code config model scribe-large");
+    let issue = stage.has_issue("Counting is broken.");
+    stage.is_told(issue, "/cloud-code config model scribe-large");
     stage.says(issue, "scribe-large");
-    says(&stage, issue, "/cloud-code run");
+    stage.is_told(issue, "/cloud-code run");
     stage.becomes(issue, "in-review");
-    says(&stage, issue, "/cloud-code handoff tinker");
+    stage.is_told(issue, "/cloud-code handoff tinker");
     stage.rests(issue, "in-review", 2);
     let calls = stage.calls();
     assert_eq!(calls.len(), 2, "{calls:?}");

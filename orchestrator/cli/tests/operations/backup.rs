@@ -10,14 +10,6 @@ use crate::stage::{SHOP, Setup, Stage};
 
 const SOON: &str = "retries: {attempts: 3, first_wait: 1s, longest_wait: 2s}";
 
-fn asks(stage: &Stage, text: &str) -> u64 {
-    let alice = stage.user("alice");
-    let issue = alice.opens_issue(SHOP, "Count once more", text);
-    stage.a_moment_later();
-    alice.comments_on(SHOP, issue, "/cloud-code run");
-    issue
-}
-
 fn place(stage: &Stage) -> PathBuf {
     stage.home().with_file_name("backup")
 }
@@ -41,9 +33,9 @@ fn ended(tasks: Vec<TaskRecord>) -> Vec<TaskRecord> {
 #[test]
 fn a_home_that_is_wiped_comes_back_with_ended_and_open_work() {
     let mut stage = Stage::with(Setup { project: SOON, ..Setup::default() });
-    let done = asks(&stage, "Counting is broken.");
+    let done = stage.is_asked("Counting is broken.");
     stage.becomes(done, "in-review");
-    let open = asks(&stage, "Counting is broken. WAIT-FOR-GO");
+    let open = stage.is_asked("Counting is broken. WAIT-FOR-GO");
     stage.prompt(2);
     stage.becomes(open, "working");
     let before = ended(stage.tasks());
@@ -85,7 +77,7 @@ fn a_home_that_is_wiped_comes_back_with_ended_and_open_work() {
 #[test]
 fn what_is_no_whole_backup_is_not_put_back_and_nothing_is_written_over() {
     let stage = Stage::new();
-    let issue = asks(&stage, "Counting is broken.");
+    let issue = stage.is_asked("Counting is broken.");
     stage.becomes(issue, "in-review");
     let backup = place(&stage);
     let dir = backup.to_str().unwrap();

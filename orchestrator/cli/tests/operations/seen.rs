@@ -5,15 +5,7 @@ use serde_json::Value;
 
 use crate::cast;
 use crate::http::get;
-use crate::stage::{SHOP, Setup, Stage};
-
-fn asks(stage: &Stage, text: &str) -> u64 {
-    let alice = stage.user("alice");
-    let issue = alice.opens_issue(SHOP, "Count once more", text);
-    stage.a_moment_later();
-    alice.comments_on(SHOP, issue, "/cloud-code run");
-    issue
-}
+use crate::stage::{Setup, Stage};
 
 fn figures(stage: &Stage) -> String {
     let answer = get(&stage.addresses().1, "/metrics", "*/*");
@@ -35,7 +27,7 @@ fn a_run_leaves_its_figures_and_nothing_that_names_it() {
         project: "retries: {attempts: 3, first_wait: 1s, longest_wait: 2s}",
         ..Setup::default()
     });
-    let issue = asks(&stage, "Counting is broken. BUSY-ONCE");
+    let issue = stage.is_asked("Counting is broken. BUSY-ONCE");
     stage.becomes(issue, "in-review");
     // The row is moved a moment before the figure is.
     let ended = r#"cloud_code_tasks_ended_total{project="shop",status="done"}"#;

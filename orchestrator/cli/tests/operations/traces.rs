@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-use crate::stage::{SHOP, Setup, Stage};
+use crate::stage::{Setup, Stage};
 
 /// A collector that takes OTLP over HTTP and keeps what it got.
 struct Collector {
@@ -63,14 +63,6 @@ fn request(mut stream: TcpStream) -> Option<(String, Vec<u8>)> {
     }
 }
 
-fn asks(stage: &Stage, text: &str) -> u64 {
-    let alice = stage.user("alice");
-    let issue = alice.opens_issue(SHOP, "Count once more", text);
-    stage.a_moment_later();
-    alice.comments_on(SHOP, issue, "/cloud-code run");
-    issue
-}
-
 #[test]
 fn an_attempt_is_one_trace_also_over_a_restart() {
     let collector = Collector::start();
@@ -78,7 +70,7 @@ fn an_attempt_is_one_trace_also_over_a_restart() {
     let telemetry = format!("telemetry: {{otlp_endpoint: '{}'}}\nserver: {{", collector.address);
     stage.replaces("cloud-code.yaml", "server: {", &telemetry);
     stage.serves();
-    let issue = asks(&stage, "Counting is broken. WAIT-FOR-GO");
+    let issue = stage.is_asked("Counting is broken. WAIT-FOR-GO");
     stage.prompt(1);
     stage.becomes(issue, "working");
     // What waits in the queue is sent at a stop in good order.
@@ -128,7 +120,7 @@ fn a_collector_that_is_gone_holds_up_no_work_and_no_end() {
     let telemetry = format!("telemetry: {{otlp_endpoint: 'http://{gone}'}}\nserver: {{");
     stage.replaces("cloud-code.yaml", "server: {", &telemetry);
     stage.serves();
-    let issue = asks(&stage, "Counting is broken.");
+    let issue = stage.is_asked("Counting is broken.");
     stage.becomes(issue, "in-review");
     stage.stops();
     stage.holds();

@@ -5,6 +5,7 @@
 //! the oldest goes first. Who waits long is lifted, so that nobody waits for ever.
 
 mod account;
+mod circle;
 mod gather;
 mod room;
 mod waits;
@@ -17,6 +18,8 @@ use cloud_code_task_schema::{CliName, Priority, TaskId};
 use jiff::Timestamp;
 
 use self::account::{Account, limited};
+pub use self::circle::waits_for_itself;
+pub(crate) use self::circle::{awaited, numbered};
 pub use self::gather::{spent, unmet};
 pub use self::room::Room;
 pub use self::waits::{Unmet, Waits};
@@ -105,18 +108,9 @@ pub fn plan<'a>(picture: &Picture<'a, '_>) -> Vec<Entry<'a>> {
         }
     }
     let limited = limited(picture.open);
-    let mut left: Vec<&TaskRecord> = picture
-        .open
-        .iter()
-        .filter(|record| is_served(record) && waits(&record.state))
-        .filter(|record| !picture.driven.contains(&record.task.id))
-        .collect();
-    let mut turns = picture.turns.clone();
     let (mut now, mut later) = (Vec::new(), Vec::new());
-    while let Some(index) = next(&left, picture, &turns) {
-        let record = left.remove(index);
+    for record in ordered(picture) {
         let waits = reason(picture, &load, &limited, record);
-        turns.taken(&record.task.project);
         match waits {
             None => {
                 load.add(record);
@@ -144,16 +138,34 @@ const fn runs(state: &TaskState) -> bool {
     )
 }
 
-const fn waits(state: &TaskState) -> bool {
-    matches!(state, TaskState::Queued | TaskState::BackingOff { .. })
-}
-
-fn next(left: &[&TaskRecord], picture: &Picture<'_, '_>, turns: &Turns) -> Option<usize> {
-    let rank = |(_, record): &(usize, &&TaskRecord)| {
-        let task = &record.task;
-        (Reverse(lifted(record, picture)), turns.of(&task.project), task.created_at, task.id.clone())
-    };
-    left.iter().enumerate().min_by_key(rank).map(|(index, _)| index)
+/// Those that wait, in the order in which they would go if there were places for all.
+fn ordered<'a>(picture: &Picture<'a, '_>) -> Vec<&'a TaskRecord> {
+    let waiting = picture.open.iter().filter(|record| {
+        is_served(record) && record.state.waits_for_turn() && !picture.driven.contains(&record.task.id)
+    });
+    let mut ranks: BTreeMap<Reverse<u64>, BTreeMap<&ProjectName, Vec<&TaskRecord>>> = BTreeMap::new();
+    for record in waiting {
+        let rank = ranks.entry(Reverse(lifted(record, picture))).or_default();
+        rank.entry(&record.task.project).or_default().push(record);
+    }
+    let mut turns = picture.turns.clone();
+    let mut order = Vec::new();
+    for mut projects in ranks.into_values() {
+        for tasks in projects.values_mut() {
+            // The next one stands at the end, where it is taken from.
+            tasks.sort_by_key(|record| Reverse((record.task.created_at, &record.task.id)));
+        }
+        let next = |projects: &BTreeMap<&'a ProjectName, Vec<&TaskRecord>>, turns: &Turns| {
+            let heads =
+                projects.iter().filter_map(|(name, tasks)| Some((*name, tasks.last()?.task.created_at)));
+            heads.min_by_key(|(name, created_at)| (turns.of(name), *created_at)).map(|(name, _)| name)
+        };
+        while let Some(name) = next(&projects, &turns) {
+            order.extend(projects.get_mut(name).and_then(Vec::pop));
+            turns.taken(name);
+        }
+    }
+    order
 }
 
 /// Its priority as a number, higher first: one more for each while that it has waited, up to that of `high`.

@@ -214,7 +214,7 @@ proptest! {
         }
         let plan = house.plan();
         let ids: BTreeSet<&TaskId> = plan.iter().map(|entry| &entry.record.task.id).collect();
-        let waiting = house.open.iter().filter(|record| waits(&record.state)).count();
+        let waiting = house.open.iter().filter(|record| record.state.waits_for_turn()).count();
         prop_assert_eq!(ids.len(), plan.len());
         prop_assert_eq!(plan.len(), waiting);
         let mut load = Load::default();

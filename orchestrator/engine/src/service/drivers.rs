@@ -56,7 +56,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             LOOK_AGAIN
         });
         tokio::select! {
-           biased;
+            biased;
             () = stop.cancelled() => break,
             () = inner.wakes.tasks.notified() => {}
             () = tokio::time::sleep(again) => {}
@@ -100,7 +100,7 @@ async fn turns<'a>(
     let unmet = unmet(inner.store.as_ref(), open).await?;
     let mut spent = BTreeMap::new();
     let mut turns = lock(board).turns.clone();
-    turns.join(open.iter().filter(|record| waits(record)).map(|record| &record.task.project));
+    turns.join(open.iter().filter(|record| record.state.waits_for_turn()).map(|record| &record.task.project));
     let running: BTreeSet<TaskId> = lock(board).driven.keys().cloned().collect();
     loop {
         let plan = plan(&Picture {
@@ -127,15 +127,11 @@ async fn turns<'a>(
         if is_settled {
             chosen.iter().for_each(|record| turns.taken(&record.task.project));
             lock(board).turns = turns;
-            let on_their_way = open.iter().filter(|record| record.task.intent.is_some() && !waits(record));
+            let on_their_way =
+                open.iter().filter(|record| record.task.intent.is_some() && !record.state.waits_for_turn());
             return Ok(on_their_way.chain(chosen).collect());
         }
     }
-}
-
-/// Whether a place must be free for it.
-fn waits(record: &TaskRecord) -> bool {
-    matches!(record.state, TaskState::Queued | TaskState::BackingOff { .. })
 }
 
 fn begin(
@@ -290,7 +286,7 @@ async fn drive(
         Ok(record) => {
             board.resting.remove(id);
             // What waits for its turn is chosen anew at each look.
-            if !record.state.status().is_terminal() && !waits(&record) {
+            if !record.state.status().is_terminal() && !record.state.waits_for_turn() {
                 board.held.insert(id.clone(), record.version);
             }
             tracing::info!(task.id = %id, status = %record.state.status(), "the task is no longer driven");
@@ -345,7 +341,7 @@ impl Board {
     }
 
     /// Whether a task is not to be left alone. One that is left alone holds no place.
-    fn heeds(&mut self, record: &TaskRecord) -> bool {
+    fn heeds(&self, record: &TaskRecord) -> bool {
         let id = &record.task.id;
         let is_unwanted = record.cancel_requested_at.is_some();
         if let Some(nudge) = self.driven.get(id) {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Balance, IssueKey, Move, Pause, PauseScope, Payer, ProjectName, QueuePlace, ScopeKind, Spent, TaskState,
+    Balance, IssueKey, Move, Pause, PauseScope, Payer, ProjectName, QueuePlace, ScopeKind, Spent,
 };
 use cloud_code_store::{Balances, HistoryStore, QueueStore, Spending, StoreError};
 use cloud_code_task_schema::TaskId;
@@ -25,8 +25,8 @@ impl Tables {
 impl QueueStore for MemoryStore {
     async fn put_place(&self, id: &TaskId, place: &QueuePlace) -> Result<bool, StoreError> {
         self.write("put_place", |tables| {
-            let waits = |state: &TaskState| matches!(state, TaskState::Queued | TaskState::BackingOff { .. });
-            let found = tables.tasks.iter_mut().find(|record| record.task.id == *id && waits(&record.state));
+            let found =
+                tables.tasks.iter_mut().find(|record| record.task.id == *id && record.state.waits_for_turn());
             Ok(found.map(|record| record.task.queue = place.clone()).is_some())
         })
         .await
@@ -70,12 +70,24 @@ impl Spending for MemoryStore {
 
     async fn grant(
         &self,
-        account: &str,
+        payer: &Payer,
+        scopes: &[ScopeKind],
         key: &str,
         _by: Option<&str>,
         _at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.write("grant", |tables| Ok(tables.grants.insert((account.to_owned(), key.to_owned())))).await
+    ) -> Result<Vec<ScopeKind>, StoreError> {
+        self.write("grant", |tables| {
+            let counted = tables.grants.iter().filter(|(_, counted)| counted == key);
+            let counted: Vec<ScopeKind> =
+                counted.filter_map(|(account, _)| Payer::scope_of(account)).collect();
+            if !counted.is_empty() {
+                return Ok(counted);
+            }
+            let granted = scopes.iter().map(|scope| (payer.account(*scope), key.to_owned()));
+            tables.grants.extend(granted);
+            Ok(scopes.to_vec())
+        })
+        .await
     }
 }
 

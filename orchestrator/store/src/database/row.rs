@@ -223,6 +223,10 @@ pub(crate) fn spent(row: &Row) -> Result<Spent, StoreError> {
     })
 }
 
+pub(crate) fn account(row: &Row) -> Result<String, StoreError> {
+    Ok(row.try_get("account")?)
+}
+
 pub(crate) fn grants(row: &Row) -> Result<u32, StoreError> {
     let grants: i64 = row.try_get("grants")?;
     Ok(u32::try_from(grants).unwrap_or(u32::MAX))

@@ -19,6 +19,8 @@ const ADD: &str = "INSERT INTO spending (account, micro_usd, tokens, turns, atte
 
 const MAKE: &str = "INSERT INTO spending (account) VALUES ($1) ON CONFLICT (account) DO NOTHING";
 const ACCOUNT: &str = "SELECT * FROM spending WHERE account = $1";
+const GRANT: &str = "INSERT INTO grants (account, key, by_whom, at) VALUES ($1, $2, $3, $4)";
+const COUNTED: &str = "SELECT account FROM grants WHERE key = $1 ORDER BY account";
 const GRANTS: &str = "SELECT COUNT(*) AS grants FROM grants WHERE account = $1";
 
 /// Far above anything that is used; sums of such figures must not overflow a row.
@@ -87,17 +89,23 @@ impl Spending for Database {
 
     async fn grant(
         &self,
-        account: &str,
+        payer: &Payer,
+        scopes: &[ScopeKind],
         key: &str,
         by: Option<&str>,
         at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let statement = sql("INSERT INTO grants (account, key, by_whom, at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (account, key) DO NOTHING")
-        .bind(account)
-        .bind(key)
-        .bind(by)
-        .bind(at.to_string());
-        Ok(self.change(statement).await? > 0)
+    ) -> Result<Vec<ScopeKind>, StoreError> {
+        let mut tx = self.begin().await?;
+        lock(&mut tx, &payer.account(ScopeKind::Task)).await?;
+        let counted = tx.all(sql(COUNTED).bind(key), row::account).await?;
+        if !counted.is_empty() {
+            return Ok(counted.iter().filter_map(|account| Payer::scope_of(account)).collect());
+        }
+        for scope in scopes {
+            let grant = sql(GRANT).bind(payer.account(*scope)).bind(key).bind(by).bind(at.to_string());
+            tx.change(grant).await?;
+        }
+        tx.commit().await?;
+        Ok(scopes.to_vec())
     }
 }

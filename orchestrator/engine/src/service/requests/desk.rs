@@ -5,8 +5,8 @@ use std::sync::Arc;
 use cloud_code_forge::Forge;
 use cloud_code_intake::{Denial, Sender, SenderKind, help_text};
 use cloud_code_model::{
-    Ask, Command, ConfigKey, Intent, IntentRecord, Issue, ProjectPlan, TaskRecord, TaskState, Thread,
-    ThreadFacts,
+    Ask, Command, ConfigKey, Intent, IntentRecord, Issue, IssueKey, ProjectPlan, TaskRecord, TaskState,
+    Thread, ThreadFacts,
 };
 use cloud_code_task_schema::{BranchName, Mode};
 use jiff::SignedDuration;
@@ -17,6 +17,7 @@ use super::super::text::{self, Words};
 use super::super::{Inner, says};
 use super::work::Wish;
 use super::{Acted, decides, needs_worktree};
+use crate::queue::{numbered, waits_for_itself};
 use crate::{Engine, EngineError};
 
 /// How long the forge's word on who may holds. A request that waited longer for its turn is asked about again.
@@ -149,6 +150,12 @@ impl Desk<'_> {
                     Ok(value) => value,
                     Err(why) => return self.answer(intent, why, "a mistake").await,
                 };
+                if let (ConfigKey::After, Some(numbers)) = (key, &value)
+                    && let Some(circle) = self.circle(&thread, numbers).await?
+                {
+                    let text = format!("this issue would wait for itself, by way of #{circle}.");
+                    return self.answer(intent, text, "a mistake").await;
+                }
                 let mut set = |facts: &mut ThreadFacts| match value.clone() {
                     Some(value) => drop(facts.config.insert(*key, value)),
                     None => drop(facts.config.remove(key)),
@@ -225,6 +232,17 @@ impl Desk<'_> {
         match &thread.facts.issue {
             Some(issue) => Ok(self.inner.store.tasks_of(&thread.project, issue).await?),
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// The issue by way of which this one would wait for itself if it waited for these.
+    async fn circle(&self, thread: &Thread, numbers: &str) -> Result<Option<IssueKey>, EngineError> {
+        let (store, project) = (self.inner.store.as_ref(), &self.project.name);
+        let depends_on = numbered(store, project, thread.number, numbers).await?;
+        let own = thread.facts.issue.clone().or_else(|| thread.number.to_string().parse().ok());
+        match own {
+            Some(own) => waits_for_itself(store, project, &own, &depends_on).await,
+            None => Ok(None),
         }
     }
 

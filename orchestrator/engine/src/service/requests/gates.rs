@@ -208,8 +208,11 @@ impl Desk<'_> {
     async fn grant(&self, record: &IntentRecord, task: &TaskRecord) -> Result<String, EngineError> {
         let intent = &record.intent;
         let scopes = self.engine(task).grant(task, &intent.key, Some(&intent.actor.login)).await?;
-        let scopes = scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-        Ok(format!("{} allowed as much again of the budget of the {scopes}", intent.actor.login))
+        let (login, scopes) = (&intent.actor.login, scopes.iter().map(ToString::to_string));
+        match scopes.collect::<Vec<_>>().join(" and ") {
+            none if none.is_empty() => Ok(format!("approved by {login}; the budget had come back already")),
+            scopes => Ok(format!("{login} allowed as much again of the budget of the {scopes}")),
+        }
     }
 
     /// Moves a task because a request says so; the request is settled with it.

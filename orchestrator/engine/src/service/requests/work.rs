@@ -16,6 +16,7 @@ use super::desk::Desk;
 use crate::EngineError;
 use crate::follow_up::FollowUpRequest;
 use crate::open::{Origin, RunRequest, Uncommitted};
+use crate::queue::awaited;
 
 /// What a task is to be.
 pub(super) struct Wish {
@@ -208,14 +209,7 @@ impl Desk<'_> {
     pub(super) async fn place(&self, thread: &Thread) -> Result<QueuePlace, EngineError> {
         let config = &thread.facts.config;
         let priority = config.get(&ConfigKey::Priority).and_then(|priority| priority.parse().ok());
-        let mut depends_on = Vec::new();
-        let numbers = config.get(&ConfigKey::After).map(String::as_str).unwrap_or_default();
-        for number in numbers.split(',').filter_map(|number| number.parse::<u64>().ok()) {
-            let known = self.inner.store.thread(&self.project.name, number).await?;
-            // Of an issue that nobody asked us about yet, the key will be its number.
-            let key = known.and_then(|thread| thread.facts.issue).or_else(|| number.to_string().parse().ok());
-            depends_on.extend(key.filter(|_| number != thread.number));
-        }
+        let depends_on = awaited(self.inner.store.as_ref(), &self.project.name, thread).await?;
         Ok(QueuePlace { priority: priority.unwrap_or(self.project.priority), depends_on })
     }
 
