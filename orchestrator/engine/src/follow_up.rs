@@ -2,6 +2,7 @@
 //! conversation goes on; another CLI gets a packet instead.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cloud_code_model::{Brief, Issue, NewTask, ProjectPlan, QueuePlace, TaskRecord, reads_only};
 use cloud_code_store::StoreError;
@@ -152,13 +153,34 @@ impl Heard {
 
 /// Reads the report as it stands; an unreadable one counts as none.
 pub(crate) fn heard(control: &ControlDir) -> Heard {
-    let read = read_capped(&control.reporting(), MAX_YAML_BYTES)
-        .ok()
-        .and_then(|text| parse_reporting("reporting.yaml", &text).ok());
-    read.map_or_else(Heard::default, |report| Heard {
-        generation: report.observed_generation,
-        reports: report.tasks,
-    })
+    heard_in(&report_text(control))
+}
+
+/// What was heard, with the text that said so.
+#[derive(Debug)]
+pub(crate) struct LastHeard {
+    text: String,
+    pub(crate) heard: Heard,
+}
+
+/// The same for one who listens often: a text that stands as it stood is not parsed again.
+pub(crate) fn heard_again(control: &ControlDir, last: Option<Arc<LastHeard>>) -> Arc<LastHeard> {
+    let text = report_text(control);
+    match last {
+        Some(last) if last.text == text => last,
+        Some(_) | None => Arc::new(LastHeard { heard: heard_in(&text), text }),
+    }
+}
+
+fn report_text(control: &ControlDir) -> String {
+    read_capped(&control.reporting(), MAX_YAML_BYTES).unwrap_or_default()
+}
+
+fn heard_in(text: &str) -> Heard {
+    parse_reporting("reporting.yaml", text).map_or_else(
+        |_| Heard::default(),
+        |report| Heard { generation: report.observed_generation, reports: report.tasks },
+    )
 }
 
 /// How a new task is tied to what was before.

@@ -307,7 +307,9 @@ impl Agent {
         }
         let (status, failure, head) = match self.course {
             Course::Done => (TaskReportStatus::Completed, None, self.commit(state, &task)),
-            Course::NothingDone | Course::NeverEnds => (TaskReportStatus::Completed, None, None),
+            Course::NothingDone | Course::NeverEnds => {
+                (TaskReportStatus::Completed, None, state.repositories.head(&self.root))
+            }
             Course::Asks => (TaskReportStatus::Blocked, None, self.commit(state, &task)),
             Course::Fails(kind) => {
                 let mut failure = Failure::new(kind, "the CLI said so");
@@ -319,7 +321,12 @@ impl Agent {
                     FailureKind::Timeout | FailureKind::Idle => TaskReportStatus::TimedOut,
                     _ => TaskReportStatus::Failed,
                 };
-                let head = if state.chance.one_in(2) { self.commit(state, &task) } else { None };
+                // It names where it stands, if it came as far as to look.
+                let head = match state.chance.below(4) {
+                    0 | 1 => self.commit(state, &task),
+                    2 => state.repositories.head(&self.root),
+                    _ => None,
+                };
                 (status, Some(failure), head)
             }
             Course::Crashes => return Err(Ended { code: 101, oom: false }),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cloud_code_forge::PullState;
-use cloud_code_model::{Issue, ProjectPlan, TaskRecord, TaskState};
+use cloud_code_model::{Issue, Move, ProjectPlan, Spent, TaskRecord, TaskState, TaskStatus};
 use cloud_code_store::DeliveryState;
-use cloud_code_task_schema::{FailureKind, TaskId, TaskReportStatus};
+use cloud_code_task_schema::{Failure, FailureKind, TaskId, TaskReportStatus};
 use cloud_code_workspace::{CommitId, Layout};
 
 use crate::hub::ALICE;
@@ -112,6 +112,7 @@ pub(crate) fn at_the_end(store: &MemoryStore, world: &World, home: &Path, plan: 
     if state.broken.is_empty() {
         requests(&tables, &state, &mut broken);
         tasks(&tables, &state, plan, &mut broken);
+        accounts(&tables, &mut broken);
         forge(&tables, &state, &mut broken);
         leftovers(&tables, &state, home, &mut broken);
     }
@@ -155,8 +156,14 @@ fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<St
     for record in &tables.tasks {
         let id = &record.task.id;
         let attempts: Vec<_> = tables.attempts.iter().filter(|attempt| attempt.task == *id).collect();
-        if attempts.len() > plan.retries.attempts as usize {
-            broken.push(format!("{id} had {} attempts of {}", attempts.len(), plan.retries.attempts));
+        // What a budget cut goes on when that is raised, whatever the number of its attempts.
+        let is_cut = |made: &&Move| {
+            let failure = made.detail.failure.as_ref();
+            made.task == *id && made.status == TaskStatus::Importing && failure.is_some_and(is_budget)
+        };
+        let most = plan.retries.attempts as usize + tables.moves.iter().filter(is_cut).count();
+        if attempts.len() > most {
+            broken.push(format!("{id} had {} attempts of {most}", attempts.len()));
         }
         for attempt in attempts {
             if attempt.finished_at.is_none() {
@@ -186,7 +193,29 @@ fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<St
         if has_done && !is_whole && !matches!(record.state, TaskState::Cancelled { .. }) {
             broken.push(format!("{id} is charged {turns} turns of {}", ledger.turns));
         }
+        let paid = tables.spending.get(&format!("task:{id}")).map_or(0, |spent| spent.turns);
+        if paid > u64::from(ledger.turns) || paid < u64::from(turns) {
+            broken.push(format!("the account of {id} has {paid} turns of {}, its row {turns}", ledger.turns));
+        }
     }
+}
+
+/// What tasks used is what their issues, their project and their days used.
+fn accounts(tables: &Tables, broken: &mut Vec<String>) {
+    let sum = |kind: &str| {
+        let its = tables.spending.iter().filter(|(account, _)| account.starts_with(kind));
+        its.fold(Spent::default(), |sum, (_, spent)| sum.plus(*spent))
+    };
+    let of_tasks = sum("task:");
+    for kind in ["issue:", "project:", "day:"] {
+        if sum(kind) != of_tasks {
+            broken.push(format!("the accounts of {kind} have {:?}, those of tasks {of_tasks:?}", sum(kind)));
+        }
+    }
+}
+
+fn is_budget(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Budget
 }
 
 fn forge(tables: &Tables, state: &State, broken: &mut Vec<String>) {
