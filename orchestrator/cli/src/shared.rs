@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cloud_code_engine::{Membership, Role};
-use cloud_code_model::StoreSettings;
-use cloud_code_store::{Database, Terms};
+use cloud_code_model::{Issue, StoreSettings, TaskState};
+use cloud_code_store::{Database, Leases as _, Store as _, Terms};
 use secrecy::SecretString;
 
 use crate::app::App;
@@ -80,6 +80,40 @@ pub(crate) async fn join(app: &App, store: &Database, role: Role) -> Result<Opti
     };
     let joined = Membership::join(store.clone(), app.instance()?, process, host, terms).await;
     joined.map(Some).context("cannot join the workers that share the store")
+}
+
+/// Who works on an issue of a shared store, when a terminal must not: without a lease nothing would keep another worker
+/// from running the same task, and what an installation has on its disk cannot be seen from another one.
+pub(crate) async fn elsewhere(app: &App, store: &Database, issue: &Issue) -> Result<Option<String>> {
+    if url(app)?.is_none() {
+        return Ok(None);
+    }
+    if let Some(standing) = store.standing(&issue.project, &issue.key).await? {
+        let owner = standing.lease.moved_from.unwrap_or(standing.lease.member.worker);
+        let workers = store.workers().await?;
+        let host = workers.into_iter().find(|worker| worker.member.worker == owner).map(|worker| worker.host);
+        return Ok(Some(format!("worker {owner} on {}", host.as_deref().unwrap_or("an unknown host"))));
+    }
+    if issue.cleaned_at.is_some() {
+        return Ok(None);
+    }
+    // Begun by hand: there is no lease to ask.
+    let tasks = store.tasks_of(&issue.project, &issue.key).await?;
+    let is_begun = tasks.iter().any(|record| record.state != TaskState::Queued);
+    let is_here = app.layout.issue(&issue.project, &issue.key).root.exists();
+    Ok((is_begun && !is_here).then(|| "another installation that shares this store".to_owned()))
+}
+
+/// Refuses to work by hand on an issue that somebody else works on.
+pub(crate) async fn is_here(app: &App, store: &Database, issue: &Issue) -> Result<()> {
+    match elsewhere(app, store, issue).await? {
+        None => Ok(()),
+        Some(who) => bail!(
+            "{}#{} is worked on by {who}\n  hint: say it on the issue's thread, or there",
+            issue.project,
+            issue.key
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::drive::drive;
 use crate::app::App;
 use crate::args::ResumeArgs;
-use crate::ui;
+use crate::{shared, ui};
 
 /// `cloud-code approve`.
 pub(crate) async fn approve(app: &App, args: ResumeArgs) -> Result<ExitCode> {
@@ -42,6 +42,10 @@ async fn decided(app: &App, args: &ResumeArgs, event: TaskEvent) -> Result<TaskR
     let store = app.store().await?;
     let issue: Issue = app.find_issue(&store, args.issue.issue.as_deref()).await?;
     let record = app.newest_task(&store, &issue).await?;
+    // A yes is a row; what follows from it without `serve` is done here.
+    if record.task.intent.is_none() {
+        shared::is_here(app, &store, &issue).await?;
+    }
     let event = match (&record.state, event) {
         (TaskState::AwaitingApproval { .. }, event) => event,
         (TaskState::OverBudget { .. }, TaskEvent::Approved) => allow(app, &record).await?,

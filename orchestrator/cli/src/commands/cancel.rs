@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::drive::stopped_short;
 use crate::app::App;
 use crate::args::IssueArg;
-use crate::ui;
+use crate::{shared, ui};
 
 /// How often the end is looked for while another process does the stopping.
 const LOOK: Duration = Duration::from_millis(200);
@@ -30,6 +30,10 @@ pub(crate) async fn run(app: &App, args: IssueArg) -> Result<ExitCode> {
     let id = &record.task.id;
     store.request_cancel(id, Timestamp::now()).await?;
     ui::err(format!("stopping {name}, its work is kept"));
+    if let Some(who) = shared::elsewhere(app, &store, &issue).await? {
+        ui::out(format!("{name}: asked; it is stopped by {who}"));
+        return Ok(ExitCode::SUCCESS);
+    }
     let engine = app.engine(record.task.plan.runtime).await?;
     let record = loop {
         match engine.drive(id, &mut Silent, &Notify::new()).await {

@@ -11,7 +11,7 @@ use super::drive::drive;
 use crate::app::App;
 use crate::args::{ContinueArgs, HandoffArgs, ResumeArgs, RunArgs, TaskOptions};
 use crate::progress::handoff_lines;
-use crate::{plan, ui};
+use crate::{plan, shared, ui};
 
 /// Longest task text. Larger than any issue; a whole file piped in by mistake is noticed.
 const MAX_TEXT_BYTES: u64 = 512 * 1024;
@@ -45,6 +45,7 @@ pub(crate) async fn run(app: &App, args: RunArgs) -> Result<ExitCode> {
 pub(crate) async fn follow_up(app: &App, args: ContinueArgs) -> Result<ExitCode> {
     let store = app.store().await?;
     let issue = app.find_issue(&store, Some(&args.issue)).await?;
+    shared::is_here(app, &store, &issue).await?;
     let last = app.newest_task(&store, &issue).await?;
     let text = match args.task {
         Some(text) => text,
@@ -61,6 +62,7 @@ pub(crate) async fn follow_up(app: &App, args: ContinueArgs) -> Result<ExitCode>
 pub(crate) async fn hand_off(app: &App, args: HandoffArgs) -> Result<ExitCode> {
     let store = app.store().await?;
     let issue = app.find_issue(&store, Some(&args.issue)).await?;
+    shared::is_here(app, &store, &issue).await?;
     let last = app.newest_task(&store, &issue).await?;
     let to = plan::cli_name(app, &args.to)?;
     if to == *last.cli() {
@@ -117,6 +119,7 @@ async fn next(
 pub(crate) async fn resume(app: &App, args: ResumeArgs) -> Result<ExitCode> {
     let store = app.store().await?;
     let issue = app.find_issue(&store, args.issue.issue.as_deref()).await?;
+    shared::is_here(app, &store, &issue).await?;
     let record = app.newest_task(&store, &issue).await?;
     if !record.state.status().is_terminal() {
         warn_unsandboxed(record.task.plan.runtime);

@@ -380,3 +380,50 @@ fn a_role_needs_a_server_and_a_password_is_never_shown() {
     assert!(!listed.status.success() && told.contains("has a password in it"), "{told}");
     assert!(!told.contains("s3cret-word"), "{told}");
 }
+
+#[test]
+fn a_terminal_does_not_run_what_a_worker_runs_or_another_machine_began() {
+    let house = House::new();
+    let worker = house.worker("first");
+    let issue = house.asks("WAIT-FOR-GO");
+    house.waits_for(&worker, "begin");
+    let at = |home: &std::path::Path, arguments: &[&str]| {
+        let mut command = house.stage.command(arguments);
+        command.env("CLOUD_CODE_HOME", home).env("CLOUD_CODE_STORE_URL", &house.url);
+        let output = command.output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    let key = issue.to_string();
+    // On its own machine as well: a lease may lapse under a terminal that holds none.
+    for home in [worker.home.as_path(), &house.stage.home()] {
+        let (is_done, told) = at(home, &["resume", &key]);
+        assert!(!is_done && told.contains("is worked on by worker "), "{told}");
+        let (is_done, told) = at(home, &["continue", &key, "And its test."]);
+        assert!(!is_done && told.contains("is worked on by worker "), "{told}");
+    }
+    house.stage.go();
+    house.is_done_once(issue);
+
+    let repo = house.stage.folder().join("by-hand");
+    let git = |arguments: &[&str]| {
+        let done = Command::new("git").args(["-C", repo.to_str().unwrap()]).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    fs::create_dir(&repo).unwrap();
+    git(&["init", "-qb", "main"]);
+    let named = ["-c", "user.name=alice", "-c", "user.email=alice@example.com"];
+    git(&[&named[..], &["commit", "-q", "--allow-empty", "-m", "Begin"]].concat());
+    let cli = ["--cli", "command", "--command", "sh -c 'cat > /dev/null; echo 1 >> count.txt'"];
+    let run = ["run", "--repo", repo.to_str().unwrap(), "--runtime", "local", "Count by hand"];
+    let run = [&run[..], &cli].concat();
+    let (is_done, told) = at(&house.stage.home(), &run);
+    assert!(is_done, "{told}");
+    let (is_done, told) = at(&worker.home, &["continue", "count-by-hand", "Once more."]);
+    assert!(!is_done && told.contains("another installation that shares this store"), "{told}");
+    let (is_done, told) = at(&house.stage.home(), &["continue", "count-by-hand", "Once more."]);
+    assert!(is_done, "{told}");
+    house.stage.holds();
+}
