@@ -106,7 +106,9 @@ impl Engine {
         // So does a task that found no room or no Docker: it is nobody's verdict on it, and they come back.
         // And one that has not begun: nothing is there yet that could be at fault.
         let is_untouched = step == Step::Take;
-        let waits = is_keyless || is_untouched || error.is_of_the_machine();
+        // What became of the task is decided already where its container is only cleared away.
+        let is_tidying = matches!(step, Step::RemoveContainer { .. });
+        let waits = is_keyless || is_untouched || is_tidying || error.is_of_the_machine();
         if facts.record.state.status().is_terminal() || waits || (work_exists && !is_verdict) {
             return Err(error);
         }

@@ -89,6 +89,8 @@ pub(crate) struct Ledger {
     pub(crate) runs: Vec<u32>,
     /// The attempts that ended by the agent's word, as its event log keeps them.
     pub(crate) ended: Vec<(u32, TaskReportStatus)>,
+    /// It ran once more after it had been taken back, as is right for what only a budget had cut.
+    pub(crate) is_resumed: bool,
     /// Turns paid for.
     pub(crate) turns: u32,
     /// Those of them that stood in no report but one that cannot be read, at most.
@@ -237,8 +239,9 @@ impl Agent {
     ) -> Result<(), Ended> {
         let id = task.id.clone();
         let ledger = state.containers.ledger.entry(id.clone()).or_default();
-        let finished = [TaskReportStatus::Completed, TaskReportStatus::Blocked, TaskReportStatus::Cancelled];
+        let finished = [TaskReportStatus::Completed, TaskReportStatus::Blocked];
         let is_again = ledger.ended.iter().any(|(_, status)| finished.contains(status));
+        ledger.is_resumed |= ledger.ended.iter().any(|(_, status)| *status == TaskReportStatus::Cancelled);
         ledger.runs.push(attempt);
         if is_again {
             state.breaks(format!("the finished task {id} ran a second time, as attempt {attempt}"));

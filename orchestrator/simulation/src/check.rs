@@ -161,7 +161,8 @@ fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<St
             let failure = made.detail.failure.as_ref();
             made.task == *id && made.status == TaskStatus::Importing && failure.is_some_and(is_budget)
         };
-        let most = plan.retries.attempts as usize + tables.moves.iter().filter(is_cut).count();
+        let cuts = tables.moves.iter().filter(is_cut).count();
+        let most = plan.retries.attempts as usize + cuts;
         if attempts.len() > most {
             broken.push(format!("{id} had {} attempts of {most}", attempts.len()));
         }
@@ -174,6 +175,9 @@ fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<St
             }
         }
         let Some(ledger) = state.containers.ledger.get(id) else { continue };
+        if ledger.is_resumed && cuts == 0 {
+            broken.push(format!("{id} was taken back and ran again"));
+        }
         let turns = record.usage.turns.unwrap_or_default();
         if turns > ledger.turns {
             broken.push(format!("{id} is charged {turns} turns of {}", ledger.turns));
