@@ -28,9 +28,8 @@ const BATCH: u32 = 256;
 /// a command that is older would surprise whoever gave it.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(72);
 
-/// How often is asked again after an answer that we do not understand, or that says no more than that something failed. A
-/// proxy's page in place of an answer is gone the next
-/// time; what stays so is a defect, and asking for days mends none.
+/// How often is asked again after an answer that we do not understand, or that says only that something failed. A proxy's page
+/// in place of an answer is gone the next time; what stays so is a defect, and asking for days mends none.
 const MAX_UNEXPECTED: u32 = 5;
 
 pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
