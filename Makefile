@@ -51,7 +51,8 @@ third-party: ## Fetch what tests compare with: GitHub's description of its API, 
 .PHONY: test
 test: images third-party ## Run every test, the real coding CLIs in real containers included
 	docker/ensure-tools.sh database
-	cargo test --locked --workspace --no-fail-fast
+	status=0; cargo test --locked --workspace --no-fail-fast || status=$$?; \
+		$(MAKE) simulate || status=$$?; exit $$status
 
 .PHONY: simulate
 simulate: ## Play a hundred thousand lives of the engine with faults (SEEDS=, FIRST_SEED=)

@@ -231,6 +231,15 @@ fn forge(tables: &Tables, state: &State, broken: &mut Vec<String>) {
                 broken.push(format!("#{number} has two comments with {marker}"));
             }
         }
+        // Under whatever name: what is said once has one comment, and what is kept up to date is one comment.
+        let count = |kind: &str| markers.iter().filter(|marker| marker.contains(kind)).count();
+        let notes = tables.notes.iter().filter(|row| row.note.number == *number).count();
+        let (said, statuses) = (count("note:"), count("status:"));
+        if said > notes || statuses > 1 {
+            broken.push(format!(
+                "#{number} has {said} comments of {notes} notes, and {statuses} of its status"
+            ));
+        }
     }
     let mut open = BTreeSet::new();
     for (number, pull) in state.hub.pulls.iter().filter(|(_, pull)| pull.state == PullState::Open) {
