@@ -13,6 +13,8 @@ BASE_IMAGE ?= debian:bookworm-slim
 
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(HOST)
 BIN    := target/release
+SIMULATE = CLOUD_CODE_SEEDS=$(or $(SEEDS),100000) CLOUD_CODE_FIRST_SEED=$(or $(FIRST_SEED),1) cargo test --locked \
+	--profile simulation -p cloud-code-simulation --test seeds -- --nocapture
 
 .PHONY: help
 help: ## Say what can be done
@@ -51,12 +53,11 @@ third-party: ## Fetch what tests compare with: GitHub's description of its API, 
 .PHONY: test
 test: images third-party ## Run every test, the real coding CLIs in real containers included
 	docker/ensure-tools.sh database
-	cargo test --locked --workspace --no-fail-fast
+	status=0; cargo test --locked --workspace --no-fail-fast || status=$$?; $(SIMULATE) || status=$$?; exit $$status
 
 .PHONY: simulate
 simulate: ## Play a hundred thousand lives of the engine with faults (SEEDS=, FIRST_SEED=)
-	CLOUD_CODE_SEEDS=$(or $(SEEDS),100000) CLOUD_CODE_FIRST_SEED=$(or $(FIRST_SEED),1) cargo test --locked \
-		--profile simulation -p cloud-code-simulation --test seeds -- --nocapture
+	$(SIMULATE)
 
 .PHONY: check
 check: ## Format, lints, docs

@@ -103,7 +103,8 @@ pub fn read_capped(path: &Path, max: u64) -> Result<String, ReadError> {
     if meta.len() > max {
         return Err(ReadError::TooLarge { path: at(), max });
     }
-    let mut bytes = Vec::new();
+    // With room for all of it, and one byte more to see its end, it is read at once and not in small pieces.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).map_or(0, |length| length + 1));
     file.take(max + 1).read_to_end(&mut bytes).map_err(|source| ReadError::Io { path: at(), source })?;
     if bytes.len() as u64 > max {
         return Err(ReadError::TooLarge { path: at(), max });

@@ -15,6 +15,7 @@ use crate::decide::{LOOK_AGAIN, Step, decide};
 use crate::driver_lock::DriverLock;
 use crate::facts::Facts;
 use crate::follow::Follower;
+use crate::gather::LastRead;
 use crate::keep::Ended;
 use crate::observe::{Notice, Observer};
 use crate::watch::{Watch, Watches};
@@ -40,9 +41,9 @@ impl Engine {
     ) -> Result<TaskRecord, EngineError> {
         let lock = DriverLock::take(&self.settings.layout, id)?;
         self.shorten_events(id).await;
-        let mut session = None;
+        let (mut session, mut read) = (None, LastRead::default());
         loop {
-            let mut facts = self.gather(id).await?;
+            let mut facts = self.gather(id, &mut read).await?;
             let control = ControlDir::new(self.paths(&facts.record).control);
             let session = session.get_or_insert_with(|| Session::new(&control, id));
             session.watch(self.watches.as_ref(), &control);
@@ -105,7 +106,9 @@ impl Engine {
         // So does a task that found no room or no Docker: it is nobody's verdict on it, and they come back.
         // And one that has not begun: nothing is there yet that could be at fault.
         let is_untouched = step == Step::Take;
-        let waits = is_keyless || is_untouched || error.is_of_the_machine();
+        // What became of the task is decided already where its container is only cleared away.
+        let is_tidying = matches!(step, Step::RemoveContainer { .. });
+        let waits = is_keyless || is_untouched || is_tidying || error.is_of_the_machine();
         if facts.record.state.status().is_terminal() || waits || (work_exists && !is_verdict) {
             return Err(error);
         }

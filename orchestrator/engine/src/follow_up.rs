@@ -1,7 +1,8 @@
 //! The next task of an issue: in the same worktree, on the same branch, in the same HOME. With the same CLI its
 //! conversation goes on; another CLI gets a packet instead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cloud_code_model::{Brief, Issue, NewTask, ProjectPlan, QueuePlace, TaskRecord, reads_only};
 use cloud_code_store::StoreError;
@@ -143,22 +144,43 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// The tasks that the agent ended, and will never run again.
-    pub(crate) fn ended(&self) -> BTreeSet<TaskId> {
+    /// The tasks that the agent ended, with the attempt up to which it will never run them again.
+    pub(crate) fn ended(&self) -> BTreeMap<TaskId, u32> {
         let ended = self.reports.iter().filter(|(_, report)| report.status.is_ended());
-        ended.map(|(id, _)| id.clone()).collect()
+        ended.map(|(id, report)| (id.clone(), report.attempt)).collect()
     }
 }
 
 /// Reads the report as it stands; an unreadable one counts as none.
 pub(crate) fn heard(control: &ControlDir) -> Heard {
-    let read = read_capped(&control.reporting(), MAX_YAML_BYTES)
-        .ok()
-        .and_then(|text| parse_reporting("reporting.yaml", &text).ok());
-    read.map_or_else(Heard::default, |report| Heard {
-        generation: report.observed_generation,
-        reports: report.tasks,
-    })
+    heard_in(&report_text(control))
+}
+
+/// What was heard, with the text that said so.
+#[derive(Debug)]
+pub(crate) struct LastHeard {
+    text: String,
+    pub(crate) heard: Heard,
+}
+
+/// The same for one who listens often: a text that stands as it stood is not parsed again.
+pub(crate) fn heard_again(control: &ControlDir, last: Option<Arc<LastHeard>>) -> Arc<LastHeard> {
+    let text = report_text(control);
+    match last {
+        Some(last) if last.text == text => last,
+        Some(_) | None => Arc::new(LastHeard { heard: heard_in(&text), text }),
+    }
+}
+
+fn report_text(control: &ControlDir) -> String {
+    read_capped(&control.reporting(), MAX_YAML_BYTES).unwrap_or_default()
+}
+
+fn heard_in(text: &str) -> Heard {
+    parse_reporting("reporting.yaml", text).map_or_else(
+        |_| Heard::default(),
+        |report| Heard { generation: report.observed_generation, reports: report.tasks },
+    )
 }
 
 /// How a new task is tied to what was before.
@@ -278,15 +300,17 @@ mod tests {
             created_at: at,
             cleaned_at: None,
         };
-        let mut records = vec![record("T1", "codex"), record("T2", "codex"), record("T3", "codex")];
-        records[2].state = TaskState::Preparing;
-        records[2].task.continues = "T1".parse().ok();
-        let ended: BTreeSet<TaskId> = ["T1".parse().unwrap()].into();
+        let mut records = ["T1", "T2", "T3", "T4"].map(|id| record(id, "codex"));
+        // Its agent ended the first attempt, and never began the second.
+        records[2].attempt = 2;
+        records[3].state = TaskState::Preparing;
+        records[3].task.continues = "T1".parse().ok();
+        let ended: BTreeMap<TaskId, u32> = [("T1".parse().unwrap(), 1), ("T3".parse().unwrap(), 1)].into();
         let tasking = crate::next_tasking(&issue, &records, None, 0, &ended, at).unwrap();
         let statuses: Vec<_> = tasking.tasks.iter().map(|task| task.status).collect();
         use cloud_code_task_schema::Assignment::{Assigned, Cancelled};
-        assert_eq!(statuses, [Assigned, Cancelled, Assigned]);
-        assert_eq!(tasking.tasks[2].continues, records[2].task.continues);
+        assert_eq!(statuses, [Assigned, Cancelled, Cancelled, Assigned]);
+        assert_eq!(tasking.tasks[3].continues, records[3].task.continues);
         assert_eq!(crate::next_tasking(&issue, &records, Some(&tasking), 0, &ended, at), None);
     }
 }

@@ -6,7 +6,8 @@ use cloud_code_model::{TaskRecord, TaskState};
 use cloud_code_runtime::{ContainerFacts, ContainerId, ContainerState, Labels};
 use cloud_code_store::StoreError;
 use cloud_code_task_schema::{
-    ControlDir, MAX_YAML_BYTES, ReadError, Task, TaskId, Tasking, parse_reporting, parse_tasking, read_capped,
+    Assignment, ControlDir, MAX_YAML_BYTES, ReadError, Task, TaskId, Tasking, parse_reporting, parse_tasking,
+    read_capped,
 };
 use cloud_code_workspace::IssuePaths;
 
@@ -16,7 +17,7 @@ use crate::{Engine, EngineError, blocking};
 
 impl Engine {
     /// All facts of a task, as they are now. How long they have been so, and what it may use still, is for a driver to add.
-    pub async fn gather(&self, id: &TaskId) -> Result<Facts, EngineError> {
+    pub(crate) async fn gather(&self, id: &TaskId, read: &mut LastRead) -> Result<Facts, EngineError> {
         let mut record = self.row(id).await?;
         let asked = record.task.clone();
         let issue = self.store.issue(&asked.project, &asked.issue).await?;
@@ -34,15 +35,15 @@ impl Engine {
         let task = id.clone();
         // The container was looked at before the files: a report that comes in between is then seen with a container
         // that still runs, which only means another look. The other way round an end could be taken for a crash.
-        let (workspace, tasking, report, worktree_head) = blocking(move || {
+        let mut last = std::mem::take(read);
+        let (workspace, tasking, report, worktree_head, last) = blocking(move || {
             let ready = if workspaces.is_ready() { WorkspaceFact::Ready } else { WorkspaceFact::Missing };
-            let path = control.tasking();
-            let is_meant = |t: &Task| t.id == task && t.attempt >= attempt;
-            let tasking = read_tasking(&path).and_then(|t| t.tasks.into_iter().find(is_meant));
-            let tasking = tasking.map(|t| t.status);
-            Ok((ready, tasking, read_report(&control, &task, attempt), workspaces.worktree_head()))
+            let tasking = last.tasking(&control.tasking(), &task, attempt);
+            let report = last.report(&control.reporting(), &task, attempt);
+            Ok((ready, tasking, report, workspaces.worktree_head(), last))
         })
         .await?;
+        *read = last;
         let elapsed = Elapsed::default();
         let rest = match &record.state {
             TaskState::BackingOff { until, .. } => until.duration_since(self.clock.now()),
@@ -118,17 +119,85 @@ fn container_fact(facts: ContainerFacts) -> ContainerFact {
     ContainerFact { id: facts.id.as_str().to_owned(), phase }
 }
 
+/// What a driver read at its last look. Most looks find what the one before found, and a text that stands as it stood is not
+/// parsed again: a task whose agent says nothing new costs little.
+#[derive(Debug, Default)]
+pub(crate) struct LastRead {
+    tasking: Memo<Option<Assignment>>,
+    report: Memo<ReportFact>,
+}
+
+impl LastRead {
+    /// What `tasking.yaml` says of an attempt at a task.
+    fn tasking(&mut self, path: &Path, task: &TaskId, attempt: u32) -> Option<Assignment> {
+        let text = tasking_text(path)?;
+        self.tasking.of(attempt, text, |text| {
+            let is_meant = |t: &Task| t.id == *task && t.attempt >= attempt;
+            parse_standing(path, text)?.tasks.into_iter().find(is_meant).map(|t| t.status)
+        })
+    }
+
+    /// What the agent says of a task, if it speaks of this attempt.
+    fn report(&mut self, path: &Path, task: &TaskId, attempt: u32) -> ReportFact {
+        let text = match read_capped(path, MAX_YAML_BYTES) {
+            Ok(text) => text,
+            Err(ReadError::Missing { .. }) => return ReportFact::NotYet { heartbeat_at: None },
+            Err(error) => return ReportFact::Unreadable { reason: error.to_string() },
+        };
+        self.report.of(attempt, text, |text| match parse_reporting(&path.display().to_string(), text) {
+            Ok(mut reporting) => {
+                let heartbeat_at = reporting.heartbeat_at;
+                match reporting.tasks.remove(task).filter(|report| report.attempt >= attempt) {
+                    Some(report) => ReportFact::Task { report: Box::new(report), heartbeat_at },
+                    None => ReportFact::NotYet { heartbeat_at: Some(heartbeat_at) },
+                }
+            }
+            Err(problems) => ReportFact::Unreadable { reason: problems.to_string() },
+        })
+    }
+}
+
+/// What a text said of an attempt.
+#[derive(Debug)]
+struct Memo<T>(Option<(u32, String, T)>);
+
+impl<T> Default for Memo<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Clone> Memo<T> {
+    fn of(&mut self, attempt: u32, text: String, parse: impl FnOnce(&str) -> T) -> T {
+        if let Some((known_attempt, known, said)) = &self.0
+            && (*known_attempt, known) == (attempt, &text)
+        {
+            return said.clone();
+        }
+        let said = parse(&text);
+        self.0 = Some((attempt, text, said.clone()));
+        said
+    }
+}
+
 /// `tasking.yaml` as it stands. A damaged one counts as absent: the rows say what must be in it, and it is written anew.
 pub(crate) fn read_tasking(path: &Path) -> Option<Tasking> {
-    let text = match read_capped(path, MAX_YAML_BYTES) {
-        Ok(text) => text,
-        Err(ReadError::Missing { .. }) => return None,
+    parse_standing(path, &tasking_text(path)?)
+}
+
+fn tasking_text(path: &Path) -> Option<String> {
+    match read_capped(path, MAX_YAML_BYTES) {
+        Ok(text) => Some(text),
+        Err(ReadError::Missing { .. }) => None,
         Err(error) => {
             tracing::warn!(error = %error, "tasking.yaml cannot be read and will be written anew");
-            return None;
+            None
         }
-    };
-    match parse_tasking(&path.display().to_string(), &text) {
+    }
+}
+
+fn parse_standing(path: &Path, text: &str) -> Option<Tasking> {
+    match parse_tasking(&path.display().to_string(), text) {
         Ok(tasking) => Some(tasking),
         Err(problems) => {
             tracing::warn!(problems = %problems, "tasking.yaml is damaged and will be written anew");
@@ -137,22 +206,21 @@ pub(crate) fn read_tasking(path: &Path) -> Option<Tasking> {
     }
 }
 
-/// What the agent says of a task, if it speaks of this attempt.
-pub(crate) fn read_report(control: &ControlDir, task: &TaskId, attempt: u32) -> ReportFact {
-    let path = control.reporting();
-    let text = match read_capped(&path, MAX_YAML_BYTES) {
-        Ok(text) => text,
-        Err(ReadError::Missing { .. }) => return ReportFact::NotYet { heartbeat_at: None },
-        Err(error) => return ReportFact::Unreadable { reason: error.to_string() },
-    };
-    match parse_reporting(&path.display().to_string(), &text) {
-        Ok(mut reporting) => {
-            let heartbeat_at = reporting.heartbeat_at;
-            match reporting.tasks.remove(task).filter(|report| report.attempt >= attempt) {
-                Some(report) => ReportFact::Task { report: Box::new(report), heartbeat_at },
-                None => ReportFact::NotYet { heartbeat_at: Some(heartbeat_at) },
-            }
-        }
-        Err(problems) => ReportFact::Unreadable { reason: problems.to_string() },
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_parsed_once_for_each_attempt() {
+        let (mut memo, mut parsed) = (Memo::default(), 0);
+        let mut of = |attempt, text: &str| {
+            memo.of(attempt, text.to_owned(), |text| {
+                parsed += 1;
+                format!("{attempt}: {text}")
+            })
+        };
+        let said = [of(1, "a"), of(1, "a"), of(2, "a"), of(2, "b"), of(2, "b"), of(2, "a")];
+        assert_eq!(said, ["1: a", "1: a", "2: a", "2: b", "2: b", "2: a"]);
+        assert_eq!(parsed, 4);
     }
 }

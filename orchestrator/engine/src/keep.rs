@@ -23,7 +23,6 @@ use cloud_code_task_schema::{
 use tokio_util::sync::CancellationToken;
 
 use crate::facts::Facts;
-use crate::git::Repo;
 use crate::observe::{Notice, Observer};
 use crate::service::Inner;
 use crate::{Engine, EngineError, blocking};
@@ -129,7 +128,7 @@ impl Engine {
         }));
         let about = self.about(facts, attempt, &heard, &ended, before.clone(), &mask);
         let last_counted = heard.report(facts).map_or(attempt.number, |report| report.attempt);
-        let repo = Repo::new(&self.settings.layout, &facts.issue.project, &facts.record.task.plan.repo)?;
+        let repo = self.repo(&facts.issue.project, &facts.record.task.plan.repo)?;
         let base = facts.issue.base_sha.clone();
         let after = ended.head.map(str::to_owned);
         let claimed = match &facts.record.state {

@@ -1,7 +1,7 @@
 //! Checks a request and makes the issue and its first task. Until the row is written nothing exists that would have to
 //! be undone, apart from the mirror, which is a cache; so every refusal here leaves nothing half-made.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use cloud_code_model::{
     Brief, Issue, IssueKey, NewTask, Project, ProjectName, ProjectPlan, QueuePlace, RuntimeKind, TaskRecord,
@@ -265,7 +265,7 @@ impl Engine {
 /// Nothing is stored that the agent would refuse: such a task could never be driven to an end.
 pub(crate) fn check_tasking(issue: &Issue, records: &[TaskRecord]) -> Result<(), EngineError> {
     let at = issue.created_at;
-    if let Some(tasking) = next_tasking(issue, records, None, 0, &BTreeSet::new(), at) {
+    if let Some(tasking) = next_tasking(issue, records, None, 0, &BTreeMap::new(), at) {
         let text = to_yaml(&tasking).map_err(EngineError::Document)?;
         if text.len() as u64 > MAX_YAML_BYTES {
             return Err(EngineError::TooLong { limit_kib: MAX_YAML_BYTES / 1024 });

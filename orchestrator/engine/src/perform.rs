@@ -283,8 +283,19 @@ impl Engine {
             }
         }
         let tasks = self.store.tasks_of(&asked.project, &asked.issue).await?;
-        let earlier = tasks.iter().take_while(|t| t.task.id != asked.id);
-        Ok(earlier.filter_map(|t| t.state.head().map(str::to_owned)).last())
+        let earlier: Vec<_> = tasks.into_iter().take_while(|t| t.task.id != asked.id).collect();
+        for task in earlier.iter().rev() {
+            if let Some(head) = task.state.head() {
+                return Ok(Some(head.to_owned()));
+            }
+            // An attempt that left nothing, or a step of the host that failed, ends a task whose earlier attempt moved the
+            // branch: the row does not say so any more, its moves do.
+            let moves = self.store.moves(&task.task.id).await?;
+            if let Some(head) = moves.into_iter().rev().find_map(|one| one.detail.head) {
+                return Ok(Some(head));
+            }
+        }
+        Ok(None)
     }
 
     /// Where an earlier task of the issue left the branch in the user's repository. Work of a task that ended otherwise

@@ -1,7 +1,7 @@
 //! What stands in `tasking.yaml`, computed from the rows. The file is never edited: it is derived, compared, and
 //! rewritten with the next generation when it differs.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use cloud_code_model::{Issue, TaskRecord};
 use cloud_code_task_schema::{Assignment, PROTOCOL_VERSION, Task, TaskContext, TaskId, Tasking};
@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use crate::budget::is_cut;
 
 /// The next version of the file, or `None` when the one that stands says all of it already. `seen` is the highest
-/// generation that the agent reported, 0 before the first; `ended` are the tasks that it reported as ended.
+/// generation that the agent reported, 0 before the first; `ended` are the tasks that it reported as ended, with the attempt.
 pub fn next_tasking(
     issue: &Issue,
     records: &[TaskRecord],
     standing: Option<&Tasking>,
     seen: u64,
-    ended: &BTreeSet<TaskId>,
+    ended: &BTreeMap<TaskId, u32>,
     now: Timestamp,
 ) -> Option<Tasking> {
     let last = records.last()?;
@@ -35,11 +35,13 @@ pub fn next_tasking(
     })
 }
 
-fn task(issue: &Issue, record: &TaskRecord, ended: &BTreeSet<TaskId>) -> Task {
+fn task(issue: &Issue, record: &TaskRecord, ended: &BTreeMap<TaskId, u32>) -> Task {
     let asked = &record.task;
     let plan = &asked.plan;
-    // What has ended here and not there must not be taken up again by the agent that comes for a later task.
-    let is_over = record.state.status().is_terminal() && !ended.contains(&asked.id);
+    // What has ended here and not there must not be taken up again by the agent that comes for a later task. An end of an
+    // earlier attempt is none: the last one may have failed before its agent began.
+    let has_ended = ended.get(&asked.id).is_some_and(|attempt| *attempt >= record.attempt);
+    let is_over = record.state.status().is_terminal() && !has_ended;
     let status = match record.cancel_requested_at {
         Some(_) => Assignment::Cancelled,
         None if is_over || is_cut(record) => Assignment::Cancelled,

@@ -39,6 +39,19 @@ enum Course {
     WritesNonsense,
 }
 
+impl Course {
+    /// Its name among what was drawn, if it is a trouble.
+    const fn trouble(self) -> Option<&'static str> {
+        match self {
+            Self::Done | Self::NothingDone | Self::Asks => None,
+            Self::Fails(_) => Some("agents that fail"),
+            Self::Crashes | Self::DiesAfterWork | Self::OutOfMemory => Some("agents that die"),
+            Self::Hangs | Self::NeverEnds => Some("agents that hang"),
+            Self::WritesNonsense => Some("reports of nonsense"),
+        }
+    }
+}
+
 /// What the agent of a container does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -76,8 +89,12 @@ pub(crate) struct Ledger {
     pub(crate) runs: Vec<u32>,
     /// The attempts that ended by the agent's word, as its event log keeps them.
     pub(crate) ended: Vec<(u32, TaskReportStatus)>,
+    /// It ran once more after it had been taken back, as is right for what only a budget had cut.
+    pub(crate) is_resumed: bool,
     /// Turns paid for.
     pub(crate) turns: u32,
+    /// Those of them that stood in no report but one that cannot be read, at most.
+    pub(crate) lost_turns: u32,
 }
 
 /// Every so often a working agent says that it lives.
@@ -222,14 +239,18 @@ impl Agent {
     ) -> Result<(), Ended> {
         let id = task.id.clone();
         let ledger = state.containers.ledger.entry(id.clone()).or_default();
-        let finished = [TaskReportStatus::Completed, TaskReportStatus::Blocked, TaskReportStatus::Cancelled];
+        let finished = [TaskReportStatus::Completed, TaskReportStatus::Blocked];
         let is_again = ledger.ended.iter().any(|(_, status)| finished.contains(status));
+        ledger.is_resumed |= ledger.ended.iter().any(|(_, status)| *status == TaskReportStatus::Cancelled);
         ledger.runs.push(attempt);
         if is_again {
             state.breaks(format!("the finished task {id} ran a second time, as attempt {attempt}"));
         }
         self.course = course(state, task.mode);
         let course = self.course;
+        if let Some(trouble) = course.trouble() {
+            state.count(trouble);
+        }
         state.note(|| format!("{id} attempt {attempt} runs in {container}: {course:?}"));
         let now = state.time();
         let usage = reporting.tasks.get(&id).map(|known| known.usage.clone()).unwrap_or_default();
@@ -289,7 +310,9 @@ impl Agent {
         }
         let (status, failure, head) = match self.course {
             Course::Done => (TaskReportStatus::Completed, None, self.commit(state, &task)),
-            Course::NothingDone | Course::NeverEnds => (TaskReportStatus::Completed, None, None),
+            Course::NothingDone | Course::NeverEnds => {
+                (TaskReportStatus::Completed, None, state.repositories.head(&self.root))
+            }
             Course::Asks => (TaskReportStatus::Blocked, None, self.commit(state, &task)),
             Course::Fails(kind) => {
                 let mut failure = Failure::new(kind, "the CLI said so");
@@ -301,7 +324,12 @@ impl Agent {
                     FailureKind::Timeout | FailureKind::Idle => TaskReportStatus::TimedOut,
                     _ => TaskReportStatus::Failed,
                 };
-                let head = if state.chance.one_in(2) { self.commit(state, &task) } else { None };
+                // It names where it stands, if it came as far as to look.
+                let head = match state.chance.below(4) {
+                    0 | 1 => self.commit(state, &task),
+                    2 => state.repositories.head(&self.root),
+                    _ => None,
+                };
                 (status, Some(failure), head)
             }
             Course::Crashes => return Err(Ended { code: 101, oom: false }),
@@ -316,8 +344,9 @@ impl Agent {
             }
             Course::WritesNonsense => {
                 self.put(state, "version: 1\ntasks: [");
-                // What it used until then stood only there.
-                state.containers.ledger.entry(task.id.clone()).or_default().turns = 0;
+                // What was not read before stood only there.
+                let ledger = state.containers.ledger.entry(task.id.clone()).or_default();
+                ledger.lost_turns = ledger.turns;
                 return Err(Ended { code: 1, oom: false });
             }
         };

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cloud_code_forge::PullState;
-use cloud_code_model::{Issue, ProjectPlan, TaskRecord, TaskState};
+use cloud_code_model::{Issue, Move, ProjectPlan, Spent, TaskRecord, TaskState, TaskStatus};
 use cloud_code_store::DeliveryState;
-use cloud_code_task_schema::{FailureKind, TaskId, TaskReportStatus};
+use cloud_code_task_schema::{Failure, FailureKind, TaskId, TaskReportStatus};
 use cloud_code_workspace::{CommitId, Layout};
 
 use crate::hub::ALICE;
@@ -112,6 +112,7 @@ pub(crate) fn at_the_end(store: &MemoryStore, world: &World, home: &Path, plan: 
     if state.broken.is_empty() {
         requests(&tables, &state, &mut broken);
         tasks(&tables, &state, plan, &mut broken);
+        accounts(&tables, &mut broken);
         forge(&tables, &state, &mut broken);
         leftovers(&tables, &state, home, &mut broken);
     }
@@ -155,8 +156,15 @@ fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<St
     for record in &tables.tasks {
         let id = &record.task.id;
         let attempts: Vec<_> = tables.attempts.iter().filter(|attempt| attempt.task == *id).collect();
-        if attempts.len() > plan.retries.attempts as usize {
-            broken.push(format!("{id} had {} attempts of {}", attempts.len(), plan.retries.attempts));
+        // What a budget cut goes on when that is raised, whatever the number of its attempts.
+        let is_cut = |made: &&Move| {
+            let failure = made.detail.failure.as_ref();
+            made.task == *id && made.status == TaskStatus::Importing && failure.is_some_and(is_budget)
+        };
+        let cuts = tables.moves.iter().filter(is_cut).count();
+        let most = plan.retries.attempts as usize + cuts;
+        if attempts.len() > most {
+            broken.push(format!("{id} had {} attempts of {most}", attempts.len()));
         }
         for attempt in attempts {
             if attempt.finished_at.is_none() {
@@ -167,6 +175,9 @@ fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<St
             }
         }
         let Some(ledger) = state.containers.ledger.get(id) else { continue };
+        if ledger.is_resumed && cuts == 0 {
+            broken.push(format!("{id} was taken back and ran again"));
+        }
         let turns = record.usage.turns.unwrap_or_default();
         if turns > ledger.turns {
             broken.push(format!("{id} is charged {turns} turns of {}", ledger.turns));
@@ -182,10 +193,33 @@ fn tasks(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<St
         if has_done && !is_lawful {
             broken.push(format!("{id} was done by its agent and is {:?}", record.state));
         }
-        if has_done && turns != ledger.turns && !matches!(record.state, TaskState::Cancelled { .. }) {
+        let is_whole = turns + ledger.lost_turns >= ledger.turns;
+        if has_done && !is_whole && !matches!(record.state, TaskState::Cancelled { .. }) {
             broken.push(format!("{id} is charged {turns} turns of {}", ledger.turns));
         }
+        let paid = tables.spending.get(&format!("task:{id}")).map_or(0, |spent| spent.turns);
+        if paid > u64::from(ledger.turns) || paid < u64::from(turns) {
+            broken.push(format!("the account of {id} has {paid} turns of {}, its row {turns}", ledger.turns));
+        }
     }
+}
+
+/// What tasks used is what their issues, their project and their days used.
+fn accounts(tables: &Tables, broken: &mut Vec<String>) {
+    let sum = |kind: &str| {
+        let its = tables.spending.iter().filter(|(account, _)| account.starts_with(kind));
+        its.fold(Spent::default(), |sum, (_, spent)| sum.plus(*spent))
+    };
+    let of_tasks = sum("task:");
+    for kind in ["issue:", "project:", "day:"] {
+        if sum(kind) != of_tasks {
+            broken.push(format!("the accounts of {kind} have {:?}, those of tasks {of_tasks:?}", sum(kind)));
+        }
+    }
+}
+
+fn is_budget(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Budget
 }
 
 fn forge(tables: &Tables, state: &State, broken: &mut Vec<String>) {
@@ -196,6 +230,15 @@ fn forge(tables: &Tables, state: &State, broken: &mut Vec<String>) {
             if !markers.insert(marker) {
                 broken.push(format!("#{number} has two comments with {marker}"));
             }
+        }
+        // Under whatever name: what is said once has one comment, and what is kept up to date is one comment.
+        let count = |kind: &str| markers.iter().filter(|marker| marker.contains(kind)).count();
+        let notes = tables.notes.iter().filter(|row| row.note.number == *number).count();
+        let (said, statuses) = (count("note:"), count("status:"));
+        if said > notes || statuses > 1 {
+            broken.push(format!(
+                "#{number} has {said} comments of {notes} notes, and {statuses} of its status"
+            ));
         }
     }
     let mut open = BTreeSet::new();

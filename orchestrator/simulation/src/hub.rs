@@ -230,12 +230,17 @@ impl State {
         let dice = self.chance.below(100);
         let is_odd = self.faults.given > 0 || self.faults.left > 0;
         match dice {
-            0..6 if is_odd => self.note(|| format!("delivery {id} is lost")),
+            0..6 if is_odd => {
+                self.count("deliveries lost");
+                self.note(|| format!("delivery {id} is lost"));
+            }
             6..16 if is_odd => {
+                self.count("deliveries late");
                 let wait = Duration::from_secs(self.chance.between(1, 300));
                 self.later(wait, Event::Deliver { id });
             }
             16..26 if is_odd => {
+                self.count("deliveries twice");
                 let wait = Duration::from_secs(self.chance.between(1, 120));
                 self.later(soon, Event::Deliver { id });
                 self.later(wait, Event::Deliver { id });

@@ -71,6 +71,8 @@ pub struct Played {
     pub seconds: u64,
     /// Where the orchestrator was killed, and how often.
     pub crashes_at: BTreeMap<&'static str, u32>,
+    /// How often each kind of trouble was met.
+    pub troubles: BTreeMap<&'static str, u32>,
 }
 
 /// How a life ended.
@@ -159,6 +161,7 @@ pub fn play(how: Play, home: &Path) -> Played {
         tasks,
         seconds: state.now().as_secs(),
         crashes_at: std::mem::take(&mut state.crashes_at),
+        troubles: std::mem::take(&mut state.troubles),
     }
 }
 
@@ -377,6 +380,7 @@ fn happen(world: &World, store: &MemoryStore, wakes: &Arc<Wakes>, event: Event) 
         Event::Host(mishap @ (Mishap::Crash | Mishap::Restart)) => {
             let mut state = world.state();
             state.faults.given += 1;
+            state.count(mishap.name());
             state.note(|| format!("the orchestrator: {mishap:?}"));
             Some(mishap)
         }
@@ -393,29 +397,36 @@ fn by_itself(world: &World, event: Event) {
     match event {
         Event::Agent { container } => state.step_agent(&container),
         Event::People => state.act(),
-        Event::Deliver { id } => state.note(|| format!("delivery {id} finds nobody")),
+        Event::Deliver { id } => {
+            state.count("deliveries that found nobody");
+            state.note(|| format!("delivery {id} finds nobody"));
+        }
         Event::Host(mishap) => {
             let running = state.running();
             match mishap {
                 Mishap::KillAgent => {
                     if let Some(id) = running.first() {
+                        state.count(mishap.name());
                         state.note(|| format!("kill -9 of the agent in {id}"));
                         state.end_container(id, Ended { code: 137, oom: false });
                     }
                 }
                 Mishap::RemoveContainer => {
                     if let Some(id) = state.containers.all.keys().next().cloned() {
+                        state.count(mishap.name());
                         state.note(|| format!("somebody removes {id}"));
                         state.containers.all.remove(&id);
                     }
                 }
                 Mishap::RestartRuntime => {
+                    state.count(mishap.name());
                     state.note(|| "the runtime is restarted".to_owned());
                     for id in running {
                         state.end_container(&id, Ended { code: 137, oom: false });
                     }
                 }
                 Mishap::SetClock => {
+                    state.count(mishap.name());
                     let seconds = i64::try_from(state.chance.below(4_200)).unwrap_or_default() - 600;
                     state.set_clock(SignedDuration::from_secs(seconds));
                 }
@@ -459,8 +470,12 @@ fn deliver(world: &World, store: &MemoryStore, wakes: &Arc<Wakes>, id: u64) {
         state
             .note(|| format!("delivery {id} arrives: {}", if stored.is_ok() { "stored" } else { "refused" }));
         if stored.is_ok() {
+            let is_overtaken = state.hub.sent.range(id + 1..).any(|(_, later)| later.has_arrived);
             if let Some(sent) = state.hub.sent.get_mut(&id) {
-                sent.has_arrived = true;
+                let is_again = std::mem::replace(&mut sent.has_arrived, true);
+                if is_overtaken && !is_again {
+                    state.count("deliveries out of order");
+                }
             }
             wakes.received.notify_one();
         }

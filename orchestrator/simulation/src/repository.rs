@@ -86,6 +86,11 @@ impl Repositories {
         Some(new)
     }
 
+    /// Where a worktree stands.
+    pub(crate) fn head(&self, root: &std::path::Path) -> Option<String> {
+        self.trees.get(root).map(|tree| tree.head.to_string())
+    }
+
     /// The roots of the issues that have a worktree.
     pub(crate) fn roots(&self) -> impl Iterator<Item = &PathBuf> {
         self.trees.keys()

@@ -44,6 +44,21 @@ pub(crate) enum Fault {
     Full,
 }
 
+impl Fault {
+    /// Its name among what was drawn.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::CrashBefore => "killed before an effect",
+            Self::CrashAfter => "killed after an effect",
+            Self::Refuse => "refused",
+            Self::Lose => "answers lost",
+            Self::Slow => "slow answers",
+            Self::Limit => "limits",
+            Self::Full => "full disks",
+        }
+    }
+}
+
 /// What happens by itself, later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -80,6 +95,20 @@ pub(crate) enum Mishap {
     SetClock,
 }
 
+impl Mishap {
+    /// Its name among what was drawn.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "killed at a time",
+            Self::Restart => "stopped and started",
+            Self::KillAgent => "agents killed",
+            Self::RemoveContainer => "containers taken away",
+            Self::RestartRuntime => "runtime restarts",
+            Self::SetClock => "clocks set",
+        }
+    }
+}
+
 /// How many faults there still are.
 #[derive(Debug, Clone)]
 pub(crate) struct Faults {
@@ -104,6 +133,8 @@ pub(crate) struct State {
     /// Whether the process has ended and nobody has noticed.
     pub(crate) is_crashed: bool,
     pub(crate) crashes_at: BTreeMap<&'static str, u32>,
+    /// How often each kind of trouble was met.
+    pub(crate) troubles: BTreeMap<&'static str, u32>,
     queue: BTreeMap<(Duration, u64), Event>,
     queued: u64,
     /// When this life of the process began, by the world's count and by the executor's.
@@ -146,6 +177,7 @@ impl World {
             broken: Vec::new(),
             is_crashed: false,
             crashes_at: BTreeMap::new(),
+            troubles: BTreeMap::new(),
             queue: BTreeMap::new(),
             queued: 0,
             life: (Duration::ZERO, None),
@@ -375,8 +407,14 @@ impl State {
         self.faults.left -= 1;
         self.faults.given += 1;
         let number = self.faults.given;
+        self.count(fault.name());
         self.note(|| format!("fault {number}: {fault:?} at {what}"));
         Some(fault)
+    }
+
+    /// Counts a trouble.
+    pub(crate) fn count(&mut self, kind: &'static str) {
+        *self.troubles.entry(kind).or_default() += 1;
     }
 
     /// How long the world lasts.

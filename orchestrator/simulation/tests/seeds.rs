@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use cloud_code_simulation::{Play, Played, play};
 
@@ -53,6 +53,47 @@ fn told(seed: u64) -> String {
     )
 }
 
+/// What was played, counted.
+#[derive(Default)]
+struct Sums {
+    seeds: u64,
+    tasks: usize,
+    lives: u64,
+    seconds: u64,
+    crashes_at: BTreeMap<&'static str, u64>,
+    troubles: BTreeMap<&'static str, u64>,
+}
+
+impl Sums {
+    fn add(&mut self, played: &Played) {
+        self.seeds += 1;
+        self.tasks += played.tasks;
+        self.lives += u64::from(played.lives);
+        self.seconds += played.seconds;
+        for (place, times) in &played.crashes_at {
+            *self.crashes_at.entry(place).or_default() += u64::from(*times);
+        }
+        for (kind, times) in &played.troubles {
+            *self.troubles.entry(kind).or_default() += u64::from(*times);
+        }
+    }
+
+    fn told(&self, took: Duration) -> String {
+        let troubles: Vec<String> =
+            self.troubles.iter().map(|(kind, times)| format!("{times} {kind}")).collect();
+        format!(
+            "{} seeds in {:.0} s: {} tasks, {} lives, {} days of their own time; {}; killed at {} places",
+            self.seeds,
+            took.as_secs_f64(),
+            self.tasks,
+            self.lives,
+            self.seconds / 86_400,
+            troubles.join(", "),
+            self.crashes_at.len(),
+        )
+    }
+}
+
 /// Plays one seed and tells all of it: `CLOUD_CODE_SEED=7 cargo test … replay -- --nocapture`.
 #[test]
 fn replay() {
@@ -83,10 +124,8 @@ fn nothing_is_lost_and_nothing_is_done_twice() {
         (number("CLOUD_CODE_FIRST_SEED").unwrap_or(1), number("CLOUD_CODE_SEEDS").unwrap_or(SEEDS));
     let began = Instant::now();
     let next = AtomicU64::new(from);
-    let (lives, faults, tasks) = (AtomicU64::new(0), AtomicU64::new(0), AtomicUsize::new(0));
-    let seconds = AtomicU64::new(0);
     let failed: Mutex<Vec<(u64, Vec<String>)>> = Mutex::default();
-    let crashes: Mutex<BTreeMap<&'static str, u32>> = Mutex::default();
+    let sums: Mutex<Sums> = Mutex::default();
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -94,14 +133,7 @@ fn nothing_is_lost_and_nothing_is_done_twice() {
                 return;
             }
             let played = one(seed, None, false);
-            lives.fetch_add(u64::from(played.lives), Ordering::Relaxed);
-            faults.fetch_add(u64::from(played.faults), Ordering::Relaxed);
-            tasks.fetch_add(played.tasks, Ordering::Relaxed);
-            seconds.fetch_add(played.seconds, Ordering::Relaxed);
-            let mut crashes = crashes.lock().unwrap();
-            for (place, times) in played.crashes_at {
-                *crashes.entry(place).or_default() += times;
-            }
+            sums.lock().unwrap().add(&played);
             if !played.broken.is_empty() {
                 failed.lock().unwrap().push((seed, played.broken));
             }
@@ -112,23 +144,13 @@ fn nothing_is_lost_and_nothing_is_done_twice() {
             scope.spawn(work);
         }
     });
-    let failed = failed.into_inner().unwrap();
-    let crashes = crashes.into_inner().unwrap();
-    let played = next.into_inner().min(from + count) - from;
-    eprintln!(
-        "{played} seeds in {:.1} s: {} tasks, {} faults, {} lives, {} h of their own time; killed at {} places",
-        began.elapsed().as_secs_f64(),
-        tasks.into_inner(),
-        faults.into_inner(),
-        lives.into_inner(),
-        seconds.into_inner() / 3600,
-        crashes.len(),
-    );
+    let (failed, sums) = (failed.into_inner().unwrap(), sums.into_inner().unwrap());
+    eprintln!("{}", sums.told(began.elapsed()));
     if number("CLOUD_CODE_TELL_PLACES").is_some() {
-        for (place, times) in &crashes {
+        for (place, times) in &sums.crashes_at {
             eprintln!("  {times:>6} {place}");
         }
     }
     let texts: Vec<String> = failed.iter().map(|(seed, _)| told(*seed)).collect();
-    assert!(failed.is_empty(), "{} of {played} seeds failed\n{}", failed.len(), texts.join("\n"));
+    assert!(failed.is_empty(), "{} of {} seeds failed\n{}", failed.len(), sums.seeds, texts.join("\n"));
 }

@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use crate::driver_lock::{DriverLock, locked};
-use crate::git::Repo;
 use crate::{Engine, EngineError, blocking};
 
 /// How often is looked. What is left costs room and nothing else; more often reads folders for nothing.
@@ -168,7 +167,7 @@ impl Engine {
             repos.insert(issue.project.clone(), task.task.plan.repo);
         }
         let Some(repo) = repos.get(&issue.project) else { return Ok(()) };
-        let repo = Repo::new(&self.settings.layout, &issue.project, repo)?;
+        let repo = self.repo(&issue.project, repo)?;
         let (name, key) = (issue.project.clone(), issue.key.clone());
         tracing::info!(project = %name, issue = %key, "the workspace of a cleaned issue is removed");
         blocking(move || repo.remove(&key)).await

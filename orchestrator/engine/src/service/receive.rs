@@ -10,6 +10,7 @@ use cloud_code_intake::{
     visible,
 };
 use cloud_code_model::{Ask, Intent, Place, Subject, TaskState};
+use cloud_code_runtime::RuntimeError;
 use cloud_code_store::{Delivery, DeliveryState};
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -27,8 +28,8 @@ const BATCH: u32 = 256;
 /// a command that is older would surprise whoever gave it.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(72);
 
-/// How often is asked again after an answer that we do not understand. A proxy's page in place of an answer is gone the next
-/// time; what stays so is a defect, and asking for days mends none.
+/// How often is asked again after an answer that we do not understand, or that says only that something failed. A proxy's page
+/// in place of an answer is gone the next time; what stays so is a defect, and asking for days mends none.
 const MAX_UNEXPECTED: u32 = 5;
 
 pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
@@ -94,7 +95,8 @@ async fn settle(inner: &Inner, stored: Delivery) -> Result<(), EngineError> {
 /// Whether the same thing fails however often it is tried: nobody may then, and nothing begins.
 pub(super) fn lasts(error: &EngineError, tries: u32) -> bool {
     match error {
-        EngineError::Forge(ForgeError::Unexpected { .. }) => tries + 1 >= MAX_UNEXPECTED,
+        EngineError::Forge(ForgeError::Unexpected { .. })
+        | EngineError::Runtime(RuntimeError::EngineFault { .. }) => tries + 1 >= MAX_UNEXPECTED,
         error => !can_pass(error),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cloud_code_fault_points::{Point, reach};
 use cloud_code_forge::{CheckHandle, CheckSpec, Forge, ForgeError, Priority};
@@ -19,7 +19,7 @@ use super::drivers::Dirty;
 use super::projects::ServedProject;
 use super::requests::can_pass;
 use super::status::{StatusView, check_status, check_title, label_family, status_comment};
-use crate::follow_up::heard;
+use crate::follow_up::{LastHeard, heard_again};
 use crate::forges::marker;
 use crate::public::Places;
 use crate::{EngineError, blocking};
@@ -47,6 +47,8 @@ pub(crate) struct Talk {
     pressing: AtomicBool,
     /// Why threads could not be written to, as told in the log: an outage of hours is told once.
     troubles: Mutex<HashMap<(ProjectName, u64), String>>,
+    /// What agents that work said last.
+    heard: Mutex<HashMap<(ProjectName, u64), Arc<LastHeard>>>,
 }
 
 impl Talk {
@@ -57,7 +59,12 @@ impl Talk {
             progress: Mutex::default(),
             pressing: AtomicBool::new(false),
             troubles: Mutex::default(),
+            heard: Mutex::default(),
         }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, HashMap<(ProjectName, u64), Arc<LastHeard>>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this trouble of a thread is news; none takes the last one back.
@@ -326,7 +333,12 @@ async fn write_thread(
     let Some(issue) = inner.store.issue(&thread.project, key).await? else { return Ok(Written::Whole) };
     let layout = &inner.engines.of(last.task.plan.runtime).settings().layout;
     let control = ControlDir::new(layout.issue(&thread.project, key).control);
-    let reports = blocking(move || Ok(heard(&control).reports)).await?;
+    let place = (thread.project.clone(), thread.number);
+    let known = inner.talk.heard().remove(&place);
+    let said = blocking(move || Ok(heard_again(&control, known))).await?;
+    if !is_settled(last) {
+        inner.talk.heard().insert(place, said.clone());
+    }
     let forge = inner.projects.forge(&project).await?;
     // The thread's own address is the repository's, then `/issues/42`.
     let repository_url = thread.facts.url.rsplitn(3, '/').nth(2).unwrap_or_default();
@@ -337,7 +349,7 @@ async fn write_thread(
         thread,
         issue: &issue,
         tasks,
-        reports: &reports,
+        reports: &said.heard.reports,
         waiting,
         prefix: &project.triggers.prefix,
         tree_url: &tree_url,
