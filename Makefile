@@ -50,10 +50,15 @@ images: build engine ## Build the images that the coding CLIs run in
 third-party: ## Fetch what tests compare with: GitHub's description of its API, and its samples of webhooks
 	orchestrator/fake-github/fetch.sh
 
+# The other suites wait most of their time, for containers and for clocks. The simulation takes what they leave.
 .PHONY: test
 test: images third-party ## Run every test, the real coding CLIs in real containers included
 	docker/ensure-tools.sh database
-	status=0; cargo test --locked --workspace --no-fail-fast || status=$$?; $(SIMULATE) || status=$$?; exit $$status
+	@mkdir -p target; setsid nice -n 19 env $(SIMULATE) > target/simulation.log 2>&1 & simulation=$$!; \
+	trap 'kill -- -$$simulation 2> /dev/null || true' EXIT; \
+	status=0; cargo test --locked --workspace --no-fail-fast || status=$$?; \
+	wait $$simulation || { status=$$?; echo "the simulation failed:"; }; \
+	tail -n 40 target/simulation.log; exit $$status
 
 .PHONY: simulate
 simulate: ## Play a hundred thousand lives of the engine with faults (SEEDS=, FIRST_SEED=)
