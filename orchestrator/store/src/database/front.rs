@@ -45,9 +45,13 @@ impl Front {
 
     /// Gives it back, so that the next one need not wait until the server has noticed.
     pub async fn release(self) {
-        if let Some(session) = self.session {
-            // A server that does not answer has given it back already, or will.
-            drop(tokio::time::timeout(ANSWER_WITHIN, session.close()).await);
-        }
+        let Some(mut session) = self.session else { return };
+        let giving_back = async {
+            // Without a word it would be free only when the server has seen to the end of the session.
+            sqlx::query("SELECT pg_advisory_unlock($1)").bind(KEY).execute(&mut session).await?;
+            session.close().await
+        };
+        // A server that does not answer has given it back already, or will.
+        drop(tokio::time::timeout(ANSWER_WITHIN, giving_back).await);
     }
 }
