@@ -98,6 +98,9 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
             listen(&address, store.clone(), secrets, wakes, parts, closed.clone()).await?
         }
     };
+    // Who reads that it serves may stop it.
+    let mut interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let mut terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     ui::err(format!("serving {}", names.join(", ")));
     if let Some(address) = &served.address {
         ui::err(format!("listening on http://{address}"));
@@ -110,13 +113,15 @@ pub(crate) async fn run(app: &App, args: ServeArgs) -> Result<ExitCode> {
     let mut working = tokio::spawn(service.run(stop.clone()));
     systemd::ready();
     systemd::watch(&beside, closed.clone());
-    if app.settings.github.app.is_none() {
-        tell_of_token(&connected, &triggers).await;
-    }
-    let mut interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
-    let mut terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let telling = async {
+        if app.settings.github.app.is_none() {
+            tell_of_token(&connected, &triggers).await;
+        }
+        std::future::pending::<()>().await;
+    };
     let mut serving = served.task;
     let early = tokio::select! {
+        () = telling => None,
         _ = interrupts.recv() => None,
         _ = terminations.recv() => None,
         // Another process was started for this worker.

@@ -173,15 +173,17 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
 
 async fn say_all(inner: &Inner, dirty: &Dirty) -> Result<(), EngineError> {
     say(inner, threads_to_write(inner, dirty).await?).await?;
+    if !dirty.all {
+        return Ok(());
+    }
     let mut last: Option<(ProjectName, u64)> = None;
-    while dirty.all {
+    loop {
         let after = last.as_ref().map(|(project, number)| (project, *number));
         let page = inner.store.threads_after(after, PAGE).await?;
-        let Some(end) = page.last() else { break };
+        let Some(end) = page.last() else { return Ok(()) };
         last = Some((end.project.clone(), end.number));
         say(inner, with_tasks(inner, page).await?).await?;
     }
-    Ok(())
 }
 
 /// What is to be said in these threads, and the comments that wait.
