@@ -30,9 +30,12 @@ impl Stage {
     /// Where `serve` listens, for webhooks and for who measures.
     pub(crate) fn addresses(&self) -> (String, String) {
         let find = |before: &str| {
-            let log = self.log();
-            let line = log.lines().rev().find_map(|line| line.strip_prefix(before)?.split('/').next());
-            line.unwrap_or_else(|| panic!("{before:?} is not in:\n{log}")).to_owned()
+            self.wait_for(before, || {
+                let log = self.log();
+                let newest = log.lines().rev().take_while(|line| !line.starts_with("serving "));
+                let found = newest.filter_map(|line| line.strip_prefix(before)?.split('/').next()).next();
+                found.map(str::to_owned)
+            })
         };
         (find("listening on http://"), find("metrics on http://"))
     }
