@@ -416,6 +416,13 @@ fn a_terminal_does_not_run_what_a_worker_runs_or_another_machine_began() {
         let (is_done, told) = at(home, &["continue", &key, "And its test."]);
         assert!(!is_done && told.contains("is worked on by worker "), "{told}");
     }
+    let unwanted = house.asks("WAIT-FOR-GO");
+    house.stage.wait_for("both to begin", || {
+        (house.notes().iter().filter(|note| note.starts_with("begin")).count() == 2).then_some(())
+    });
+    let (is_done, told) = at(&house.stage.home(), &["cancel", &unwanted.to_string()]);
+    assert!(is_done && told.contains("asked; it is stopped by worker "), "{told}");
+    house.stage.becomes(unwanted, "done");
     house.stage.go();
     house.is_done_once(issue);
 

@@ -16,7 +16,7 @@ const MAX_CONNECTIONS: u32 = 8;
 const CONNECT_WITHIN: Duration = super::BUSY_TIMEOUT;
 /// What every session asks of the server. Each is the answer to a client that stands still: a paused process in the middle
 /// of a transaction keeps its rows locked until the server ends it, and who waits for these rows gives up later than that.
-/// What a host held that went away without a word is free after 20 seconds.
+/// The keepalives are for a host that went away without a word.
 const SESSION: [(&str, &str); 5] = [
     ("idle_in_transaction_session_timeout", "5s"),
     ("lock_timeout", "10s"),

@@ -427,7 +427,8 @@ async fn note_hold(
     Ok(())
 }
 
-/// Notes that the pull request is merged or closed, once the forge says so. Of a merge of ours that is noted first: how an issue ends is the same whoever merged.
+/// Notes that the pull request is merged or closed, once the forge says so. Of a merge of ours that is noted first: how an
+/// issue ends is the same whoever merged.
 async fn ended(
     inner: &Inner,
     project: &ServedProject,
