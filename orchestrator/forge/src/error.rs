@@ -64,7 +64,7 @@ pub enum ForgeError {
     #[error("the conversation is locked")]
     Locked,
     /// A limit of the forge. Nothing was sent, or it was refused before it had an effect.
-    #[error("the forge's limit is reached until {until}")]
+    #[error("the forge's limit is reached until {until:.0}")]
     Limited {
         /// Earliest time worth another try.
         until: Timestamp,
