@@ -46,6 +46,15 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
+/// Begins blocking work that nobody waits for.
+pub(crate) fn beside(work: impl FnOnce() + Send + 'static) {
+    if IS_INLINE.get() {
+        return work();
+    }
+    let span = tracing::Span::current();
+    drop(tokio::task::spawn_blocking(move || span.in_scope(work)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

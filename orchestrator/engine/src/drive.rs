@@ -59,7 +59,12 @@ impl Engine {
                     return Ok(facts.record);
                 }
                 Step::AwaitApproval | Step::AwaitBudget | Step::Rest => return Ok(facts.record),
-                Step::Wait => self.sleep(&facts, session, nudge).await,
+                Step::Wait => {
+                    if !std::mem::replace(&mut session.is_settled, true) {
+                        self.settle(&facts);
+                    }
+                    self.sleep(&facts, session, nudge).await;
+                }
                 step => {
                     observer.notice(Notice::Step(&step));
                     self.perform_or_fail(&facts, step, observer).await?;
@@ -164,6 +169,8 @@ struct Session {
     clocks: Clocks,
     meter: Meter,
     watch: Option<(mpsc::Receiver<()>, Watch)>,
+    /// Whether the disk was asked to take the workspace: once its agent has begun, so that it need not wait.
+    is_settled: bool,
 }
 
 impl Session {
@@ -173,6 +180,7 @@ impl Session {
             clocks: Clocks::default(),
             meter: Meter::default(),
             watch: None,
+            is_settled: false,
         }
     }
 

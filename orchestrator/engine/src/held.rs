@@ -38,6 +38,7 @@ impl Engine {
             history: self.history.clone(),
             git: self.git.clone(),
             watches: self.watches.clone(),
+            settler: self.settler.clone(),
             held: Some(held),
         }
     }

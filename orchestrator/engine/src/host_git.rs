@@ -14,8 +14,8 @@ use cloud_code_workspace::{
     ChangedFile, CommitId, Credential, DeliverError, DeliverRequest, Delivery, DiffError, Expectations,
     FolderError, FolderFile, GitView, HeadError, ImportError, ImportOutcome, ImportPolicy, ImportRequest,
     IssuePaths, Layout, Mirror, MirrorError, MoveError, Owner, PrepareError, PrepareRequest, Prepared,
-    PushError, PushOutcome, PushRequest, RebaseError, Rebased, RemoveError, Source, SourceError, SourceFacts,
-    WorktreeHead,
+    PushError, PushOutcome, PushRequest, RebaseError, Rebased, RemoveError, SettleError, Source, SourceError,
+    SourceFacts, WorktreeHead,
 };
 
 /// Git on this machine. What a call promises is said where it is done, in `cloud-code-workspace`.
@@ -39,6 +39,8 @@ pub trait Git: Send + Sync + Debug {
     fn has_tree(&self, paths: &IssuePaths) -> bool;
     /// What the worktree's HEAD says.
     fn worktree_head(&self, paths: &IssuePaths) -> Result<WorktreeHead, HeadError>;
+    /// Waits until the disk has what was prepared, so that it outlives a power cut.
+    fn settle(&self, workspaces: &[IssuePaths]) -> Result<(), SettleError>;
     /// Takes the worktree away so that it is made anew; HOME and control directory stay.
     fn reset_worktree(&self, paths: &IssuePaths) -> Result<(), RemoveError>;
 }
@@ -194,6 +196,10 @@ impl Git for HostGit {
 
     fn worktree_head(&self, paths: &IssuePaths) -> Result<WorktreeHead, HeadError> {
         cloud_code_workspace::worktree_head(paths)
+    }
+
+    fn settle(&self, workspaces: &[IssuePaths]) -> Result<(), SettleError> {
+        cloud_code_workspace::settle(workspaces)
     }
 
     fn reset_worktree(&self, paths: &IssuePaths) -> Result<(), RemoveError> {

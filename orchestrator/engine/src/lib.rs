@@ -36,6 +36,7 @@ mod queue;
 mod rows;
 mod seen;
 mod service;
+mod settle;
 mod take_over;
 mod tasking;
 mod theirs;
@@ -78,6 +79,7 @@ pub use tasking::next_tasking;
 pub use watch::{Inotify, Watch, Watches};
 
 pub(crate) use blocking::blocking;
+pub(crate) use settle::Settler;
 
 /// Reads a variable of the orchestrator's environment. Given, not taken: tests give their own.
 pub type Environment = Arc<dyn Fn(&str) -> Option<SecretString> + Send + Sync>;
@@ -117,6 +119,7 @@ pub struct Engine {
     pub(crate) history: History,
     pub(crate) git: Arc<dyn Git>,
     pub(crate) watches: Arc<dyn Watches>,
+    pub(crate) settler: Arc<Settler>,
     /// Under which it works, where several processes share the store.
     pub(crate) held: Option<Arc<held::Held>>,
 }
@@ -133,7 +136,8 @@ impl Engine {
         let history = keep::default_history(&settings.layout);
         let (store, git, watches) = (Arc::new(store), Arc::new(HostGit), Arc::new(Inotify));
         let settings = Arc::new(settings);
-        Self { settings, store, runtime, clock, ids, history, git, watches, held: None }
+        let settler = Arc::default();
+        Self { settings, store, runtime, clock, ids, history, git, watches, settler, held: None }
     }
 
     /// The same with another history than that of the default settings.

@@ -354,7 +354,33 @@ async fn a_program_that_is_not_there_and_a_broken_record_say_so() {
     let failed = here.runtime.start(&id, &Secrets::none()).await.unwrap_err();
     assert_eq!(failed.to_string(), "cannot start `/nowhere/agent`");
     assert_eq!(here.runtime.facts(&id).await.unwrap().unwrap().state, ContainerState::Created);
-    fs::write(here.state().join("agent-1/container.json"), "{").unwrap();
+    fs::write(here.state().join("agent-1/container.json"), "[]").unwrap();
     let broken = here.runtime.facts(&id).await.unwrap_err();
     assert!(matches!(broken, RuntimeError::StateCorrupt { .. }), "{broken}");
+}
+
+#[tokio::test]
+async fn a_record_that_a_power_cut_took_is_no_container_unless_something_of_it_runs() {
+    let here = Installation::new();
+    let record = here.state().join("agent-1/container.json");
+    for torn in ["", "\0\0\0", "{\n  \"name\": \"age"] {
+        let id = here.runtime.create(&here.spec("echo $$ >pid; exec sleep 1000")).await.unwrap();
+        fs::write(&record, torn).unwrap();
+        assert_eq!(here.runtime.facts(&id).await.unwrap(), None, "{torn:?}");
+        assert_eq!(here.runtime.find(&Labels::of_instance(here.instance.clone())).await.unwrap(), vec![]);
+        // Its name is free again, in this process and after a start.
+        let id = here.runtime.create(&here.spec("exec sleep 1000")).await.unwrap();
+        assert_eq!(here.runtime.facts(&id).await.unwrap().unwrap().state, ContainerState::Created);
+        fs::write(&record, torn).unwrap();
+        drop(here.restarted());
+        assert!(!record.parent().unwrap().exists(), "{torn:?}");
+    }
+    let id = here.started(&here.spec("exec sleep 1000")).await;
+    let whole = fs::read(&record).unwrap();
+    fs::write(&record, "").unwrap();
+    let broken = here.runtime.facts(&id).await.unwrap_err();
+    assert!(matches!(broken, RuntimeError::StateCorrupt { .. }), "{broken}");
+    drop(here.restarted());
+    fs::write(&record, whole).unwrap();
+    assert!(here.runtime.facts(&id).await.unwrap().unwrap().state.is_running());
 }

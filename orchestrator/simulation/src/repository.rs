@@ -12,7 +12,7 @@ use cloud_code_workspace::{
     ChangedFile, CommitId, Credential, DeliverError, Delivery, DiffError, Expectations, FolderError,
     FolderFile, HeadError, History, ImportError, ImportOutcome, Imported, IssuePaths, Layout, Lines,
     MirrorError, MoveError, PrepareError, Prepared, PushError, PushOutcome, RebaseError, Rebased,
-    RemoteError, RemoveError, Source, SourceError, SourceFacts, Worktree, WorktreeHead,
+    RemoteError, RemoveError, SettleError, Source, SourceError, SourceFacts, Worktree, WorktreeHead,
 };
 
 use crate::world::{Fault, State, World};
@@ -234,6 +234,11 @@ impl Git for SimGit {
         let state = self.0.state();
         let tree = state.repositories.trees.get(&paths.root).ok_or_else(missing)?;
         Ok(WorktreeHead::Commit(tree.head.clone()))
+    }
+
+    /// Power is not cut here.
+    fn settle(&self, _: &[IssuePaths]) -> Result<(), SettleError> {
+        Ok(())
     }
 
     fn reset_worktree(&self, paths: &IssuePaths) -> Result<(), RemoveError> {

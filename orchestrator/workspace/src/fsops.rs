@@ -79,9 +79,23 @@ pub(crate) fn open_regular(folder: impl AsFd, name: &CStr) -> Result<File, ReadE
 /// How the name of a file begins that is not whole yet. A killed process leaves it; the sweep knows it by this.
 pub(crate) const WRITING_PREFIX: &str = ".writing-";
 
-/// Writes a file whole: temp file in the same folder, fsync, rename. A link of that name is replaced, not followed.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
-    write_whole_from(path.parent().unwrap_or(Path::new("/")), path, bytes, owner)
+/// Whether a file is on the disk before it takes its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sync {
+    /// Yes: a power cut leaves the old one or the new one.
+    Now,
+    /// No: something later vouches for it, or it is written again when it is not as it must be.
+    Later,
+}
+
+/// Writes a file whole: temp file in the same folder, rename. A link of that name is replaced, not followed.
+pub(crate) fn write_whole(
+    path: &Path,
+    bytes: &[u8],
+    owner: Option<(u32, u32)>,
+    sync: Sync,
+) -> io::Result<()> {
+    write_whole_from(path.parent().unwrap_or(Path::new("/")), path, bytes, owner, sync)
 }
 
 /// The same with the temp file in another folder of that disk: in a worktree a killed writer's would be committed.
@@ -90,6 +104,7 @@ pub(crate) fn write_whole_from(
     path: &Path,
     bytes: &[u8],
     owner: Option<(u32, u32)>,
+    sync: Sync,
 ) -> io::Result<()> {
     let mut temp = tempfile::Builder::new().prefix(WRITING_PREFIX).tempfile_in(folder)?;
     temp.write_all(bytes)?;
@@ -97,9 +112,16 @@ pub(crate) fn write_whole_from(
     if let Some((uid, gid)) = owner {
         std::os::unix::fs::fchown(temp.as_file(), Some(uid), Some(gid))?;
     }
-    temp.as_file().sync_all()?;
+    if sync == Sync::Now {
+        temp.as_file().sync_all()?;
+    }
     temp.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Waits until the disk has all that was written to the file system of `path`.
+pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(open_dir_path(path)?)?)
 }
 
 /// Makes a folder with a mode that the umask does not change, and hands it to its owner. An existing folder is

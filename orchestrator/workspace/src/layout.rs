@@ -1,4 +1,4 @@
-//! Where everything of one issue lives on the host. Paths only: nothing here touches the disk.
+//! Where everything of one issue lives on the host.
 //!
 //! The worktree's admin folder lies in the issue's own folder, not in the mirror's `worktrees/`: the mirror then
 //! holds no byte that an agent wrote, and no container sees another issue's index, logs or messages.
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use cloud_code_model::{IssueKey, ProjectName};
 
 use crate::ident::CommitId;
+use crate::mark::Mark;
 
 /// The folders under one `$CLOUD_CODE_HOME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub struct IssuePaths {
 impl IssuePaths {
     /// Whether `prepare` once ended well here. A half-made workspace is not prepared.
     pub fn is_prepared(&self) -> bool {
-        self.marker().is_file()
+        Mark::read(self).is_ok_and(|mark| mark.is_some())
     }
 
     /// Whether anything of it is there, be it on its way out.
@@ -96,8 +97,7 @@ impl IssuePaths {
 
     /// The commit that `prepare` made the worktree from; none where it is not prepared.
     pub fn prepared_from(&self) -> Option<CommitId> {
-        let text = std::fs::read_to_string(self.marker()).ok()?;
-        text.split_whitespace().nth(1)?.parse().ok()
+        Mark::read(self).ok()??.base.parse().ok()
     }
 
     /// Written last by `prepare`: a workspace without it is half-made.

@@ -11,6 +11,7 @@ mod inspect;
 mod layout;
 mod leftovers;
 mod lock;
+mod mark;
 mod mirror;
 mod names;
 mod overlay;
@@ -38,6 +39,7 @@ pub use inspect::{Expectations, SourceError, SourceFacts, UncommittedWork, branc
 pub use layout::{IssuePaths, Layout, inside};
 pub use leftovers::{SweepError, sweep_issue};
 pub use lock::LockError;
+pub use mark::{SettleError, settle};
 pub use mirror::{Mirror, MirrorError};
 pub use names::{BadLink, BadName};
 pub use policy::{CiChanges, ImportPolicy, Refusal, RefusalReason};

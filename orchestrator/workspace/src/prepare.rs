@@ -11,6 +11,7 @@ use crate::fsops;
 use crate::ident::CommitId;
 use crate::layout::{IssuePaths, inside};
 use crate::lock::{Held, LOCK_WAIT, LockError};
+use crate::mark::Mark;
 use crate::mirror::{Mirror, MirrorError};
 use crate::overlay::{self, Overlaid, OverlayError};
 use crate::program::{Git, GitError};
@@ -186,11 +187,8 @@ pub enum PrepareError {
     },
 }
 
-/// First word of the marker file. Another version's workspace is made anew only by a person.
-const MARKER_VERSION: &str = "cloud-code-workspace-1";
-
 /// Prepares a workspace. Calling it again changes nothing in an intact one, repairs link files that were tampered
-/// with, and makes a half-made one anew. No agent may be running in it while link files are repaired.
+/// with, and makes a half-made one anew; so it does one that [`crate::settle`] never saw before a power cut. No agent may be running in it while link files are repaired.
 pub fn prepare(request: &PrepareRequest<'_>) -> Result<Prepared, PrepareError> {
     check_owner(request.owner)?;
     let _held = Held::take(&request.paths.lock, LOCK_WAIT)?;
@@ -204,10 +202,9 @@ pub fn prepare(request: &PrepareRequest<'_>) -> Result<Prepared, PrepareError> {
     {
         return Err(PrepareError::NoSuchBase { base: trusted.clone() });
     }
-    let (worktree, overlaid) = match fs::read_to_string(request.paths.marker()) {
-        Ok(text) => (Worktree::Kept, keep(request, &text)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (Worktree::Made, make(request)?),
-        Err(error) => return Err(io(error)),
+    let (worktree, overlaid) = match Mark::read(request.paths).map_err(io)? {
+        Some(mark) => (Worktree::Kept, keep(request, &mark)?),
+        None => (Worktree::Made, make(request)?),
     };
     let shown = |one: &Overlaid| String::from_utf8_lossy(&one.path).into_owned();
     Ok(describe(request, worktree, overlaid.iter().map(shown).collect()))
@@ -223,41 +220,37 @@ fn check_owner(owner: Option<Owner>) -> Result<(), PrepareError> {
     }
 }
 
-fn marker_text(request: &PrepareRequest<'_>, settings_from: Option<&CommitId>) -> String {
+fn mark_of(request: &PrepareRequest<'_>, settings: Option<&CommitId>) -> Mark {
     let owner =
         request.owner.map_or_else(|| "self".to_owned(), |owner| format!("{}:{}", owner.uid, owner.gid));
-    let settings = settings_from.map_or_else(String::new, |trusted| format!(" settings:{trusted}"));
-    format!("{MARKER_VERSION} {} {owner}{settings}\n", request.base)
+    Mark { base: request.base.to_string(), owner, settings: settings.cloned(), boot: None }
 }
 
-fn keep(request: &PrepareRequest<'_>, marker: &str) -> Result<Vec<Overlaid>, PrepareError> {
+fn keep(request: &PrepareRequest<'_>, mark: &Mark) -> Result<Vec<Overlaid>, PrepareError> {
     let paths = request.paths;
     let io = |source| PrepareError::Io { path: paths.root.clone(), source };
-    let prepared = marker.split_whitespace().nth(1).unwrap_or("an unknown commit");
-    if prepared != request.base.as_str() {
-        let prepared = prepared.to_owned();
+    if mark.base != request.base.as_str() {
         return Err(PrepareError::OtherBase {
             path: paths.root.clone(),
-            prepared,
+            prepared: mark.base.clone(),
             asked: request.base.clone(),
         });
     }
-    let settings = marker.split_whitespace().find_map(|word| word.strip_prefix("settings:"));
-    let settings: Option<CommitId> = settings.and_then(|id| id.parse().ok());
+    let settings = mark.settings.as_ref();
     if settings.is_none() && request.settings_from.is_some_and(|trusted| trusted != request.base) {
         return Err(PrepareError::OwnSettings { path: paths.root.clone(), base: request.base.clone() });
     }
     worktree::tie(request.mirror, paths, request.view, request.owner).map_err(io)?;
-    let wanted = marker_text(request, settings.as_ref());
-    if wanted != marker {
+    let wanted = Mark { boot: mark.boot.clone(), ..mark_of(request, settings) };
+    if wanted != *mark {
         if let Some(owner) = request.owner {
             for folder in [&paths.tree, &paths.home, &paths.objects, &paths.admin] {
                 fsops::chown_tree(folder, owner.raw()).map_err(io)?;
             }
         }
-        fsops::write_whole(&paths.marker(), wanted.as_bytes(), None).map_err(io)?;
+        wanted.write(paths).map_err(io)?;
     }
-    let overlaid = overlaid(request, settings.as_ref())?;
+    let overlaid = overlaid(request, settings)?;
     look_away(request, &overlaid).map_err(io)?;
     Ok(overlaid)
 }
@@ -270,7 +263,7 @@ fn look_away(request: &PrepareRequest<'_>, overlaid: &[Overlaid]) -> io::Result<
     if fs::read(&exclude).is_ok_and(|found| found == list) {
         return Ok(());
     }
-    fsops::write_whole(&exclude, &list, None)
+    fsops::write_whole(&exclude, &list, None, fsops::Sync::Later)
 }
 
 /// What differs in the worktree from the base, for the settings to be those of a trusted commit.
@@ -306,14 +299,13 @@ fn make(request: &PrepareRequest<'_>) -> Result<Vec<Overlaid>, PrepareError> {
         fsops::make_dir(&paths.objects.join(folder), 0o755, owner).map_err(io)?;
     }
     let head = format!("{}\n", request.base);
-    fsops::write_whole(&paths.admin.join("HEAD"), head.as_bytes(), owner).map_err(io)?;
+    fsops::write_whole(&paths.admin.join("HEAD"), head.as_bytes(), owner, fsops::Sync::Later).map_err(io)?;
     // The checkout happens on the host, whatever the view afterwards.
     worktree::tie(request.mirror, paths, GitView::Host, request.owner).map_err(io)?;
     check_out(request, &overlaid)?;
     worktree::tie(request.mirror, paths, request.view, request.owner).map_err(io)?;
     look_away(request, &overlaid).map_err(io)?;
-    let marker = marker_text(request, request.settings_from);
-    fsops::write_whole(&paths.marker(), marker.as_bytes(), None).map_err(io)?;
+    mark_of(request, request.settings_from).write_fresh(paths).map_err(io)?;
     Ok(overlaid)
 }
 

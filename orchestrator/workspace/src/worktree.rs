@@ -134,7 +134,7 @@ pub(crate) fn tie(
         if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
             displace(paths, &path)?;
         }
-        fsops::write_whole_from(&paths.root, &path, &file.content, raw)?;
+        fsops::write_whole_from(&paths.root, &path, &file.content, raw, fsops::Sync::Later)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use cloud_code_task_schema::ChangeKind;
 use cloud_code_workspace::{
     ChangedFile, DeliverError, DeliverRequest, Delivery, GitView, History, ImportError, ImportOutcome,
     ImportPolicy, Imported, Lines, Mirror, PrepareError, PrepareRequest, Source, Worktree, WorktreeHead,
-    deliver, diff, prepare, remove, worktree_head,
+    deliver, diff, prepare, remove, settle, worktree_head,
 };
 use common::{House, branch, digest, facts, git, id, owner, write};
 
@@ -201,6 +201,30 @@ fn a_half_made_worktree_is_made_anew() {
     let agent = house.agent("1");
     assert_eq!(agent.git(&["status", "--porcelain"]), "");
     assert_eq!(agent.git(&["ls-files"]), ".github/workflows/ci.yml\nREADME.md\nsrc/login.rs");
+}
+
+#[test]
+fn a_worktree_outlives_a_power_cut_once_it_is_settled_and_is_made_anew_before() {
+    let house = House::new();
+    let paths = house.paths("1");
+    let cut_power_and_lose_a_file = || {
+        let mark = fs::read_to_string(paths.root.join("prepared")).unwrap();
+        let boot = mark.split_whitespace().find_map(|word| word.strip_prefix("boot:")).unwrap_or("none");
+        fs::write(paths.root.join("prepared"), mark.replace(boot, "an-earlier-one")).unwrap();
+        fs::write(paths.tree.join("README.md"), "").unwrap();
+    };
+    house.prepare("1", GitView::Host);
+    assert_eq!(house.prepare("1", GitView::Host).worktree, Worktree::Kept);
+    cut_power_and_lose_a_file();
+    assert!(!paths.is_prepared() && paths.prepared_from().is_none());
+    assert_eq!(house.prepare("1", GitView::Host).worktree, Worktree::Made);
+    assert_eq!(fs::read_to_string(paths.tree.join("README.md")).unwrap(), "# Shop\n");
+
+    settle(std::slice::from_ref(&paths)).unwrap();
+    write(&paths.tree.join("work"), "of an agent");
+    cut_power_and_lose_a_file();
+    assert_eq!(house.prepare("1", GitView::Host).worktree, Worktree::Kept);
+    assert!(paths.is_prepared() && paths.tree.join("work").exists());
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! What is written down of a local container, in a folder of its own: `container.json` (who it is, which process),
 //! `exit.json` (how that process ended), `output.log`. Each file has one writer and is replaced whole.
+//!
+//! `container.json` is not synced: it speaks of processes, none of which outlives a power cut, and two waits for the disk
+//! a write are most of what a start takes. One whose text never reached the disk says so by being torn, and means nothing
+//! where nothing runs that carries its mark. How a process ended is synced: that is worth knowing on the next boot too.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cloud_code_task_schema::{ReadError, read_capped, write_atomic};
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::mark::Mark;
@@ -139,8 +143,8 @@ fn scratch_prefix(what: &str) -> String {
     format!("{what}{}-", std::process::id())
 }
 
-/// Removes the folders that killed processes left half made or half removed. The name tells whose it was; where that number
-/// is in use again, the folder waits for another start.
+/// Removes the folders that killed processes left half made or half removed, and those whose record a power cut took. The
+/// name tells whose a half-made one was; where that number is in use again, the folder waits for another start.
 pub(super) fn sweep(state_dir: &Path) -> Result<(), RuntimeError> {
     let failed = |source| RuntimeError::State { path: state_dir.to_path_buf(), source };
     for entry in fs::read_dir(state_dir).map_err(failed)? {
@@ -157,6 +161,13 @@ pub(super) fn sweep(state_dir: &Path) -> Result<(), RuntimeError> {
             // Another process that starts does the same.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.map_err(failed)?,
+        }
+    }
+    for name in names(state_dir)? {
+        if let Some(folder) = Folder::named(state_dir, &name)
+            && matches!(folder.read(), Ok(None))
+        {
+            folder.remove()?;
         }
     }
     Ok(())
@@ -216,31 +227,43 @@ impl Folder {
             .prefix(&scratch_prefix(NEW))
             .tempdir_in(&self.state_dir)
             .map_err(|source| state(&self.state_dir, source))?;
-        write_json(&draft.path().join(RECORD), record)?;
-        match fs::rename(draft.path(), self.path()) {
+        replace(&draft.path().join(RECORD), record)?;
+        let is_taken = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
+        };
+        let mut moved = fs::rename(draft.path(), self.path());
+        if moved.as_ref().is_err_and(is_taken) && self.read()?.is_none() {
+            self.remove()?;
+            moved = fs::rename(draft.path(), self.path());
+        }
+        match moved {
             Ok(()) => {
                 // Renamed away: nothing is left for the guard to remove.
                 let _ = draft.keep();
                 Ok(true)
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-                ) =>
-            {
-                Ok(false)
-            }
+            Err(error) if is_taken(&error) => Ok(false),
             Err(source) => Err(state(&self.path(), source)),
         }
     }
 
+    /// None also for one that a power cut took.
     pub(super) fn read(&self) -> Result<Option<Record>, RuntimeError> {
-        read_json(&self.path().join(RECORD))
+        let path = self.path().join(RECORD);
+        match read_json(&path) {
+            Err(RuntimeError::StateCorrupt { .. }) if is_torn(&path) && !self.is_marked() => Ok(None),
+            read => read,
+        }
+    }
+
+    /// Whether anything runs that was started here.
+    fn is_marked(&self) -> bool {
+        let mark = self.mark();
+        ProcessTable::read().alive().any(|(pid, _)| mark.is_on(pid))
     }
 
     pub(super) fn write(&self, record: &Record) -> Result<(), RuntimeError> {
-        write_json(&self.path().join(RECORD), record)
+        replace(&self.path().join(RECORD), record)
     }
 
     /// How that run ended, if it was written down.
@@ -251,7 +274,7 @@ impl Folder {
 
     /// Writes down how a run ended, and whether nothing of it is left.
     pub(super) fn write_exit(&self, run: &Run, exit: &Exit, swept: bool) -> Result<(), RuntimeError> {
-        write_json(&self.path().join(EXIT), &Ended { run: run.clone(), exit: exit.clone(), swept })
+        replace_and_sync(&self.path().join(EXIT), &Ended { run: run.clone(), exit: exit.clone(), swept })
     }
 
     /// Whether nothing that was ever started here can still live: a look at every process of the machine is spared then.
@@ -301,10 +324,35 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RuntimeError
     serde_json::from_str(&text).map(Some).map_err(|error| corrupt(error.to_string()))
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RuntimeError> {
-    let state = |source| RuntimeError::State { path: path.to_path_buf(), source };
-    let text = serde_json::to_vec_pretty(value).map_err(|error| state(error.into()))?;
-    write_atomic(path, &text).map_err(state)
+/// Whether a file holds the beginning of a record at the most, as one does that was never synced.
+fn is_torn(path: &Path) -> bool {
+    let text = read_capped(path, MAX_RECORD_BYTES).unwrap_or_default();
+    let text = text.trim_end_matches('\0');
+    text.is_empty() || serde_json::from_str::<IgnoredAny>(text).is_err_and(|error| error.is_eof())
+}
+
+fn json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, RuntimeError> {
+    let failed =
+        |error: serde_json::Error| RuntimeError::State { path: path.to_path_buf(), source: error.into() };
+    serde_json::to_vec_pretty(value).map_err(failed)
+}
+
+/// Replaces a file whole and waits until the disk has it.
+fn replace_and_sync<T: Serialize>(path: &Path, value: &T) -> Result<(), RuntimeError> {
+    let text = json(path, value)?;
+    write_atomic(path, &text).map_err(|source| RuntimeError::State { path: path.to_path_buf(), source })
+}
+
+/// Replaces a file whole and waits for nothing.
+fn replace<T: Serialize>(path: &Path, value: &T) -> Result<(), RuntimeError> {
+    let text = json(path, value)?;
+    let write = || {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let mut temp = tempfile::NamedTempFile::new_in(folder)?;
+        temp.write_all(&text)?;
+        temp.persist(path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(|source| RuntimeError::State { path: path.to_path_buf(), source })
 }
 
 #[cfg(test)]
@@ -315,11 +363,17 @@ mod tests {
     fn what_a_killed_process_left_half_made_goes_and_a_living_ones_stays() {
         let dir = tempfile::tempdir().unwrap();
         let dead = i32::MAX;
-        let goes = [format!("{NEW}{dead}-a"), format!("{OLD}{dead}-b"), format!("{NEW}abcdef")];
+        let goes = [
+            format!("{NEW}{dead}-a"),
+            format!("{OLD}{dead}-b"),
+            format!("{NEW}abcdef"),
+            "no-record".to_owned(),
+        ];
         let stays = [format!("{}c", scratch_prefix(NEW)), "cloud-code-x-1".to_owned()];
         for name in goes.iter().chain(&stays) {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
+        fs::write(dir.path().join("cloud-code-x-1").join(RECORD), "of another version").unwrap();
         sweep(dir.path()).unwrap();
         assert!(!goes.iter().any(|name| dir.path().join(name).exists()));
         assert!(stays.iter().all(|name| dir.path().join(name).exists()));
