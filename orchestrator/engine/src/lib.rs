@@ -134,7 +134,7 @@ impl Engine {
         ids: Arc<dyn IdSource>,
     ) -> Self {
         let history = keep::default_history(&settings.layout);
-        let (store, git, watches) = (Arc::new(store), Arc::new(HostGit), Arc::new(Inotify));
+        let (store, git, watches) = (Arc::new(store), Arc::new(HostGit), Arc::new(Inotify::default()));
         let settings = Arc::new(settings);
         let settler = Arc::default();
         Self { settings, store, runtime, clock, ids, history, git, watches, settler, held: None }
