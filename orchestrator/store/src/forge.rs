@@ -65,21 +65,15 @@ pub trait ForgeStore: Send + Sync {
     ) -> Result<Option<Thread>, StoreError>;
     /// The thread whose work a pull request holds.
     async fn thread_of_pull(&self, project: &ProjectName, pull: u64) -> Result<Option<Thread>, StoreError>;
-    /// Every thread.
-    async fn threads(&self) -> Result<Vec<Thread>, StoreError>;
+    /// The threads of a project whose pull request is not merged, open or closed, in their order.
+    async fn unmerged_threads(&self, project: &ProjectName) -> Result<Vec<Thread>, StoreError>;
     /// At most `limit` threads in their order, by project and number, from the one behind `after`: for whoever looks at all
     /// that ever were, and is not to hold them in memory at once.
     async fn threads_after(
         &self,
         after: Option<(&ProjectName, u64)>,
         limit: u32,
-    ) -> Result<Vec<Thread>, StoreError> {
-        let is_behind = |thread: &Thread| {
-            after.is_none_or(|(project, number)| (&thread.project, thread.number) > (project, number))
-        };
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(self.threads().await?.into_iter().filter(is_behind).take(limit).collect())
-    }
+    ) -> Result<Vec<Thread>, StoreError>;
     /// Makes a thread; false when it is there already.
     async fn make_thread(
         &self,

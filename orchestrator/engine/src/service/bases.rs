@@ -48,12 +48,11 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
     if projects.is_empty() {
         return Ok(());
     }
-    let threads = inner.store.threads().await?;
     stream::iter(projects)
         .for_each_concurrent(AT_ONCE, |(name, moved)| {
-            let (inner, threads) = (&inner, &threads);
+            let inner = &inner;
             async move {
-                if let Err(error) = in_project(inner, &name, &moved, threads).await {
+                if let Err(error) = in_project(inner, &name, &moved).await {
                     tracing::warn!(project = name, error = %error.chain(), "a base that moved has to wait");
                 }
             }
@@ -62,18 +61,13 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
     Ok(())
 }
 
-async fn in_project(
-    inner: &Inner,
-    name: &str,
-    moved: &[Moved],
-    threads: &[Thread],
-) -> Result<(), EngineError> {
+async fn in_project(inner: &Inner, name: &str, moved: &[Moved]) -> Result<(), EngineError> {
     let served = inner.projects.iter().find(|project| project.name.to_string() == name);
     if let Some(project) = served {
         if inner.base_pauses.rests(&project.name) {
             return Ok(());
         }
-        match hold_against(inner, project, moved, threads).await {
+        match hold_against(inner, project, moved).await {
             Ok(()) => inner.base_pauses.passed(&project.name),
             Err(error) if lasts(&error, 0) => tracing::warn!(
                 project = name, error = %error.chain(),
@@ -92,22 +86,31 @@ async fn in_project(
 }
 
 /// Published work that is to be held against its base.
-struct Held<'a> {
-    thread: &'a Thread,
+struct Held {
+    thread: Thread,
     issue: Issue,
     last: TaskRecord,
-    head: &'a str,
+    head: String,
 }
 
-async fn hold_against(
-    inner: &Inner,
-    project: &ServedProject,
-    moved: &[Moved],
-    threads: &[Thread],
-) -> Result<(), EngineError> {
+/// The threads whose work may be held against a base: those with a pull request that is not merged, and those that are about
+/// to get one.
+async fn with_work(inner: &Inner, project: &ProjectName) -> Result<Vec<Thread>, EngineError> {
+    let mut threads = inner.store.unmerged_threads(project).await?;
+    for open in inner.store.open_tasks().await? {
+        if open.task.project != *project || !matches!(open.state, TaskState::Publishing { .. }) {
+            continue;
+        }
+        let thread = inner.store.thread_of_issue(project, &open.task.issue).await?;
+        threads.extend(thread.filter(|thread| threads.iter().all(|known| known.number != thread.number)));
+    }
+    Ok(threads)
+}
+
+async fn hold_against(inner: &Inner, project: &ServedProject, moved: &[Moved]) -> Result<(), EngineError> {
     let mut looked = 0;
-    let mut held: Vec<Held<'_>> = Vec::new();
-    for thread in threads.iter().filter(|thread| thread.project == project.name) {
+    let mut held: Vec<Held> = Vec::new();
+    for thread in with_work(inner, &project.name).await? {
         let Some(key) = &thread.facts.issue else { continue };
         let Some(issue) = inner.store.issue(&thread.project, key).await? else { continue };
         let base = moved.iter().find(|moved| moved.branch == issue.base.as_str());
@@ -117,13 +120,14 @@ async fn hold_against(
             // It may have looked at the base just before.
             (TaskState::Publishing { head, .. }, _, Some(requester)) => {
                 let at = inner.clock.now();
-                let intent = conflict_intent(thread, &issue, requester.clone(), head, &base.to, at);
+                let intent = conflict_intent(&thread, &issue, requester.clone(), head, &base.to, at);
                 inner.store.put_intent(&thread.project, &intent, at).await?;
                 looked += 1;
                 inner.touch(&thread.project, thread.number);
             }
             (state, Some(pull), _) if pull.state == PullState::Open && state.status().is_terminal() => {
-                held.push(Held { thread, issue, last, head: &pull.head_sha });
+                let head = pull.head_sha.clone();
+                held.push(Held { thread, issue, last, head });
             }
             // The running task looks at the base when it has ended.
             _ => {}

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, TaskEvent, TaskRecord, Thread, ThreadFacts,
-    ThreadWritten,
+    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, PullState, TaskEvent, TaskRecord, Thread,
+    ThreadFacts, ThreadWritten,
 };
 use cloud_code_store::{Change, ForgeStore, StoreError};
 use jiff::Timestamp;
@@ -147,8 +147,26 @@ impl ForgeStore for MemoryStore {
         self.read("thread_of_pull", |tables| tables.threads.values().find(is_it).cloned()).await
     }
 
-    async fn threads(&self) -> Result<Vec<Thread>, StoreError> {
-        self.read("threads", |tables| tables.threads.values().cloned().collect()).await
+    async fn unmerged_threads(&self, project: &ProjectName) -> Result<Vec<Thread>, StoreError> {
+        let is_one = |thread: &&Thread| {
+            let pull = thread.published.pull.as_ref();
+            thread.project == *project && pull.is_some_and(|pull| pull.state != PullState::Merged)
+        };
+        self.read("unmerged_threads", |tables| tables.threads.values().filter(is_one).cloned().collect())
+            .await
+    }
+
+    async fn threads_after(
+        &self,
+        after: Option<(&ProjectName, u64)>,
+        limit: u32,
+    ) -> Result<Vec<Thread>, StoreError> {
+        let is_behind = |thread: &&Thread| {
+            after.is_none_or(|(project, number)| (&thread.project, thread.number) > (project, number))
+        };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let page = |tables: &Tables| tables.threads.values().filter(is_behind).take(limit).cloned().collect();
+        self.read("threads_after", page).await
     }
 
     async fn make_thread(

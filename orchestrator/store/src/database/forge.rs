@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, TaskEvent, TaskRecord, Thread, ThreadFacts,
-    ThreadWritten,
+    Intent, IntentRecord, IssueKey, Note, ProjectName, Published, PullState, TaskEvent, TaskRecord, Thread,
+    ThreadFacts, ThreadWritten,
 };
 use jiff::Timestamp;
 
@@ -35,19 +35,30 @@ impl Database {
         change(&mut thread);
         let pull =
             thread.published.pull.as_ref().map(|pull| number("pull request", pull.number)).transpose()?;
+        let state = thread.published.pull.as_ref().map(|pull| pull_state(pull.state));
         let what = id.to_string();
-        let statement = sql(
-            "UPDATE threads SET issue = $1, facts = $2, published = $3, pull = $4 WHERE project = $5 AND number = $6",
-        )
-        .bind(thread.facts.issue.as_ref().map(IssueKey::as_str))
-        .bind(json("thread", &what, &thread.facts)?)
-        .bind(json("thread", &what, &thread.published)?)
-        .bind(pull)
-        .bind(project.as_str())
-        .bind(number("thread", id)?);
+        let statement =
+            sql("UPDATE threads SET issue = $1, facts = $2, published = $3, pull = $4, pull_state = $5 \
+             WHERE project = $6 AND number = $7")
+            .bind(thread.facts.issue.as_ref().map(IssueKey::as_str))
+            .bind(json("thread", &what, &thread.facts)?)
+            .bind(json("thread", &what, &thread.published)?)
+            .bind(pull)
+            .bind(state)
+            .bind(project.as_str())
+            .bind(number("thread", id)?);
         tx.change(statement).await?;
         tx.commit().await?;
         Ok(Some(thread))
+    }
+}
+
+/// As its JSON says it.
+const fn pull_state(state: PullState) -> &'static str {
+    match state {
+        PullState::Open => "open",
+        PullState::Merged => "merged",
+        PullState::Closed => "closed",
     }
 }
 
@@ -165,8 +176,11 @@ impl ForgeStore for Database {
         self.one(query, row::thread).await
     }
 
-    async fn threads(&self) -> Result<Vec<Thread>, StoreError> {
-        let query = sql("SELECT * FROM threads ORDER BY project, number");
+    async fn unmerged_threads(&self, project: &ProjectName) -> Result<Vec<Thread>, StoreError> {
+        let query =
+            sql("SELECT * FROM threads WHERE project = $1 AND pull IS NOT NULL AND pull_state <> 'merged' \
+             ORDER BY number")
+            .bind(project.as_str());
         self.all(query, row::thread).await
     }
 

@@ -119,7 +119,13 @@ async fn a_thread_keeps_apart_what_its_three_writers_say(home: Home) {
     assert_eq!(store.thread_of_pull(&shop, 43).await.unwrap().as_ref(), Some(&thread));
     assert_eq!(store.thread_of_issue(&shop, &"42".parse().unwrap()).await.unwrap().as_ref(), Some(&thread));
     assert_eq!(store.thread_of_pull(&shop, 42).await.unwrap(), None);
-    assert_eq!(store.threads().await.unwrap(), [thread]);
+    assert_eq!(store.unmerged_threads(&shop).await.unwrap(), [thread]);
+    assert_eq!(store.unmerged_threads(&"else".parse().unwrap()).await.unwrap(), []);
+    for (state, left) in [(PullState::Closed, 1), (PullState::Merged, 0), (PullState::Open, 1)] {
+        let put = &mut |it: &mut Published| it.pull.as_mut().unwrap().state = state;
+        store.change_published(&shop, 42, put).await.unwrap();
+        assert_eq!(store.unmerged_threads(&shop).await.unwrap().len(), left, "{state:?}");
+    }
 
     for number in [7, 100] {
         assert!(store.make_thread(&shop, number, &facts).await.unwrap());

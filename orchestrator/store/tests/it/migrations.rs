@@ -54,11 +54,23 @@ fn rows_of(version: i64) -> Vec<String> {
             "INSERT INTO notes (project, key, number, place, body, created_at) VALUES ('shop', 'comment-1', 42, \
              '{\"kind\":\"comment\",\"id\":5}', 'no such CLI', '1970-01-01T00:00:06Z')"
                 .into(),
+            pull_request(42, 43, "open"),
+            pull_request(44, 45, "merged"),
         ],
         5 => vec!["UPDATE issues SET start_sha = 'abc'".into()],
         // An index; a number with a default.
         _ => Vec::new(),
     }
+}
+
+/// A thread with a pull request.
+fn pull_request(thread: u64, pull: u64, state: &str) -> String {
+    format!(
+        "INSERT INTO threads (project, number, pull, facts, published) VALUES ('shop', {thread}, {pull}, \
+         '{{\"subject\":\"issue\",\"title\":\"Fix\",\"url\":\"https://github.com/acme/shop/issues/{thread}\"}}', \
+         '{{\"pull\":{{\"number\":{pull},\"url\":\"https://github.com/acme/shop/pull/{pull}\",\"state\":\"{state}\", \
+         \"head_sha\":\"abc\"}}}}')"
+    )
 }
 
 fn folder(home: &Home) -> PathBuf {
@@ -125,6 +137,9 @@ async fn data_of_every_earlier_schema_is_read(home: Home) {
         assert_eq!(store.cursor("deliveries").await.unwrap().is_some(), version >= 3);
         assert_eq!(store.waiting_intents().await.unwrap().len(), usize::from(version >= 4));
         assert_eq!(store.waiting_notes().await.unwrap().len(), usize::from(version >= 4));
+        let unmerged = store.unmerged_threads(shop).await.unwrap();
+        let unmerged: Vec<u64> = unmerged.iter().map(|thread| thread.number).collect();
+        assert_eq!(unmerged, if version >= 4 { vec![42] } else { vec![] });
         let moved = store.transition(task, cloud_code_model::TaskEvent::Taken, at(9)).await.unwrap();
         assert_eq!(store.task(&task.task.id).await.unwrap(), Some(moved));
         store.close().await;

@@ -9,7 +9,7 @@ use cloud_code_forge::{
 use cloud_code_intake::{
     Conclusion, Happening, Head, Notice, RepositoryRef, Said, SaidAt, Sender, SenderKind, Thing, Verdict,
 };
-use cloud_code_model::{Actor, Pull, PullState as Known, Subject};
+use cloud_code_model::{Actor, Pull, PullState as Known, Subject, Thread};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{FIRST_REACH, SWEPT, read_time};
@@ -65,7 +65,6 @@ pub(super) async fn poll(inner: &Inner, project: &ServedProject, failures: u32) 
         let number = issue.number;
         happened.extend(past(of_issue(forge, issue, &edits, since).await, number, failures)?);
     }
-    let ours = ours(inner, project).await?;
     let comments = forge.recent_comments(since).await?;
     if let Some(last) = comments.items.last().filter(|_| comments.more) {
         complete_until = complete_until.min(last.updated_at());
@@ -73,16 +72,24 @@ pub(super) async fn poll(inner: &Inner, project: &ServedProject, failures: u32) 
     for comment in comments.items {
         newest = newest.max(comment.updated_at());
         let head = match &comment {
-            RecentComment::Line { number, .. } => ours.get(number).map(|ours| Head {
-                branch: ours.branch.clone(),
-                sha: ours.pull.head_sha.clone(),
-                repository: Some(repository.id),
-            }),
+            RecentComment::Line { number, .. } => {
+                match inner.store.thread_of_pull(&project.name, *number).await? {
+                    Some(thread) => with_branches(inner, thread).await?.map(|ours| Head {
+                        branch: ours.branch,
+                        sha: ours.pull.head_sha,
+                        repository: Some(repository.id),
+                    }),
+                    None => None,
+                }
+            }
             RecentComment::Conversation { .. } => None,
         };
         happened.extend(of_comment(comment, head, since));
     }
-    let unmerged: Vec<&Ours> = ours.values().filter(|ours| ours.pull.state != Known::Merged).collect();
+    let mut unmerged = Vec::new();
+    for thread in inner.store.unmerged_threads(&project.name).await? {
+        unmerged.extend(with_branches(inner, thread).await?);
+    }
     if !unmerged.is_empty() {
         let changed = match forge.recent_pulls(since).await.map_err(EngineError::from) {
             // Without the right to read them nothing is known of any.
@@ -151,17 +158,11 @@ async fn edits(forge: &dyn Forge, texts: Vec<TextId>) -> Result<HashMap<TextId, 
     }
 }
 
-/// Our pull requests, by number, with what a list does not carry.
-async fn ours(inner: &Inner, project: &ServedProject) -> Result<HashMap<u64, Ours>, EngineError> {
-    let mut ours = HashMap::new();
-    for thread in inner.store.threads().await?.into_iter().filter(|thread| thread.project == project.name) {
-        let (Some(pull), Some(key)) = (thread.published.pull, thread.facts.issue) else { continue };
-        if let Some(issue) = inner.store.issue(&project.name, &key).await? {
-            let (branch, base) = (issue.branch.to_string(), issue.base.to_string());
-            ours.insert(pull.number, Ours { pull, branch, base });
-        }
-    }
-    Ok(ours)
+/// The pull request of a thread, with what a list does not carry.
+async fn with_branches(inner: &Inner, thread: Thread) -> Result<Option<Ours>, EngineError> {
+    let (Some(pull), Some(key)) = (thread.published.pull, thread.facts.issue) else { return Ok(None) };
+    let issue = inner.store.issue(&thread.project, &key).await?;
+    Ok(issue.map(|issue| Ours { pull, branch: issue.branch.to_string(), base: issue.base.to_string() }))
 }
 
 /// Nobody tells of a push where everything is listed, so the bases of open pull requests are looked at: one question each,
@@ -170,7 +171,7 @@ async fn bases_moved(
     inner: &Inner,
     project: &ServedProject,
     forge: &dyn Forge,
-    ours: &[&Ours],
+    ours: &[Ours],
 ) -> Result<(), EngineError> {
     let open = ours.iter().filter(|ours| ours.pull.state == Known::Open);
     let branches: BTreeSet<&str> = open.map(|ours| ours.base.as_str()).collect();
