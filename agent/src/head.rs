@@ -39,6 +39,11 @@ pub(crate) fn git_dir(workspace: &Path) -> Option<PathBuf> {
     Some(workspace.join(text.strip_prefix("gitdir: ")?.trim_end()))
 }
 
+/// Whether branches and tags are those of other worktrees too.
+pub(crate) fn shares_refs(workspace: &Path) -> bool {
+    git_dir(workspace).is_some_and(|git_dir| common_dir(&git_dir) != git_dir)
+}
+
 fn common_dir(git_dir: &Path) -> PathBuf {
     let named = read_capped(&git_dir.join("commondir"), MAX_REF_BYTES).ok();
     named.map_or_else(|| git_dir.to_owned(), |name| git_dir.join(name.trim_end()))

@@ -53,6 +53,7 @@ pub(crate) fn is_read_only(folder: &Path) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     head: Option<String>,
+    /// Branches and tags, where they are this worktree's alone.
     refs: String,
     /// What differs from HEAD, by path: how, and what changes when it is written anew.
     files: BTreeMap<String, (String, Option<Stamp>)>,
@@ -65,7 +66,10 @@ impl Snapshot {
             Some(head) => Some(head),
             None => git.resolve("HEAD").await,
         };
-        let (status, refs) = (git.status().await?, git.refs().await?);
+        let status = git.status().await?;
+        // Where others share them, one that moved says nothing about this CLI: a host that imports another issue's work
+        // moves them all the time.
+        let refs = if crate::head::shares_refs(git.workspace) { String::new() } else { git.refs().await? };
         let seen = |line: &str| {
             let (how, path) = line.split_at_checked(3)?;
             Some((path.to_owned(), (how.to_owned(), stamp(&git.workspace.join(path)))))

@@ -104,6 +104,17 @@ impl House {
         house
     }
 
+    /// Makes the tree a worktree beside another one of the same repository.
+    pub(crate) fn becomes_linked(&self) {
+        let main = self.path("home/main");
+        fs::rename(self.path("tree"), &main).unwrap();
+        let tree = self.path("tree");
+        let add = ["-c", "safe.directory=*", "worktree", "add", "-q", "--detach"];
+        let done = Command::new("git").arg("-C").arg(&main).args(add).arg(&tree).status();
+        assert!(done.unwrap().success());
+        self.give_away();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }

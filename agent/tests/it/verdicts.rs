@@ -132,9 +132,23 @@ fn a_plan_changes_nothing_and_a_cli_without_plan_refuses() {
     let (_, report) = run("git commit --allow-empty -qm sly; echo planned", "plan: [--plan]\n", "mode: plan");
     assert_eq!(kind(&report), (TaskReportStatus::Failed, Some(FailureKind::NotReadOnly)));
 
+    let (_, report) = run("git branch sly; echo planned", "plan: [--plan]\n", "mode: plan");
+    assert_eq!(kind(&report), (TaskReportStatus::Failed, Some(FailureKind::NotReadOnly)));
+
     let (house, report) = run("echo x > file", "", "mode: plan");
     assert_eq!(kind(&report), (TaskReportStatus::Failed, Some(FailureKind::InvalidTasking)));
     assert_eq!(house.starts(), 0);
+}
+
+#[test]
+fn a_branch_that_somebody_else_moves_is_not_the_work_of_a_cli_that_may_only_read() {
+    let branches = "git update-ref refs/heads/of-another-issue HEAD; echo planned";
+    let house = House::with_manifest(branches, "plan: [--plan]\n");
+    house.becomes_linked();
+    house.assign(1, &[task("one", "mode: plan")]);
+    house.run_once();
+    assert_eq!(kind(&house.report("one")), (TaskReportStatus::Completed, None));
+    assert!(!house.git(&["rev-parse", "of-another-issue"]).is_empty());
 }
 
 #[test]

@@ -292,8 +292,8 @@ fn a_forge_that_fails_before_the_merge_is_asked_again() {
     assert_eq!(stage.answers(pull(&stage).number), Vec::<String>::new());
 }
 
-#[test]
-fn a_commit_that_comes_at_the_last_moment_is_not_merged() {
+/// Everybody said yes, and the process is held just before it merges.
+fn held_before_the_merge() -> (Stage, u64) {
     let mut stage = Stage::set(Setup { project: "publish: {merge: merge}", ..Setup::default() });
     stage.arms(Point::MergeDecided);
     stage.serves();
@@ -302,6 +302,12 @@ fn a_commit_that_comes_at_the_last_moment_is_not_merged() {
     stage.status_says(issue, WAITS);
     says(&stage, "alice", issue, "/cloud-code approve");
     stage.is_held();
+    (stage, issue)
+}
+
+#[test]
+fn a_commit_that_comes_at_the_last_moment_is_not_merged() {
+    let (mut stage, issue) = held_before_the_merge();
     stage.a_moment_later();
     let late = stage.user("alice").pushes(SHOP, BRANCH, "late.txt", "late\n");
     stage.goes_on();
@@ -314,14 +320,7 @@ fn a_commit_that_comes_at_the_last_moment_is_not_merged() {
 
 #[test]
 fn a_kill_between_the_yes_and_the_merge_merges_once() {
-    let mut stage = Stage::set(Setup { project: "publish: {merge: merge}", ..Setup::default() });
-    stage.arms(Point::MergeDecided);
-    stage.serves();
-    let issue = work(&stage);
-    checks(&stage, "success");
-    stage.status_says(issue, WAITS);
-    says(&stage, "alice", issue, "/cloud-code approve");
-    stage.is_held();
+    let (mut stage, issue) = held_before_the_merge();
     stage.is_killed();
     stage.serves();
     is_merged(&stage, issue);
