@@ -170,6 +170,8 @@ fn a_killed_agent_takes_its_cli_along() {
     let mut agent = house.start();
     let pid = house.wait_note("pid");
     assert!(process_is_alive(&pid));
+    // The CLI does not wait for the word of its start to be on the disk, and the next agent counts by that word.
+    house.wait_report("the start", |reporting| !reporting.tasks.is_empty());
     agent.child.kill().unwrap();
     agent.child.wait().unwrap();
     wait("the CLI to be gone", || (!process_is_alive(&pid)).then_some(()));
