@@ -105,6 +105,8 @@ pub trait GitMirror: Send + Sync {
     ) -> Result<(), MirrorError>;
     /// The commit that the source's branch stood on at the last fetch.
     fn base(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError>;
+    /// Whether the last fetch found the source's branch on this commit already.
+    fn follows(&self, base: &BranchName, tip: &CommitId) -> Result<bool, MirrorError>;
     /// The commit that a branch made by an import stands on.
     fn branch(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError>;
     /// The commit that our last push left the branch on at the source.
@@ -223,6 +225,10 @@ impl GitMirror for Mirror {
 
     fn base(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError> {
         self.base(branch)
+    }
+
+    fn follows(&self, base: &BranchName, tip: &CommitId) -> Result<bool, MirrorError> {
+        self.follows(base, tip)
     }
 
     fn branch(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError> {

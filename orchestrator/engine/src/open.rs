@@ -84,8 +84,19 @@ impl Engine {
         if plan.runtime == RuntimeKind::Docker {
             self.check_image(plan).await?;
         }
+        let is_of_pull =
+            origin.is_some_and(|origin| origin.base_sha.is_some() || origin.settings_from.is_some());
+        let mut is_fetched = true;
         let (base, base_sha) = match &plan.publish.github {
-            Some(repository) => self.fetch_from_forge(&repo, repository, plan.base.clone()).await?,
+            // Two branches of it count, and neither may be of earlier.
+            Some(repository) if is_of_pull => {
+                self.fetch_from_forge(&repo, repository, plan.base.clone()).await?
+            }
+            Some(repository) => {
+                let found = self.base_on_forge(&repo, repository, plan.base.clone()).await?;
+                is_fetched = found.is_fetched;
+                (found.base, found.sha)
+            }
             None => {
                 let (repo, base, uncommitted) = (repo.clone(), plan.base.clone(), request.uncommitted);
                 blocking(move || repo.fetch(&repo.inspect(base.as_ref(), uncommitted)?)).await?
@@ -105,7 +116,7 @@ impl Engine {
             None => None,
         };
         self.check_prompts(plan, &repo, settings_sha.as_ref().unwrap_or(&base_sha)).await?;
-        let (key, branch) = self.choose_branch(&request, &repo, &title).await?;
+        let (key, branch) = self.choose_branch(&request, &repo, &title, is_fetched).await?;
         let at = self.clock.now();
         let issue = Issue {
             project: request.project.clone(),
@@ -209,11 +220,23 @@ impl Engine {
         Err(cloud_code_runtime::RuntimeError::ImageMissing { image, hint }.into())
     }
 
+    /// Where a branch stands that the mirror may not know yet.
+    async fn place_on_forge(
+        &self,
+        plan: &ProjectPlan,
+        branch: &BranchName,
+    ) -> Result<Option<String>, EngineError> {
+        let Some(repository) = &plan.publish.github else { return Ok(None) };
+        let found = self.forge(repository).await?.branch(branch.as_str()).await?;
+        Ok(found.map(|_| repository.to_string()))
+    }
+
     async fn choose_branch(
         &self,
         request: &RunRequest,
         repo: &Repo,
         title: &str,
+        is_fetched: bool,
     ) -> Result<(IssueKey, BranchName), EngineError> {
         // The key and the branch differ only for issues of a forge, which people know by their number.
         let (stem, branch_stem) = match (&request.branch, &request.origin) {
@@ -241,7 +264,10 @@ impl Engine {
             let key: IssueKey =
                 key.parse().map_err(|e: cloud_code_model::InvalidName| unfit(e.to_string()))?;
             let (in_repo, checked) = (repo.clone(), branch.clone());
-            let place = blocking(move || in_repo.place_of(&checked)).await?;
+            let place = match blocking(move || in_repo.place_of(&checked)).await? {
+                None if !is_fetched => self.place_on_forge(&request.plan, &branch).await?,
+                place => place,
+            };
             if request.branch.is_some()
                 && let Some(place) = place
             {

@@ -14,7 +14,7 @@ use crate::catch_up::{Seen, Standing};
 use crate::facts::Facts;
 use crate::follow_up::heard;
 use crate::forges::{credential, marker};
-use crate::git::Repo;
+use crate::git::{Repo, commit};
 use crate::host_git::Handover;
 use crate::observe::{Notice, Observer};
 use crate::public::Places;
@@ -32,6 +32,21 @@ const TEMPLATES: [&str; 4] = [
 
 /// How the remark begins that a branch was rebased. The next work that is pushed takes it away: it was verified there.
 const REBASED: &str = "The branch was rebased onto";
+
+/// A branch of a forge.
+pub(crate) struct OnForge {
+    pub(crate) base: BranchName,
+    pub(crate) sha: String,
+    /// Whether the mirror knows of every other branch too what was so a moment ago.
+    pub(crate) is_fetched: bool,
+}
+
+fn default_branch(known: &RepositoryFacts) -> Result<BranchName, EngineError> {
+    known.default_branch.parse().map_err(|_| EngineError::BranchUnfit {
+        branch: known.default_branch.clone(),
+        why: "the default branch's name holds what git and shells could misread".to_owned(),
+    })
+}
 
 impl Engine {
     /// Brings the branch up to date with its base if nobody has seen it yet, pushes it and finds or opens its pull request.
@@ -251,6 +266,29 @@ impl Engine {
     }
 
     /// Brings the mirror up to date with the forge; returns the base and its newest commit.
+    /// Where a branch of the forge stands, with its commits in the mirror. One question to the forge spares the fetch of
+    /// what is there already: most work begins where the work before it began.
+    pub(crate) async fn base_on_forge(
+        &self,
+        repo: &Repo,
+        repository: &RepositoryName,
+        base: Option<BranchName>,
+    ) -> Result<OnForge, EngineError> {
+        let forge = self.forge(repository).await?;
+        let base = match base {
+            Some(base) => base,
+            None => default_branch(&forge.repository().await?)?,
+        };
+        if let Some(facts) = forge.branch(base.as_str()).await? {
+            let (repo, branch, tip) = (repo.clone(), base.clone(), commit(&facts.sha)?);
+            if blocking(move || Ok(repo.mirror()?.follows(&branch, &tip)?)).await? {
+                return Ok(OnForge { base, sha: facts.sha, is_fetched: false });
+            }
+        }
+        let (base, sha) = self.fetch_from_forge(repo, repository, Some(base)).await?;
+        Ok(OnForge { base, sha, is_fetched: true })
+    }
+
     pub(crate) async fn fetch_from_forge(
         &self,
         repo: &Repo,
@@ -261,10 +299,7 @@ impl Engine {
         let known = forge.repository().await?;
         let base = match base {
             Some(base) => base,
-            None => known.default_branch.parse().map_err(|_| EngineError::BranchUnfit {
-                branch: known.default_branch.clone(),
-                why: "the default branch's name holds what git and shells could misread".to_owned(),
-            })?,
+            None => default_branch(&known)?,
         };
         let source = Source::parse(&known.clone_url)?;
         let lent = credential(forge.as_ref()).await?;

@@ -278,6 +278,10 @@ impl GitMirror for SimGit {
         })
     }
 
+    fn follows(&self, base: &BranchName, tip: &CommitId) -> Result<bool, MirrorError> {
+        Ok(self.base(base)?.as_ref() == Some(tip))
+    }
+
     fn branch(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError> {
         self.0.call_blocking("git.branch", READ, mirror_error, |state| {
             Ok(state.repositories.imported.get(branch.as_str()).cloned())

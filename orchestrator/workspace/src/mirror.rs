@@ -274,6 +274,18 @@ impl Mirror {
         self.look_up(&origin_ref(branch))
     }
 
+    /// Whether the source's branch stood on `tip` at the last fetch already. Where that is so, nothing of it needs to be
+    /// fetched, and the branch is the plain one as after a fetch.
+    pub fn follows(&self, base: &BranchName, tip: &CommitId) -> Result<bool, MirrorError> {
+        if self.base(base)?.as_ref() != Some(tip) {
+            return Ok(false);
+        }
+        if self.look_up(&head_ref(base))?.as_ref() != Some(tip) {
+            self.follow_base(base)?;
+        }
+        Ok(true)
+    }
+
     /// The commit that a branch made by an import stands on.
     pub fn branch(&self, branch: &BranchName) -> Result<Option<CommitId>, MirrorError> {
         self.look_up(&imported_ref(branch))

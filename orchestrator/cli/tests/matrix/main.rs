@@ -29,8 +29,10 @@ use clis::{CLIS, Cli};
 use situations::{SITUATIONS, Seen, Situation};
 use table::{Cell, Row};
 
-/// CLIs at a time. Most of a cell is waiting; more than this, and the slow starts of some meet each other's clocks.
+/// CLIs at a time. More than this, and the slow starts of some meet each other's clocks.
 const SIDE_BY_SIDE: usize = 2;
+/// CLIs at a time beside those, in situations in which they mostly sleep.
+const ASLEEP_SIDE_BY_SIDE: usize = 4;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
@@ -68,22 +70,19 @@ fn main() -> ExitCode {
     // A panic in a cell is told as its result.
     std::panic::set_hook(Box::new(|_| {}));
     let started = Instant::now();
-    let queue = Mutex::new(clis.iter().enumerate().rev().collect::<Vec<_>>());
-    let rows = Mutex::new(Vec::new());
+    let (asleep, busy): (Vec<_>, Vec<_>) = situations.iter().copied().partition(|one| one.is_waited_out());
+    let (asleep, busy) = (Part::of(&clis, asleep), Part::of(&clis, busy));
     std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
-            scope.spawn(|| {
-                loop {
-                    let Some((place, cli)) = queue.lock().unwrap().pop() else { return };
-                    let row = row(cli, &situations);
-                    rows.lock().unwrap().push((place, row));
-                }
-            });
-        }
+        (0..ASLEEP_SIDE_BY_SIDE).for_each(|_| drop(scope.spawn(|| asleep.work())));
+        (0..SIDE_BY_SIDE).for_each(|_| drop(scope.spawn(|| busy.work())));
     });
-    let mut rows = rows.into_inner().unwrap();
-    rows.sort_by_key(|(place, _)| *place);
-    let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+    let mut seen: Vec<(usize, Cell)> = [asleep, busy].into_iter().flat_map(Part::seen).collect();
+    let order = |cell: &Cell| situations.iter().position(|situation| situation.name == cell.situation());
+    seen.sort_by_key(|(place, cell)| (*place, order(cell)));
+    let mut rows: Vec<Row> = clis.iter().map(|cli| Row { cli, cells: Vec::new() }).collect();
+    for (place, cell) in seen {
+        rows[place].cells.push(cell);
+    }
     println!("\n{}", table::text(&situations, &rows));
     let red: Vec<String> = rows.iter().flat_map(Row::problems).collect();
     for problem in &red {
@@ -104,8 +103,36 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// All situations of one CLI, one after the other: each has an issue of its own on the same model.
-fn row(cli: &'static Cli, situations: &[&'static Situation]) -> Row {
+/// Some of the situations, to be tried with every CLI.
+struct Part {
+    situations: Vec<&'static Situation>,
+    /// Those whose turn has not come, the last first, with their places in the table.
+    left: Mutex<Vec<(usize, &'static Cli)>>,
+    seen: Mutex<Vec<(usize, Cell)>>,
+}
+
+impl Part {
+    fn of(clis: &[&'static Cli], situations: Vec<&'static Situation>) -> Self {
+        let left = Mutex::new(clis.iter().copied().enumerate().rev().collect());
+        Self { situations, left, seen: Mutex::default() }
+    }
+
+    /// Tries CLI after CLI until none is left.
+    fn work(&self) {
+        while !self.situations.is_empty() {
+            let Some((place, cli)) = self.left.lock().unwrap().pop() else { return };
+            let cells = try_out(cli, &self.situations);
+            self.seen.lock().unwrap().extend(cells.into_iter().map(|cell| (place, cell)));
+        }
+    }
+
+    fn seen(self) -> Vec<(usize, Cell)> {
+        self.seen.into_inner().unwrap()
+    }
+}
+
+/// One CLI, in one situation after the other: each has an issue of its own on the same model.
+fn try_out(cli: &'static Cli, situations: &[&'static Situation]) -> Vec<Cell> {
     let bench = Bench::new(cli);
     let cells = situations.iter().map(|situation| {
         let started = Instant::now();
@@ -124,5 +151,5 @@ fn row(cli: &'static Cli, situations: &[&'static Situation]) -> Row {
         );
         cell
     });
-    Row { cli, cells: cells.collect() }
+    cells.collect()
 }

@@ -21,11 +21,18 @@ pub(crate) enum Seen {
 
 pub(crate) struct Situation {
     pub(crate) name: &'static str,
-    /// For docs/CLIS.md.
     pub(crate) try_out: fn(&Bench) -> Seen,
 }
 
-/// In the order of the table. A later one may build on an earlier one's issue, and makes it when it is not there.
+impl Situation {
+    /// Whether CLIs ask a provider again and again in it, asleep in between: a minute or more without work.
+    pub(crate) fn is_waited_out(&self) -> bool {
+        matches!(self.name, "429" | "usage-limit" | "5xx" | "cut")
+    }
+}
+
+/// In the order of the table. A later one may build on an earlier one's issue, and makes it when it is not there; none does
+/// across the two kinds.
 pub(crate) const SITUATIONS: &[Situation] = &[
     Situation { name: "edit", try_out: edit },
     Situation { name: "commit", try_out: commit },

@@ -35,6 +35,10 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
+    pub(crate) fn situation(&self) -> &'static str {
+        self.situation
+    }
+
     /// As it is written down, without a look.
     pub(crate) fn claimed(cli: &Cli, situation: &'static str) -> Self {
         let lack = cli.lacks.iter().find(|(of, ..)| *of == situation).map(|(.., words)| *words);
