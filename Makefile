@@ -13,8 +13,9 @@ BASE_IMAGE ?= debian:bookworm-slim
 
 STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(HOST)
 BIN    := target/release
+# Of the whole workspace, so that it is the build that the other tests use.
 SIMULATE = CLOUD_CODE_SEEDS=$(or $(SEEDS),100000) CLOUD_CODE_FIRST_SEED=$(or $(FIRST_SEED),1) cargo test --locked \
-	--profile simulation -p cloud-code-simulation --test seeds -- --nocapture
+	--workspace --test seeds -- --nocapture
 
 .PHONY: help
 help: ## Say what can be done
@@ -54,7 +55,8 @@ third-party: ## Fetch what tests compare with: GitHub's description of its API, 
 .PHONY: test
 test: images third-party ## Run every test, the real coding CLIs in real containers included
 	docker/ensure-tools.sh database
-	@mkdir -p target; setsid nice -n 19 env $(SIMULATE) > target/simulation.log 2>&1 & simulation=$$!; \
+	cargo test --locked --workspace --no-run
+	@setsid nice -n 19 env $(SIMULATE) > target/simulation.log 2>&1 & simulation=$$!; \
 	trap 'kill -- -$$simulation 2> /dev/null || true' EXIT; \
 	status=0; cargo test --locked --workspace --no-fail-fast || status=$$?; \
 	wait $$simulation || { status=$$?; echo "the simulation failed:"; }; \
