@@ -66,6 +66,8 @@ impl Engine {
                     self.sleep(&facts, session, nudge).await;
                 }
                 step => {
+                    // A workspace may be made anew for the next attempt.
+                    session.is_settled &= step != Step::PrepareWorkspace;
                     observer.notice(Notice::Step(&step));
                     self.perform_or_fail(&facts, step, observer).await?;
                 }

@@ -86,8 +86,8 @@ pub enum SettleError {
 }
 
 /// Waits until the disk has what `prepare` made of these workspaces, all of one file system, and notes it: from now on they
-/// outlive a power cut. Those that are settled, or gone, are left as they are. For a thread that may wait: other writers of that disk are
-/// waited for as well.
+/// outlive a power cut. Those that are settled, or gone, are left as they are. For a thread that may wait: what others write
+/// to that disk is waited for as well.
 pub fn settle(workspaces: &[IssuePaths]) -> Result<(), SettleError> {
     let mut fresh = Vec::new();
     for paths in workspaces {
@@ -97,18 +97,27 @@ pub fn settle(workspaces: &[IssuePaths]) -> Result<(), SettleError> {
     }
     let Some((first, _, _)) = fresh.first() else { return Ok(()) };
     fsops::sync_file_system(&first.parent)?;
+    let mut noted = Ok(());
     for (paths, mark, seen) in fresh {
-        let _held = Held::take(&paths.lock, LOCK_WAIT)?;
-        // One that was made anew meanwhile is a matter of the next time.
-        if seen.is_some() && identity(paths)? == seen {
-            Mark { boot: None, ..mark }.write(paths)?;
-        }
+        // What is wrong with one does not keep the others from being settled.
+        noted = noted.and(note_settled(paths, mark, seen));
+    }
+    noted
+}
+
+/// The mark's file at one moment; tells one writing of it from another.
+type Identity = (u64, i64, i64);
+
+fn note_settled(paths: &IssuePaths, mark: Mark, seen: Option<Identity>) -> Result<(), SettleError> {
+    let _held = Held::take(&paths.lock, LOCK_WAIT)?;
+    // One that was made anew meanwhile is a matter of the next time.
+    if seen.is_some() && identity(paths)? == seen {
+        Mark { boot: None, ..mark }.write(paths)?;
     }
     Ok(())
 }
 
-/// Tells one writing of the mark from another.
-fn identity(paths: &IssuePaths) -> io::Result<Option<(u64, i64, i64)>> {
+fn identity(paths: &IssuePaths) -> io::Result<Option<Identity>> {
     match fs::symlink_metadata(paths.marker()) {
         Ok(meta) => Ok(Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

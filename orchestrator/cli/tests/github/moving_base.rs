@@ -1,5 +1,7 @@
 //! The base moves on while an agent works, and after.
 
+use cloud_code_fake_github::Fault;
+
 use crate::stage::{SHOP, Stage};
 
 /// What a CLI does that brings both together by a merge, as it is told.
@@ -151,4 +153,26 @@ fn conflicts_are_brought_together_twice_and_then_told_to_a_person() {
     assert!(stage.hears(5).contains("has moved on, and this work conflicts"), "{}", stage.prompts()[4]);
     stage.rests(issue, "in-review", 5);
     stage.holds();
+}
+
+#[test]
+fn work_on_a_base_that_stands_still_begins_without_a_fetch() {
+    let stage = Stage::new();
+    let alice = stage.user("alice");
+    let first = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    alice.comments_on(SHOP, first, "/cloud-code run");
+    stage.becomes(first, "in-review");
+    // The name that the next branch would get; the mirror has not heard of it.
+    alice.pushes(SHOP, "cloud-code/issue-44", "mine.txt", "1\n");
+    let second = alice.opens_issue(SHOP, "Count twice", "Counting is broken. WAIT-FOR-GO");
+    assert_eq!(second, 44);
+    stage.github.fault("*", "**/git-upload-pack", Fault::Status(503));
+    alice.comments_on(SHOP, second, "/cloud-code run");
+    stage.hears(2);
+    assert_eq!(stage.github.faults_waiting(), 1, "something was fetched");
+    stage.go();
+    stage.becomes(second, "in-review");
+    assert_eq!(stage.github.file(SHOP, "cloud-code/issue-44-2", "count.txt").as_deref(), Some("1\n"));
+    assert_eq!(stage.github.file(SHOP, "cloud-code/issue-44", "mine.txt").as_deref(), Some("1\n"));
+    assert_eq!(stage.github.file(SHOP, "cloud-code/issue-44", "count.txt"), None);
 }
