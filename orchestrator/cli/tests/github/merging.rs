@@ -307,7 +307,7 @@ fn held_before_the_merge() -> (Stage, u64) {
 
 #[test]
 fn a_commit_that_comes_at_the_last_moment_is_not_merged() {
-    let (mut stage, issue) = held_before_the_merge();
+    let (stage, issue) = held_before_the_merge();
     stage.a_moment_later();
     let late = stage.user("alice").pushes(SHOP, BRANCH, "late.txt", "late\n");
     stage.goes_on();
