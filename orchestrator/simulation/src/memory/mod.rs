@@ -1,5 +1,5 @@
 //! A store in memory: what the traits of `cloud-code-store` promise, kept in tables of this process. It passes the same
-//! stories as the databases do. It outlives the engine that uses it, as a database does.
+//! stories as the databases do, but for those of their limits. It outlives the engine that uses it, as a database does.
 //!
 //! Each call goes through a [`Door`], which may be slow, refuse, take the answer away after the effect, or never open.
 

@@ -8,16 +8,19 @@ use cloud_code_model::{
 };
 use cloud_code_store::{ForgeStore, Store, StoreError};
 
-use crate::home::{Home, on_both};
+use crate::home::{Home, on_all};
 use crate::{at, issue, with_project};
 
-on_both!(
+on_all!(
     one_request_is_stored_once_and_settled_once,
     one_request_makes_one_task,
     a_thread_keeps_apart_what_its_three_writers_say,
     a_note_waits_until_it_is_written_or_given_up,
     two_who_change_a_thread_at_once_both_have_their_way,
     a_task_moves_and_its_request_is_settled_together_or_not_at_all,
+    a_request_that_was_settled_makes_no_task_any_more,
+    an_issue_is_opened_and_its_thread_names_it_together_or_not_at_all,
+    of_a_task_and_the_end_of_its_request_one_is_first,
 );
 
 /// A task that a request made.
@@ -53,7 +56,7 @@ pub(crate) fn thread_facts() -> ThreadFacts {
     }
 }
 
-async fn one_request_is_stored_once_and_settled_once(home: Home) {
+async fn one_request_is_stored_once_and_settled_once(home: impl Home) {
     let store = home.open().await;
     let shop = "shop".parse().unwrap();
     assert!(store.put_intent(&shop, &intent("comment-123"), at(2)).await.unwrap());
@@ -74,18 +77,18 @@ async fn one_request_is_stored_once_and_settled_once(home: Home) {
     assert_eq!(store.waiting_intents().await.unwrap().len(), 1);
 }
 
-async fn one_request_makes_one_task(home: Home) {
+async fn one_request_makes_one_task(home: impl Home) {
     let store = home.open().await;
     let project = with_project(&store).await;
-    store.open_issue(&issue("42"), &task("T1", "42")).await.unwrap();
-    let again = store.open_issue(&issue("42-2"), &task("T2", "42-2")).await;
+    store.open_issue(&issue("42"), &task("T1", "42"), None).await.unwrap();
+    let again = store.open_issue(&issue("42-2"), &task("T2", "42-2"), None).await;
     assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
     let found = store.task_of_intent(&project, "comment-123").await.unwrap().unwrap();
     assert_eq!(found.task, task("T1", "42"));
     assert_eq!(store.issue(&project, &"42-2".parse().unwrap()).await.unwrap(), None, "both or neither");
 }
 
-async fn a_thread_keeps_apart_what_its_three_writers_say(home: Home) {
+async fn a_thread_keeps_apart_what_its_three_writers_say(home: impl Home) {
     let store = home.open().await;
     let shop = "shop".parse().unwrap();
     let mut facts = ThreadFacts {
@@ -144,7 +147,7 @@ async fn a_thread_keeps_apart_what_its_three_writers_say(home: Home) {
     assert_eq!(pages, [vec![7, 42], vec![100], vec![]]);
 }
 
-async fn a_note_waits_until_it_is_written_or_given_up(home: Home) {
+async fn a_note_waits_until_it_is_written_or_given_up(home: impl Home) {
     let store = home.open().await;
     let note = |key: &str, body: &str| Note {
         project: "shop".parse().unwrap(),
@@ -169,7 +172,7 @@ async fn a_note_waits_until_it_is_written_or_given_up(home: Home) {
     assert_eq!(store.written_note(&shop, "comment-2").await.unwrap(), None);
 }
 
-async fn two_who_change_a_thread_at_once_both_have_their_way(home: Home) {
+async fn two_who_change_a_thread_at_once_both_have_their_way(home: impl Home) {
     let store = home.open().await;
     let shop = "shop".parse().unwrap();
     let facts = thread_facts();
@@ -186,11 +189,11 @@ async fn two_who_change_a_thread_at_once_both_have_their_way(home: Home) {
     assert_eq!(left_out, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
-async fn a_task_moves_and_its_request_is_settled_together_or_not_at_all(home: Home) {
+async fn a_task_moves_and_its_request_is_settled_together_or_not_at_all(home: impl Home) {
     let store = home.open().await;
     with_project(&store).await;
     let first = task("T1", "42");
-    store.open_issue(&issue("42"), &first).await.unwrap();
+    store.open_issue(&issue("42"), &first, None).await.unwrap();
     let record = store.task(&first.id).await.unwrap().unwrap();
     store.put_intent(&first.project, &intent("comment-5"), at(4)).await.unwrap();
 
@@ -204,4 +207,68 @@ async fn a_task_moves_and_its_request_is_settled_together_or_not_at_all(home: Ho
     assert!(matches!(stale, Err(StoreError::Stale { .. })), "{stale:?}");
     let waits = store.intent(&first.project, "comment-6").await.unwrap().unwrap();
     assert_eq!(waits.outcome, None);
+}
+
+async fn a_request_that_was_settled_makes_no_task_any_more(home: impl Home) {
+    let store = home.open().await;
+    let shop = with_project(&store).await;
+    store.make_thread(&shop, 42, &thread_facts()).await.unwrap();
+    store.put_intent(&shop, &intent("comment-123"), at(2)).await.unwrap();
+    store.settle_intent(&shop, "comment-123", "cancelled by alice", at(3)).await.unwrap();
+    let opened = store.open_issue(&issue("42"), &task("T1", "42"), Some(42)).await;
+    assert!(matches!(opened, Err(StoreError::Settled { .. })), "{opened:?}");
+    assert_eq!(store.issue(&shop, &"42".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(store.thread(&shop, 42).await.unwrap().unwrap().facts.issue, None);
+
+    let first = crate::task("T1", "42");
+    store.open_issue(&issue("42"), &first, None).await.unwrap();
+    let queued = store.task(&first.id).await.unwrap().unwrap();
+    store.transition(&queued, TaskEvent::Withdrawn, at(4)).await.unwrap();
+    let added = store.add_task(&task("T2", "42")).await;
+    assert!(matches!(added, Err(StoreError::Settled { .. })), "{added:?}");
+    assert_eq!(store.open_tasks().await.unwrap(), []);
+    // Another project's request of the same name is another one.
+    let other = "other".parse().unwrap();
+    store.put_intent(&other, &intent("comment-124"), at(2)).await.unwrap();
+    store.settle_intent(&other, "comment-124", "cancelled by alice", at(3)).await.unwrap();
+    store.add_task(&NewTask { intent: Some("comment-124".into()), ..task("T2", "42") }).await.unwrap();
+}
+
+async fn an_issue_is_opened_and_its_thread_names_it_together_or_not_at_all(home: impl Home) {
+    let store = home.open().await;
+    let shop = with_project(&store).await;
+    let named = |number| {
+        let (store, shop) = (store.clone(), shop.clone());
+        async move { store.thread(&shop, number).await.unwrap().unwrap().facts.issue }
+    };
+    for number in [42, 43] {
+        store.make_thread(&shop, number, &thread_facts()).await.unwrap();
+    }
+    store.open_issue(&issue("42"), &crate::task("T1", "42"), Some(42)).await.unwrap();
+    assert_eq!(named(42).await, "42".parse().ok());
+    assert_eq!(store.thread_of_issue(&shop, &"42".parse().unwrap()).await.unwrap().unwrap().number, 42);
+    let twice = store.open_issue(&issue("42"), &crate::task("T2", "42"), Some(43)).await;
+    assert!(matches!(twice, Err(StoreError::Exists { .. })), "{twice:?}");
+    assert_eq!(named(43).await, None);
+    // A thread that is not known is nobody's to name it.
+    store.open_issue(&issue("44"), &crate::task("T4", "44"), Some(44)).await.unwrap();
+    assert_eq!(store.thread(&shop, 44).await.unwrap(), None);
+}
+
+/// Whoever takes a request back looks for its task afterwards: it is there then, or never will be.
+async fn of_a_task_and_the_end_of_its_request_one_is_first(home: impl Home) {
+    let (one, other) = (home.open().await, home.open().await);
+    let shop = with_project(&one).await;
+    for round in 0..20 {
+        let (request, key) = (format!("comment-{round}"), format!("{round}"));
+        one.put_intent(&shop, &intent(&request), at(2)).await.unwrap();
+        let (issue, task) =
+            (issue(&key), NewTask { intent: Some(request.clone()), ..task(&format!("T{round}"), &key) });
+        let take_back = async {
+            other.settle_intent(&shop, &request, "cancelled by alice", at(3)).await.unwrap();
+            other.task_of_intent(&shop, &request).await.unwrap()
+        };
+        let (opened, found) = tokio::join!(one.open_issue(&issue, &task, None), take_back);
+        assert_eq!(opened.is_ok(), found.is_some(), "round {round}: {opened:?}");
+    }
 }

@@ -1,16 +1,62 @@
-//! Where a story's store is: the same story is told of a file and of a server.
+//! Where a story's store is: the same story is told of a file, of a server, and of the memory that the simulation has for
+//! them.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use cloud_code_store::Database;
+use cloud_code_simulation::{MemoryStore, Open};
+use cloud_code_store::{Database, Deliveries, ForgeStore, HistoryStore, QueueStore, Spending, Store};
 use cloud_code_test_postgres::PrivatePostgres;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
 
+/// All that an engine asks of a store. Clones are handles on the same rows.
+pub(crate) trait Whole:
+    Store + ForgeStore + QueueStore + Spending + HistoryStore + Deliveries + Clone + 'static
+{
+    /// Ends what it has open; the rows stay.
+    async fn close(&self);
+}
+
+impl Whole for Database {
+    async fn close(&self) {
+        Database::close(self).await;
+    }
+}
+
+impl Whole for MemoryStore {
+    async fn close(&self) {}
+}
+
 /// An empty store that can be opened again and again.
-pub(crate) enum Home {
+pub(crate) trait Home {
+    type Store: Whole;
+    async fn open(&self) -> Self::Store;
+    /// Whether a text may have a NUL in it.
+    fn keeps_a_nul(&self) -> bool;
+}
+
+/// What the simulation has for a database. To open it again gives another handle.
+pub(crate) struct MemoryHome(MemoryStore);
+
+impl MemoryHome {
+    pub(crate) fn new() -> Self {
+        Self(MemoryStore::new(Arc::new(Open)))
+    }
+}
+
+impl Home for MemoryHome {
+    type Store = MemoryStore;
+    async fn open(&self) -> MemoryStore {
+        self.0.clone()
+    }
+    fn keeps_a_nul(&self) -> bool {
+        true
+    }
+}
+
+pub(crate) enum DatabaseHome {
     File(TempDir),
     Server(String),
 }
@@ -21,7 +67,20 @@ fn server() -> &'static PrivatePostgres {
     SERVER.get_or_init(|| PrivatePostgres::start().unwrap_or_else(|error| panic!("{error}")))
 }
 
-impl Home {
+impl Home for DatabaseHome {
+    type Store = Database;
+    async fn open(&self) -> Database {
+        match self {
+            Self::File(dir) => Database::open(&dir.path().join("cloud-code.db")).await.unwrap(),
+            Self::Server(url) => Database::connect(&url.as_str().into()).await.unwrap(),
+        }
+    }
+    fn keeps_a_nul(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
+impl DatabaseHome {
     pub(crate) fn file() -> Self {
         Self::File(tempfile::tempdir().unwrap())
     }
@@ -31,13 +90,6 @@ impl Home {
         let name = format!("story_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         server().create(&name).unwrap();
         Self::Server(server().url(&name))
-    }
-
-    pub(crate) async fn open(&self) -> Database {
-        match self {
-            Self::File(dir) => Database::open(&dir.path().join("cloud-code.db")).await.unwrap(),
-            Self::Server(url) => Database::connect(&url.as_str().into()).await.unwrap(),
-        }
     }
 
     /// The file, without the store.
@@ -63,21 +115,35 @@ impl Home {
     }
 }
 
-/// Tells stories of both.
+/// Tells stories of the two databases: what is the databases' alone, or can be told by meddling with rows only.
 macro_rules! on_both {
     ($($story:ident),+ $(,)?) => {
         mod on_sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $story() {
-                super::$story(crate::home::Home::file()).await;
+                super::$story(crate::home::DatabaseHome::file()).await;
             })+
         }
         mod on_postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $story() {
-                super::$story(crate::home::Home::server()).await;
+                super::$story(crate::home::DatabaseHome::server()).await;
             })+
         }
     };
 }
 pub(crate) use on_both;
+
+/// Tells stories of both, and of the memory.
+macro_rules! on_all {
+    ($($story:ident),+ $(,)?) => {
+        crate::home::on_both!($($story),+);
+        mod in_memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $story() {
+                super::$story(crate::home::MemoryHome::new()).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_all;

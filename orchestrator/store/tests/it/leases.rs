@@ -11,7 +11,7 @@ use cloud_code_task_schema::Usage;
 use futures_util::future::join_all;
 
 use crate::forge::thread_facts;
-use crate::home::{Home, on_both};
+use crate::home::{DatabaseHome, Home as _, on_both};
 use crate::{at, issue, project, task};
 
 on_both!(
@@ -59,11 +59,11 @@ async fn holder(store: &Database, member: &Member) -> Option<String> {
 }
 
 /// So much later, for every lease, or for every worker.
-async fn later_for_leases(home: &Home) {
+async fn later_for_leases(home: &DatabaseHome) {
     home.meddle("UPDATE leases SET expires_at = expires_at - 31000 WHERE expires_at > 0").await;
 }
 
-async fn later_for_workers(home: &Home) {
+async fn later_for_workers(home: &DatabaseHome) {
     home.meddle("UPDATE workers SET expires_at = expires_at - 61000").await;
 }
 
@@ -71,7 +71,7 @@ fn is_lost<T>(result: Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::LeaseLost { .. }))
 }
 
-async fn an_issue_has_one_holder_and_stays_with_its_worker_while_that_lives(home: Home) {
+async fn an_issue_has_one_holder_and_stays_with_its_worker_while_that_lives(home: DatabaseHome) {
     let store = home.open().await;
     let (one, other) = (enrolled(&store, "one").await, enrolled(&store, "other").await);
     let first = won(&store, &one, &login()).await;
@@ -109,7 +109,7 @@ async fn an_issue_has_one_holder_and_stays_with_its_worker_while_that_lives(home
     assert_eq!(workers[0].host, "a host");
 }
 
-async fn an_issue_moves_when_its_worker_is_dead_and_its_lease_has_lapsed(home: Home) {
+async fn an_issue_moves_when_its_worker_is_dead_and_its_lease_has_lapsed(home: DatabaseHome) {
     let store = home.open().await;
     let (one, other) = (enrolled(&store, "one").await, enrolled(&store, "other").await);
     let first = won(&store, &one, &login()).await;
@@ -135,7 +135,7 @@ async fn an_issue_moves_when_its_worker_is_dead_and_its_lease_has_lapsed(home: H
     assert_eq!(holder(&store, &one).await.as_deref(), Some("other"));
 }
 
-async fn of_eight_who_claim_at_once_one_wins(home: Home) {
+async fn of_eight_who_claim_at_once_one_wins(home: DatabaseHome) {
     let stores = join_all((0..8).map(|_| home.open())).await;
     let members = join_all((0..8).map(|n| {
         let store = stores[n].clone();
@@ -169,10 +169,10 @@ async fn of_eight_who_claim_at_once_one_wins(home: Home) {
     }
 }
 
-async fn a_stale_holder_writes_nothing(home: Home) {
+async fn a_stale_holder_writes_nothing(home: DatabaseHome) {
     let store = home.open().await;
     store.put_project(&project()).await.unwrap();
-    store.open_issue(&issue("login"), &task("T1", "login")).await.unwrap();
+    store.open_issue(&issue("login"), &task("T1", "login"), None).await.unwrap();
     store.make_thread(&shop(), 42, &thread_facts()).await.unwrap();
     let (one, other) = (enrolled(&store, "one").await, enrolled(&store, "other").await);
     let lease = won(&store, &one, &login()).await;
@@ -210,7 +210,7 @@ async fn a_stale_holder_writes_nothing(home: Home) {
     assert_eq!(store.task(id).await.unwrap(), Some(next));
 }
 
-async fn a_worker_that_was_started_anew_has_its_issues_at_once(home: Home) {
+async fn a_worker_that_was_started_anew_has_its_issues_at_once(home: DatabaseHome) {
     let store = home.open().await;
     let first = enrolled(&store, "one").await;
     let held = won(&store, &first, &login()).await;
@@ -234,7 +234,7 @@ async fn a_worker_that_was_started_anew_has_its_issues_at_once(home: Home) {
     );
 }
 
-async fn a_beat_renews_what_is_held_and_nothing_else(home: Home) {
+async fn a_beat_renews_what_is_held_and_nothing_else(home: DatabaseHome) {
     let store = home.open().await;
     let (one, other) = (enrolled(&store, "one").await, enrolled(&store, "other").await);
     let kept = won(&store, &one, &login()).await;
@@ -257,7 +257,7 @@ async fn a_beat_renews_what_is_held_and_nothing_else(home: Home) {
     assert_eq!(alive, [true, false]);
 }
 
-async fn a_move_that_was_not_finished_is_remembered(home: Home) {
+async fn a_move_that_was_not_finished_is_remembered(home: DatabaseHome) {
     let store = home.open().await;
     let members =
         [enrolled(&store, "one").await, enrolled(&store, "two").await, enrolled(&store, "three").await];
@@ -289,7 +289,7 @@ async fn a_move_that_was_not_finished_is_remembered(home: Home) {
 }
 
 /// Who waits for a lock, by the text that its statement begins with.
-async fn waits_for_a_lock(home: &Home, beginning: &str) {
+async fn waits_for_a_lock(home: &DatabaseHome, beginning: &str) {
     let mut raw = home.raw_server().await;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
@@ -313,7 +313,7 @@ async fn waits_for_a_lock(home: &Home, beginning: &str) {
 /// time in any case.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_claim_waits_for_the_write_that_is_on_its_way() {
-    let home = Home::server();
+    let home = DatabaseHome::server();
     let store = home.open().await;
     store.make_thread(&shop(), 42, &thread_facts()).await.unwrap();
     let one = enrolled(&store, "one").await;
@@ -355,7 +355,7 @@ async fn a_claim_waits_for_the_write_that_is_on_its_way() {
 /// The database's clock is set forward by an hour, and no host's is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn time_is_what_the_database_says_it_is() {
-    let home = Home::server();
+    let home = DatabaseHome::server();
     home.open().await.close().await;
     for statement in [
         "CREATE TABLE ahead (by INTERVAL)",
@@ -380,7 +380,7 @@ async fn time_is_what_the_database_says_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_process_is_the_front_and_the_next_one_follows() {
-    let home = Home::server();
+    let home = DatabaseHome::server();
     let (first, second) = (home.open().await, home.open().await);
     let mut front = first.front().await.unwrap().unwrap();
     assert!(second.front().await.unwrap().is_none());
@@ -403,7 +403,7 @@ async fn one_process_is_the_front_and_the_next_one_follows() {
 
 #[tokio::test]
 async fn a_front_whose_session_the_server_ended_knows_it() {
-    let home = Home::server();
+    let home = DatabaseHome::server();
     let store = home.open().await;
     let mut front = store.front().await.unwrap().unwrap();
     home.meddle(
@@ -417,7 +417,7 @@ async fn a_front_whose_session_the_server_ended_knows_it() {
 
 #[tokio::test]
 async fn on_a_file_nobody_else_can_be_the_front() {
-    let store = Home::file().open().await;
+    let store = DatabaseHome::file().open().await;
     let mut front = store.front().await.unwrap().unwrap();
     front.holds().await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! The store's stories, each told of an SQLite file and of a PostgreSQL server.
+//! The store's stories, each told of an SQLite file, of a PostgreSQL server and, where it is no database's own, of the
+//! simulation's memory: what holds in a simulated life holds because the memory keeps the same promises.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod deliveries;
@@ -8,6 +9,7 @@ mod home;
 mod leases;
 mod migrations;
 mod queue;
+mod rows;
 mod story;
 mod wakes;
 

@@ -8,7 +8,7 @@ use sqlx::Executor;
 use sqlx::migrate::{Migrate, Migration, Migrator};
 
 use crate::at;
-use crate::home::{Home, on_both};
+use crate::home::{DatabaseHome, Home as _, on_both};
 
 on_both!(data_of_every_earlier_schema_is_read);
 
@@ -73,10 +73,10 @@ fn pull_request(thread: u64, pull: u64, state: &str) -> String {
     )
 }
 
-fn folder(home: &Home) -> PathBuf {
+fn folder(home: &DatabaseHome) -> PathBuf {
     let name = match home {
-        Home::File(_) => "sqlite",
-        Home::Server(_) => "postgres",
+        DatabaseHome::File(_) => "sqlite",
+        DatabaseHome::Server(_) => "postgres",
     };
     Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(name)
 }
@@ -108,17 +108,17 @@ where
     }
 }
 
-async fn data_of_every_earlier_schema_is_read(home: Home) {
+async fn data_of_every_earlier_schema_is_read(home: DatabaseHome) {
     let all = migrations(&folder(&home)).await;
     assert!(!all.is_empty());
     for version in all.iter().map(|migration| migration.version) {
         let home = match &home {
-            Home::File(_) => Home::file(),
-            Home::Server(_) => Home::server(),
+            DatabaseHome::File(_) => DatabaseHome::file(),
+            DatabaseHome::Server(_) => DatabaseHome::server(),
         };
         match &home {
-            Home::File(_) => write(&mut home.raw_file().await, &all, version).await,
-            Home::Server(_) => write(&mut home.raw_server().await, &all, version).await,
+            DatabaseHome::File(_) => write(&mut home.raw_file().await, &all, version).await,
+            DatabaseHome::Server(_) => write(&mut home.raw_server().await, &all, version).await,
         }
         let store = home.open().await;
         let tasks = store.open_tasks().await.unwrap();

@@ -4,10 +4,10 @@ use cloud_code_model::{Balance, Pause, PauseScope, Payer, QueuePlace, ScopeKind,
 use cloud_code_store::{Balances, QueueStore, Spending, Store};
 use cloud_code_task_schema::Priority;
 
-use crate::home::{Home, on_both};
+use crate::home::{Home, on_all};
 use crate::{at, issue, task, with_project};
 
-on_both!(
+on_all!(
     a_place_changes_while_the_task_waits,
     pauses_are_kept_until_they_are_taken_back,
     the_same_figures_are_charged_once,
@@ -33,10 +33,10 @@ fn money(micro_usd: u64) -> Spent {
     Spent { micro_usd, tokens: micro_usd / 10, attempts: 1, ..Spent::default() }
 }
 
-async fn a_place_changes_while_the_task_waits(home: Home) {
+async fn a_place_changes_while_the_task_waits(home: impl Home) {
     let store = home.open().await;
     with_project(&store).await;
-    store.open_issue(&issue("login"), &task("T1", "login")).await.unwrap();
+    store.open_issue(&issue("login"), &task("T1", "login"), None).await.unwrap();
     let id = "T1".parse().unwrap();
     let place = QueuePlace { priority: Priority::High, depends_on: vec!["cart".parse().unwrap()] };
     assert!(store.put_place(&id, &place).await.unwrap());
@@ -48,7 +48,7 @@ async fn a_place_changes_while_the_task_waits(home: Home) {
     assert_eq!(store.task(&id).await.unwrap().unwrap().task.queue, place);
 }
 
-async fn pauses_are_kept_until_they_are_taken_back(home: Home) {
+async fn pauses_are_kept_until_they_are_taken_back(home: impl Home) {
     let store = home.open().await;
     let pause = |scope, reason: &str| Pause {
         scope,
@@ -68,7 +68,7 @@ async fn pauses_are_kept_until_they_are_taken_back(home: Home) {
     assert_eq!(store.pauses().await.unwrap().len(), 1);
 }
 
-async fn the_same_figures_are_charged_once(home: Home) {
+async fn the_same_figures_are_charged_once(home: impl Home) {
     let store = home.open().await;
     let first = payer("T1", "login", "2026-01-01");
     store.charge(&first, money(300)).await.unwrap();
@@ -82,7 +82,7 @@ async fn the_same_figures_are_charged_once(home: Home) {
     assert_eq!(store.balances(&first).await.unwrap(), balances);
 }
 
-async fn a_task_pays_for_its_issue_its_project_and_its_days(home: Home) {
+async fn a_task_pays_for_its_issue_its_project_and_its_days(home: impl Home) {
     let store = home.open().await;
     store.charge(&payer("T1", "login", "2026-01-01"), money(400)).await.unwrap();
     // Over midnight: only what is new goes to the new day.
@@ -95,7 +95,7 @@ async fn a_task_pays_for_its_issue_its_project_and_its_days(home: Home) {
     assert_eq!(ScopeKind::ALL.map(|scope| of(&login, scope).spent.micro_usd), [50, 1050, 1057, 400]);
 }
 
-async fn charges_of_many_tasks_at_once_all_count(home: Home) {
+async fn charges_of_many_tasks_at_once_all_count(home: impl Home) {
     let store = home.open().await;
     let charges = (0..20).map(|n| {
         let store = store.clone();
@@ -116,7 +116,7 @@ async fn charges_of_many_tasks_at_once_all_count(home: Home) {
     );
 }
 
-async fn one_yes_counts_once(home: Home) {
+async fn one_yes_counts_once(home: impl Home) {
     let store = home.open().await;
     let payer = payer("T1", "login", "2026-01-01");
     let first = [ScopeKind::Issue, ScopeKind::Day];

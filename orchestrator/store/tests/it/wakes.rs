@@ -9,7 +9,7 @@ use cloud_code_store::{
 };
 use futures_util::FutureExt as _;
 
-use crate::home::Home;
+use crate::home::{DatabaseHome, Home as _};
 use crate::{at, issue, project, task};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,12 +31,12 @@ fn delivery(state: DeliveryState, guid: &str) -> NewDelivery {
 
 async fn with_task(store: &Database) {
     store.put_project(&project()).await.unwrap();
-    store.open_issue(&issue("login"), &task("T1", "login")).await.unwrap();
+    store.open_issue(&issue("login"), &task("T1", "login"), None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_a_server_another_process_is_told_of_work_and_of_nothing_else() {
-    let home = Home::server();
+    let home = DatabaseHome::server();
     let (store, other) = (home.open().await, home.open().await);
     let mut wakes = other.wakes().await.unwrap();
     store.put(&[delivery(DeliveryState::Waiting, "a"), delivery(DeliveryState::Waiting, "b")]).await.unwrap();
@@ -73,7 +73,7 @@ async fn on_a_server_another_process_is_told_of_work_and_of_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_listener_that_was_cut_off_looks_at_everything_and_listens_again() {
-    let home = Home::server();
+    let home = DatabaseHome::server();
     let (store, other) = (home.open().await, home.open().await);
     let mut wakes = other.wakes().await.unwrap();
     home.meddle(
@@ -89,7 +89,7 @@ async fn a_listener_that_was_cut_off_looks_at_everything_and_listens_again() {
 
 #[tokio::test]
 async fn a_file_tells_nothing_and_is_looked_at() {
-    let home = Home::file();
+    let home = DatabaseHome::file();
     let (store, other) = (home.open().await, home.open().await);
     let mut wakes = other.wakes().await.unwrap();
     with_task(&store).await;
