@@ -3,12 +3,17 @@
 //! The worktree's admin folder lies in the issue's own folder, not in the mirror's `worktrees/`: the mirror then
 //! holds no byte that an agent wrote, and no container sees another issue's index, logs or messages.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use cloud_code_model::{IssueKey, ProjectName};
 
 use crate::ident::CommitId;
 use crate::mark::Mark;
+
+/// Before the name of an issue's folder that is being removed. No issue key starts with a dot, so it cannot collide.
+const DOOMED: &str = ".removing-";
 
 /// The folders under one `$CLOUD_CODE_HOME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +43,26 @@ impl Layout {
         self.home.join("history")
     }
 
+    /// The issues that have a workspace, be it one on its way out; what somebody else put there is passed over. Blocks.
+    pub fn issues(&self) -> BTreeSet<(ProjectName, IssueKey)> {
+        let names = |folder: &Path| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
+        };
+        let workspaces = self.workspaces();
+        let mut found = BTreeSet::new();
+        for project in names(&workspaces) {
+            let Ok(name) = project.parse::<ProjectName>() else { continue };
+            let issues = names(&workspaces.join(&project));
+            let keys = issues.iter().map(|name| name.strip_prefix(DOOMED).unwrap_or(name));
+            found.extend(keys.filter_map(|key| Some((name.clone(), key.parse().ok()?))));
+        }
+        found
+    }
+
     /// The folders of one issue: `workspaces/<project>/<issue>/…`.
     pub fn issue(&self, project: &ProjectName, issue: &IssueKey) -> IssuePaths {
-        let parent = self.home.join("workspaces").join(project.as_str());
+        let parent = self.workspaces().join(project.as_str());
         let root = parent.join(issue.as_str());
         IssuePaths {
             control: root.join(".cloud-code"),
@@ -53,6 +75,10 @@ impl Layout {
             parent,
             root,
         }
+    }
+
+    fn workspaces(&self) -> PathBuf {
+        self.home.join("workspaces")
     }
 
     pub(crate) fn repos(&self) -> PathBuf {
@@ -110,9 +136,9 @@ impl IssuePaths {
         self.root.join("info")
     }
 
-    /// What a removal renames the issue's folder to first. No issue key starts with a dot, so it cannot collide.
+    /// What a removal renames the issue's folder to first.
     pub(crate) fn doomed(&self) -> PathBuf {
-        self.parent.join(format!(".removing-{}", self.name))
+        self.parent.join(format!("{DOOMED}{}", self.name))
     }
 
     /// The ref that keeps the issue's base commit alive in the mirror. `.` is written `+`, which no key holds,

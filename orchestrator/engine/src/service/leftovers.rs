@@ -24,8 +24,9 @@ use crate::{Engine, EngineError, blocking};
 const EVERY: Duration = Duration::from_secs(600);
 /// First wait before a look that was asked for, and between two that were not whole; doubles up to [`EVERY`].
 const FIRST_WAIT: Duration = Duration::from_secs(2);
-/// How many issues are looked at, newest first. Older ones were looked at when they were new.
-const MOST_ISSUES: u32 = 10_000;
+/// How many workspaces are looked at between two questions for what is open. More, and one of them may be at work before
+/// it is looked at; fewer asks oftener.
+const AT_ONCE: usize = 100;
 
 /// Containers without a task that had ended at the last look: a question for a CLI's version takes seconds.
 type Idle = BTreeSet<ContainerId>;
@@ -124,25 +125,11 @@ impl Engine {
                 lock.spend();
             }
         }
-        // Read before the issues: a task that is added meanwhile is of an issue that was resting, and its folders are locked
-        // while they are prepared.
-        let open: BTreeSet<(ProjectName, IssueKey)> = self
-            .store
-            .open_tasks()
-            .await?
-            .into_iter()
-            .map(|open| (open.task.project, open.task.issue))
-            .collect();
-        let issues = self.store.issues(None, MOST_ISSUES).await?;
-        let mut repos: BTreeMap<ProjectName, String> = BTreeMap::new();
-        for issue in issues {
-            if open.contains(&(issue.project.clone(), issue.key.clone())) {
-                continue;
-            }
-            match issue.cleaned_at {
-                Some(_) => self.finish_removal(&issue, &mut repos).await?,
-                None => self.sweep_workspace(&issue.project, &issue.key).await?,
-            }
+        let layout = self.settings.layout.clone();
+        let there: Vec<_> = blocking(move || Ok(layout.issues().into_iter().collect())).await?;
+        let mut repos = BTreeMap::new();
+        for some in there.chunks(AT_ONCE) {
+            self.sweep_workspaces(some, &mut repos).await?;
         }
         let home = self.settings.layout.home().to_owned();
         blocking(move || {
@@ -152,15 +139,37 @@ impl Engine {
         .await
     }
 
+    async fn sweep_workspaces(
+        &self,
+        some: &[(ProjectName, IssueKey)],
+        repos: &mut BTreeMap<ProjectName, String>,
+    ) -> Result<(), EngineError> {
+        // Read before the issues: a task that is added meanwhile is of an issue that was resting, and its folders are locked
+        // while they are prepared.
+        let open: BTreeSet<(ProjectName, IssueKey)> = self
+            .store
+            .open_tasks()
+            .await?
+            .into_iter()
+            .map(|open| (open.task.project, open.task.issue))
+            .collect();
+        for (project, key) in some.iter().filter(|it| !open.contains(it)) {
+            // One that the store does not know is another's.
+            let Some(issue) = self.store.issue(project, key).await? else { continue };
+            match issue.cleaned_at {
+                Some(_) => self.finish_removal(&issue, repos).await?,
+                None => self.sweep_workspace(project, key).await?,
+            }
+        }
+        Ok(())
+    }
+
     /// Ends the removal of a cleaned issue's workspace that was broken off.
     async fn finish_removal(
         &self,
         issue: &Issue,
         repos: &mut BTreeMap<ProjectName, String>,
     ) -> Result<(), EngineError> {
-        if !self.settings.layout.issue(&issue.project, &issue.key).is_left() {
-            return Ok(());
-        }
         if !repos.contains_key(&issue.project) {
             let tasks = self.store.tasks_of(&issue.project, &issue.key).await?;
             let Some(task) = tasks.into_iter().next() else { return Ok(()) };
