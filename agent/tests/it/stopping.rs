@@ -23,7 +23,7 @@ fn term_then_kill_of_whole_group() {
     let script = "trap 'echo term >> $NOTES/signals' TERM\n(trap '' TERM; echo $(exec sh -c 'echo $PPID') > $NOTES/child; while :; do sleep 1; done) &\n\
                   touch $NOTES/started; while :; do sleep 1; done";
     let mut house = House::new(script);
-    house.extra = vec!["--grace".into(), "300ms".into()];
+    house.extra = vec!["--grace".into(), "5s".into()];
     house.assign(1, &[task("one", "")]);
     let _agent = house.start();
     house.wait_note("started");
