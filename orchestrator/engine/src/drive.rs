@@ -52,6 +52,12 @@ impl Engine {
             session.follower.pump(&facts, observer);
             let step = decide(&facts);
             tracing::debug!(task.id = %id, step = step.name(), "next step");
+            // An agent that ends at once is never waited for.
+            if matches!(step, Step::Wait | Step::RecordEnded { .. })
+                && !std::mem::replace(&mut session.is_settled, true)
+            {
+                self.settle(&facts);
+            }
             match step {
                 Step::Finished => {
                     self.tidy(&facts.record).await;
@@ -59,12 +65,7 @@ impl Engine {
                     return Ok(facts.record);
                 }
                 Step::AwaitApproval | Step::AwaitBudget | Step::Rest => return Ok(facts.record),
-                Step::Wait => {
-                    if !std::mem::replace(&mut session.is_settled, true) {
-                        self.settle(&facts);
-                    }
-                    self.sleep(&facts, session, nudge).await;
-                }
+                Step::Wait => self.sleep(&facts, session, nudge).await,
                 step => {
                     // A workspace may be made anew for the next attempt.
                     session.is_settled &= step != Step::PrepareWorkspace;
