@@ -243,7 +243,7 @@ impl House {
             // `serve` does what was asked for by a request; what has none is another command's.
             let intent = Some(key.to_string());
             let task = NewTask { id, issue: key, intent, created_at, ..pattern.task.clone() };
-            self.runtime.block_on(store.open_issue(&issue, &task))?;
+            self.runtime.block_on(store.open_issue(&issue, &task, None))?;
         }
         Ok(())
     }

@@ -142,15 +142,16 @@ impl Engine {
             handoff: None,
             plan: request.plan,
             requested_by: request.requested_by,
-            intent: request.origin.map(|origin| origin.intent),
+            intent: origin.map(|origin| origin.intent.clone()),
             queue: request.queue,
             created_at: at,
         };
+        let thread = origin.map(|origin| origin.number);
         check_tasking(&issue, &[TaskRecord::queued(task.clone())])?;
         let project = Project { name: request.project, repo: task.plan.repo.clone(), created_at: at };
         self.store.put_project(&project).await?;
         cloud_code_fault_points::reach(cloud_code_fault_points::Point::MirrorFetched).await;
-        self.store.open_issue(&issue, &task).await?;
+        self.store.open_issue(&issue, &task, thread).await?;
         self.store
             .task(&task.id)
             .await?

@@ -50,8 +50,7 @@ points! {
     ReactionWritten = "talk.reaction_written", "the reaction stands; that is not noted";
     ThreadNoted = "request.thread_noted", "the thread is noted; nothing is made for the request";
     MirrorFetched = "request.mirror_fetched", "the repository is fetched; issue and task are not stored";
-    TaskMade = "request.task_made", "issue and task are stored; the thread does not name them";
-    IssueNoted = "request.issue_noted", "the thread names them; the request is not settled";
+    TaskMade = "request.task_made", "issue and task are stored, and the thread names them; the request is not settled";
     TaskTaken = "task.taken", "the task's turn has come; nothing exists outside the store";
     WorkspacePrepared = "task.workspace_prepared", "worktree and folders are made";
     ManifestWritten = "task.manifest_written", "the CLI's manifest is written; tasking.yaml is not";

@@ -34,6 +34,12 @@ pub enum StoreError {
         /// The issue.
         id: String,
     },
+    /// The request was settled, so nothing is made for it any more: it was taken back, or another process was faster.
+    #[error("the request `{id}` was settled in between")]
+    Settled {
+        /// The request.
+        id: String,
+    },
     /// Somebody else works on the issue now. Whatever is being done for it must stop.
     #[error("the lease on {id} with token {token} was lost: another process works on it, or may")]
     LeaseLost {

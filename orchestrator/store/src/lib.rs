@@ -39,14 +39,16 @@ pub trait Store: Send + Sync {
     async fn put_project(&self, project: &Project) -> Result<(), StoreError>;
     /// A project by name.
     async fn project(&self, name: &ProjectName) -> Result<Option<Project>, StoreError>;
-    /// Opens an issue with its first task: both or neither.
+    /// Opens an issue with its first task, and has the thread that it was asked for in name it: all or nothing.
     ///
-    /// Refuses with [`StoreError::Exists`] when the key or the branch is taken.
-    async fn open_issue(&self, issue: &Issue, first: &NewTask) -> Result<(), StoreError>;
+    /// Refuses with [`StoreError::Exists`] when the key or the branch is taken, and with [`StoreError::Settled`] when the
+    /// task's request was settled: whoever settles one finds its task in the thread, or there never is one.
+    async fn open_issue(&self, issue: &Issue, first: &NewTask, thread: Option<u64>)
+    -> Result<(), StoreError>;
     /// Adds a task to an issue, after all others.
     ///
     /// Refuses with [`StoreError::NotOpen`] while another task of the issue has not ended, and when it was cleaned: two
-    /// tasks never share a worktree at one time.
+    /// tasks never share a worktree at one time. With [`StoreError::Settled`] as [`Store::open_issue`] does.
     async fn add_task(&self, task: &NewTask) -> Result<(), StoreError>;
     /// An issue by key.
     async fn issue(&self, project: &ProjectName, key: &IssueKey) -> Result<Option<Issue>, StoreError>;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use cloud_code_fault_points::Point;
 use cloud_code_model::TaskState;
 use cloud_code_store::Store as _;
 
@@ -190,11 +191,34 @@ fn two_installations_on_one_engine_leave_each_other_alone() {
 }
 
 #[test]
+fn a_task_that_was_cancelled_while_it_was_made_is_cancelled_after_a_kill() {
+    let mut stage = cast::set(Setup::default());
+    stage.arms(Point::TaskMade);
+    stage.serves();
+    let issue = stage.is_asked("Counting is broken.");
+    stage.is_held();
+    stage.is_told(issue, "/cloud-code cancel");
+    stage.wait_for("the request to be taken back", || {
+        stage.log().contains("outcome=\"cancelled\"").then_some(())
+    });
+    stage.is_killed();
+    stage.serves();
+    stage.becomes(issue, "done");
+    assert_eq!(stage.prompts(), Vec::<String>::new(), "its CLI ran");
+    stage.holds();
+}
+
+#[test]
 fn what_killed_processes_left_is_swept_at_the_next_start() {
     let mut stage = cast::stage();
     let (kept, cleaned) = (stage.is_asked("Counting is broken."), stage.is_asked("Counting is broken, too."));
     for issue in [kept, cleaned] {
         stage.becomes(issue, "in-review");
+        // Else a power cut would take the worktree with it.
+        stage.wait_for("the disk to have the workspace", || {
+            let mark = fs::read_to_string(stage.of_issue(issue, "prepared")).unwrap();
+            (!mark.contains("boot:")).then_some(())
+        });
     }
     stage.is_quiet();
     stage.stops();

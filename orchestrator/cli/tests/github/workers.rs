@@ -472,7 +472,7 @@ fn a_second_front_stands_by_and_goes_on_when_the_first_is_killed() {
 
 #[test]
 fn a_worker_that_is_faster_with_a_request_takes_nothing_back() {
-    let house = House::held_at(Some(Point::IssueNoted));
+    let house = House::held_at(Some(Point::TaskMade));
     let worker = house.worker("first");
     let issue = house.asks("WAIT-FOR-GO");
     house.stage.is_held();

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use cloud_code_model::{
-    Attempt, Issue, IssueKey, Move, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord,
+    Attempt, IntentRecord, Issue, IssueKey, Move, NewTask, Project, ProjectName, StopReason, TaskEvent,
+    TaskRecord,
 };
 use cloud_code_store::{Store, StoreError};
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
@@ -29,6 +30,12 @@ impl Tables {
             let is_same_intent = task.intent.is_some() && known.task.intent == task.intent;
             known.task.id == task.id || (known.task.project == task.project && is_same_intent)
         };
+        let is_its = |record: &&IntentRecord| {
+            record.project == task.project && Some(&record.intent.key) == task.intent.as_ref()
+        };
+        if let Some(record) = self.intents.iter().find(is_its).filter(|record| record.outcome.is_some()) {
+            return Err(StoreError::Settled { id: record.intent.key.clone() });
+        }
         if self.tasks.iter().any(is_same) {
             return Err(StoreError::Exists { what: "task", id: task.id.to_string() });
         }
@@ -75,7 +82,12 @@ impl Store for MemoryStore {
         self.read("project", |tables| tables.projects.get(name.as_str()).cloned()).await
     }
 
-    async fn open_issue(&self, issue: &Issue, first: &NewTask) -> Result<(), StoreError> {
+    async fn open_issue(
+        &self,
+        issue: &Issue,
+        first: &NewTask,
+        thread: Option<u64>,
+    ) -> Result<(), StoreError> {
         self.write("open_issue", |tables| {
             let is_taken = |known: &Issue| {
                 known.project == issue.project
@@ -88,6 +100,10 @@ impl Store for MemoryStore {
             }
             tables.insert_task(first)?;
             tables.issues.push(issue.clone());
+            let named = thread.map(|number| (issue.project.to_string(), number));
+            if let Some(thread) = named.and_then(|place| tables.threads.get_mut(&place)) {
+                thread.facts.issue = Some(issue.key.clone());
+            }
             Ok(())
         })
         .await

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::sql::{Sql, sql};
 use super::tasks::move_task;
+use super::transaction::Tx;
 use super::{Database, json, row};
 use crate::StoreError;
 use crate::forge::{Change, ForgeStore};
@@ -19,7 +20,6 @@ fn number(what: &'static str, id: u64) -> Result<i64, StoreError> {
 }
 
 impl Database {
-    /// Reads a thread, changes it and writes it back, with nobody in between.
     async fn change_both(
         &self,
         project: &ProjectName,
@@ -27,30 +27,40 @@ impl Database {
         change: Change<'_, Thread>,
     ) -> Result<Option<Thread>, StoreError> {
         let mut tx = self.begin().await?;
-        let found = sql("SELECT * FROM threads WHERE project = $1 AND number = $2")
-            .bind(project.as_str())
-            .bind(number("thread", id)?)
-            .locking();
-        let Some(mut thread) = tx.one(found, row::thread).await? else { return Ok(None) };
-        change(&mut thread);
-        let pull =
-            thread.published.pull.as_ref().map(|pull| number("pull request", pull.number)).transpose()?;
-        let state = thread.published.pull.as_ref().map(|pull| pull_state(pull.state));
-        let what = id.to_string();
-        let statement =
-            sql("UPDATE threads SET issue = $1, facts = $2, published = $3, pull = $4, pull_state = $5 \
-             WHERE project = $6 AND number = $7")
-            .bind(thread.facts.issue.as_ref().map(IssueKey::as_str))
-            .bind(json("thread", &what, &thread.facts)?)
-            .bind(json("thread", &what, &thread.published)?)
-            .bind(pull)
-            .bind(state)
-            .bind(project.as_str())
-            .bind(number("thread", id)?);
-        tx.change(statement).await?;
+        let changed = change_thread(&mut tx, project, id, change).await?;
         tx.commit().await?;
-        Ok(Some(thread))
+        Ok(changed)
     }
+}
+
+/// Reads a thread, changes it and writes it back, with nobody in between.
+pub(super) async fn change_thread(
+    tx: &mut Tx,
+    project: &ProjectName,
+    id: u64,
+    change: Change<'_, Thread>,
+) -> Result<Option<Thread>, StoreError> {
+    let found = sql("SELECT * FROM threads WHERE project = $1 AND number = $2")
+        .bind(project.as_str())
+        .bind(number("thread", id)?)
+        .locking();
+    let Some(mut thread) = tx.one(found, row::thread).await? else { return Ok(None) };
+    change(&mut thread);
+    let pull = thread.published.pull.as_ref().map(|pull| number("pull request", pull.number)).transpose()?;
+    let state = thread.published.pull.as_ref().map(|pull| pull_state(pull.state));
+    let what = id.to_string();
+    let statement =
+        sql("UPDATE threads SET issue = $1, facts = $2, published = $3, pull = $4, pull_state = $5 \
+         WHERE project = $6 AND number = $7")
+        .bind(thread.facts.issue.as_ref().map(IssueKey::as_str))
+        .bind(json("thread", &what, &thread.facts)?)
+        .bind(json("thread", &what, &thread.published)?)
+        .bind(pull)
+        .bind(state)
+        .bind(project.as_str())
+        .bind(number("thread", id)?);
+    tx.change(statement).await?;
+    Ok(Some(thread))
 }
 
 /// As its JSON says it.

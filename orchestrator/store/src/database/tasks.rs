@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use cloud_code_model::{
     Attempt, Issue, IssueKey, Move, NewTask, Project, ProjectName, StopReason, TaskEvent, TaskRecord,
-    TaskState,
+    TaskState, Thread,
 };
 use cloud_code_task_schema::{BranchName, TaskId, Usage};
 use jiff::Timestamp;
 
+use super::forge::change_thread;
 use super::history::note_move;
 use super::sql::{Dialect, sql};
 use super::transaction::Tx;
@@ -92,8 +93,23 @@ async fn lock_issue(tx: &mut Tx, project: &ProjectName, key: &IssueKey) -> Resul
     }
 }
 
+/// Nobody settles the request until the transaction ends.
+async fn refuse_settled(tx: &mut Tx, project: &ProjectName, intent: &str) -> Result<(), StoreError> {
+    let found = sql("SELECT * FROM intents WHERE project = $1 AND key = $2")
+        .bind(project.as_str())
+        .bind(intent)
+        .locking();
+    match tx.one(found, row::intent).await? {
+        Some(record) if record.outcome.is_some() => Err(StoreError::Settled { id: intent.to_owned() }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 async fn insert_task(tx: &mut Tx, task: &NewTask) -> Result<(), StoreError> {
     let id = task.id.as_str();
+    if let Some(intent) = &task.intent {
+        refuse_settled(tx, &task.project, intent).await?;
+    }
     let state = TaskState::Queued;
     let statement = sql(INSERT_TASK)
         .bind(id)
@@ -135,7 +151,12 @@ impl Store for Database {
         self.one(statement, row::project).await
     }
 
-    async fn open_issue(&self, issue: &Issue, first: &NewTask) -> Result<(), StoreError> {
+    async fn open_issue(
+        &self,
+        issue: &Issue,
+        first: &NewTask,
+        thread: Option<u64>,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let statement = sql(INSERT_ISSUE)
             .bind(issue.project.as_str())
@@ -150,6 +171,10 @@ impl Store for Database {
         let named = issue.branch.as_str();
         tx.change(statement).await.map_err(|e| exists(e, "the issue or its branch", named))?;
         insert_task(&mut tx, first).await?;
+        if let Some(thread) = thread {
+            let name = &mut |thread: &mut Thread| thread.facts.issue = Some(issue.key.clone());
+            change_thread(&mut tx, &issue.project, thread, name).await?;
+        }
         tx.commit().await
     }
 

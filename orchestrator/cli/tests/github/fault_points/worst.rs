@@ -101,7 +101,7 @@ pub(super) const fn there(point: Point) -> There {
         Point::HistoryWritten | Point::HistoryPlaced => There::Still,
         Point::WorkTaken | Point::TaskImported | Point::BaseCaughtUp => There::Still,
         Point::Pushed | Point::PullWritten | Point::PullNoted | Point::TaskPublished => There::Still,
-        Point::IntentStored | Point::ReactionWritten | Point::TaskMade | Point::IssueNoted => There::Agent,
+        Point::IntentStored | Point::ReactionWritten | Point::TaskMade => There::Agent,
         Point::ContainerStarted | Point::TaskStarted => There::Agent,
         Point::StatusWritten | Point::LabelWritten => There::Agent,
     }

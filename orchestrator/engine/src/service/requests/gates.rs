@@ -12,6 +12,9 @@ use super::work::Wish;
 use super::{Acted, needs_worktree};
 use crate::{EngineError, budget, seen};
 
+/// What came of a `cancel` that found nothing but requests.
+const DROPPED: &str = "waiting requests were dropped";
+
 impl Desk<'_> {
     pub(super) async fn retry(
         &self,
@@ -171,10 +174,10 @@ impl Desk<'_> {
                 dropped += 1;
             }
         }
-        // A task that was being made a moment ago may stand there now.
-        let tasks = match dropped {
-            0 => tasks.to_vec(),
-            _ => self.tasks(thread).await?,
+        // A task that was being made a moment ago may stand there now; from here on there will be none.
+        let tasks = match (dropped, self.inner.thread(&thread.project, thread.number).await?) {
+            (1.., Some(thread)) => self.tasks(&thread).await?,
+            _ => tasks.to_vec(),
         };
         let last = match tasks.last() {
             Some(last) if !self.is_after(last, intent).await? => Some(last),
@@ -199,7 +202,11 @@ impl Desk<'_> {
                     _ => Ok(Acted::Settled("cancelled".into())),
                 }
             }
-            Some(_) | None if dropped > 0 => Ok(Acted::Settled("waiting requests were dropped".into())),
+            Some(_) if dropped > 0 => Ok(Acted::Settled(DROPPED.to_owned())),
+            // No status comment tells it.
+            None if dropped > 0 => {
+                self.answer(intent, "taken back before anything began.".to_owned(), DROPPED).await
+            }
             Some(_) | None => self.answer(intent, "nothing runs here.".to_owned(), "nothing to cancel").await,
         }
     }

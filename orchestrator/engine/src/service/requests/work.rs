@@ -48,8 +48,7 @@ impl Desk<'_> {
     ) -> Result<Acted, EngineError> {
         let (name, intent) = (&self.project.name, &record.intent);
         if let Some(task) = self.inner.store.task_of_intent(name, &intent.key).await? {
-            // We were killed between making the task and noting it.
-            self.note_issue(&thread, intent, &task).await?;
+            // We were killed between making the task and settling the request.
             return Ok(self.begun(&task));
         }
         if tasks.last().is_some_and(|last| !last.state.status().is_terminal()) {
@@ -83,13 +82,16 @@ impl Desk<'_> {
         match made {
             Ok(task) => {
                 reach(Point::TaskMade).await;
-                self.note_issue(&thread, intent, &task).await?;
                 self.inner.wakes.tasks.notify_one();
                 Ok(self.begun(&task))
             }
             // Another look was faster; the next one finds its task.
             Err(EngineError::Store(StoreError::Exists { .. } | StoreError::NotOpen { .. })) => {
                 Ok(Acted::Waits)
+            }
+            // The issue was closed, a `cancel` took it back, or another worker was faster.
+            Err(EngineError::Store(StoreError::Settled { .. })) => {
+                Ok(Acted::Settled("settled meanwhile".to_owned()))
             }
             Err(EngineError::StillOpen { .. } | EngineError::BeingStopped { .. }) => Ok(Acted::Waits),
             Err(error) => Err(error),
@@ -116,30 +118,6 @@ impl Desk<'_> {
         self.inner.store.change_thread(&thread.project, thread.number, &mut note).await?;
         reach(Point::ThreadNoted).await;
         Ok(())
-    }
-
-    /// Notes which issue of ours works on the thread. Who took the request back while its task was being made stops it.
-    async fn note_issue(
-        &self,
-        thread: &Thread,
-        intent: &Intent,
-        task: &TaskRecord,
-    ) -> Result<(), EngineError> {
-        let mut note = |facts: &mut ThreadFacts| facts.issue = Some(task.task.issue.clone());
-        self.inner.store.change_thread(&thread.project, thread.number, &mut note).await?;
-        reach(Point::IssueNoted).await;
-        if self.is_taken_back_since(intent, task).await? && !task.state.status().is_terminal() {
-            self.inner.store.request_cancel(&task.task.id, self.inner.clock.now()).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether a request was settled by something else than its task. The worker that has the issue may have been faster with
-    /// that.
-    async fn is_taken_back_since(&self, intent: &Intent, task: &TaskRecord) -> Result<bool, EngineError> {
-        let known = self.inner.store.intent(&self.project.name, &intent.key).await?;
-        let Some(outcome) = known.map(|record| record.outcome) else { return Ok(true) };
-        Ok(outcome.is_some_and(|outcome| outcome != begun(task)))
     }
 
     async fn open(&self, thread: &Thread, intent: &Intent, wish: Wish) -> Result<TaskRecord, EngineError> {
