@@ -59,8 +59,8 @@ test: images third-party ## Run every test, the real coding CLIs in real contain
 	@setsid nice -n 19 env $(SIMULATE) > target/simulation.log 2>&1 & simulation=$$!; \
 	trap 'kill -- -$$simulation 2> /dev/null || true' EXIT; \
 	status=0; cargo test --locked --workspace --no-fail-fast || status=$$?; \
-	wait $$simulation || { status=$$?; echo "the simulation failed:"; }; \
-	tail -n 40 target/simulation.log; exit $$status
+	wait $$simulation || { status=$$?; echo "the simulation failed:"; cat target/simulation.log; exit $$status; }; \
+	tail -n 20 target/simulation.log; exit $$status
 
 .PHONY: simulate
 simulate: ## Play a hundred thousand lives of the engine with faults (SEEDS=, FIRST_SEED=)
