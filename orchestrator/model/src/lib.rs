@@ -9,6 +9,7 @@ mod intent;
 mod merging;
 mod moves;
 mod operate_settings;
+mod plan;
 mod queue;
 mod records;
 mod settings;
@@ -30,12 +31,12 @@ pub use intent::{Actor, Ask, Command, ConfigKey, Intent, InvalidRepository, Plac
 pub use merging::{Approver, MergeHold, MergeMethod, MergeRefused, MergeVerdict, MergeWord, Merging};
 pub use moves::{Move, MoveDetail};
 pub use operate_settings::{LogFormat, LogSettings, TelemetrySettings};
+pub use plan::{ImportPolicy, Network, ProjectPlan, Retries, RuntimeKind};
 pub use queue::{Pause, PauseScope, ProjectQueueSettings, QueueLimits, QueuePlace, QueueSettings};
 pub use records::{Attempt, Brief, Issue, NewTask, Project, TaskRecord, reads_only};
 pub use settings::{
     ContainerSettings, DEFAULT_BRANCH_PREFIX, DEFAULT_CLI, DockerSettings, GlobalSettings, HistorySettings,
-    ImportPolicy, ImportSettings, LimitSettings, Network, ProjectPlan, ProjectSettings, RuntimeKind,
-    StoreSettings,
+    ImportSettings, LimitSettings, ProjectSettings, StoreSettings,
 };
 pub use size::ByteSize;
 pub use state::{Gate, IllegalTransition, Next, Outcome, OutcomeStatus, TaskEvent, TaskState, TaskStatus};
