@@ -163,3 +163,21 @@ pub mod inside {
     /// This issue's admin folder, mounted over an empty folder that every mirror has.
     pub const ADMIN: &str = "/srv/cloud-code/mirror.git/worktrees/workspace";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workspaces_are_found_and_what_is_none_is_passed_over() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new(home.path());
+        assert_eq!(layout.issues(), BTreeSet::new());
+        for folder in ["shop/42", "shop/.removing-42", "shop/.removing-43", "shop/.hidden", "no project/1"] {
+            fs::create_dir_all(home.path().join("workspaces").join(folder)).unwrap();
+        }
+        fs::write(home.path().join("workspaces/notes.txt"), "a person's").unwrap();
+        let expected = ["42", "43"].map(|key| ("shop".parse().unwrap(), key.parse().unwrap()));
+        assert_eq!(layout.issues(), BTreeSet::from(expected));
+    }
+}

@@ -89,20 +89,29 @@ pub enum SettleError {
 /// outlive a power cut. Those that are settled, or gone, are left as they are. For a thread that may wait: what others write
 /// to that disk is waited for as well.
 pub fn settle(workspaces: &[IssuePaths]) -> Result<(), SettleError> {
+    // What is wrong with one does not keep the others from being settled.
+    let mut noted = Ok(());
     let mut fresh = Vec::new();
     for paths in workspaces {
-        if let Some(mark) = Mark::read(paths)?.filter(|mark| mark.boot.is_some()) {
-            fresh.push((paths, mark, identity(paths)?));
+        match unsettled(paths) {
+            Ok(Some((mark, seen))) => fresh.push((paths, mark, seen)),
+            Ok(None) => {}
+            Err(error) => noted = noted.and(Err(error.into())),
         }
     }
-    let Some((first, _, _)) = fresh.first() else { return Ok(()) };
+    let Some((first, _, _)) = fresh.first() else { return noted };
     fsops::sync_file_system(&first.parent)?;
-    let mut noted = Ok(());
     for (paths, mark, seen) in fresh {
-        // What is wrong with one does not keep the others from being settled.
         noted = noted.and(note_settled(paths, mark, seen));
     }
     noted
+}
+
+fn unsettled(paths: &IssuePaths) -> io::Result<Option<(Mark, Option<Identity>)>> {
+    match Mark::read(paths)?.filter(|mark| mark.boot.is_some()) {
+        Some(mark) => Ok(Some((mark, identity(paths)?))),
+        None => Ok(None),
+    }
 }
 
 /// The mark's file at one moment; tells one writing of it from another.
@@ -166,6 +175,17 @@ mod tests {
         assert_eq!(Mark::read(&paths).unwrap(), Some(mark()));
         assert_eq!((Mark::read(&other).unwrap(), Mark::read(&gone).unwrap()), (None, None));
         assert!(!gone.marker().exists());
+    }
+
+    #[test]
+    fn a_mark_that_cannot_be_read_keeps_no_other_from_being_settled() {
+        let home = tempfile::tempdir().unwrap();
+        let (broken, whole) = (workspace(home.path(), "1"), workspace(home.path(), "2"));
+        fs::create_dir(broken.marker()).unwrap();
+        mark().write_fresh(&whole).unwrap();
+        assert!(settle(&[broken.clone(), whole.clone()]).is_err());
+        assert_eq!(Mark::read(&whole).unwrap(), Some(mark()));
+        assert!(settle(&[broken]).is_err());
     }
 
     #[test]
