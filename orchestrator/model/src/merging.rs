@@ -63,7 +63,7 @@ pub struct MergeVerdict {
     pub word: MergeWord,
     /// Whose.
     pub by: Approver,
-    /// When it was stored.
+    /// When it was said: by the forge's clock, to whole seconds; from the command line by ours.
     pub at: Timestamp,
 }
 
@@ -191,9 +191,28 @@ impl Merging {
         }
     }
 
-    /// Notes what somebody says of this commit. What the forge refused is tried again with it.
-    pub fn say(&mut self, word: MergeWord, by: Approver, at: Timestamp) {
-        self.verdict = Some(MergeVerdict { word, by, at });
+    /// Notes what somebody said of this commit, and gives whether it counts. Words may come in another order than they were
+    /// said, and the last one said counts; of a yes and a no in the same second the no does. What the forge refused is tried
+    /// again with it.
+    #[must_use]
+    pub fn say(&mut self, word: MergeWord, by: Approver, at: Timestamp) -> bool {
+        let is_overtaken = self.verdict.as_ref().is_some_and(|known| {
+            known.at > at || known.at == at && known.word == MergeWord::No && word == MergeWord::Yes
+        });
+        if !is_overtaken {
+            self.note(MergeVerdict { word, by, at });
+        }
+        !is_overtaken
+    }
+
+    /// Notes what somebody says at this moment, so after whatever was said, also where two clocks differ.
+    pub fn say_now(&mut self, word: MergeWord, by: Approver, now: Timestamp) {
+        let at = self.verdict.as_ref().map_or(now, |known| now.max(known.at));
+        self.note(MergeVerdict { word, by, at });
+    }
+
+    fn note(&mut self, verdict: MergeVerdict) {
+        self.verdict = Some(verdict);
         self.lapsed = None;
         self.refused = None;
     }
@@ -217,7 +236,7 @@ mod tests {
     #[test]
     fn a_yes_lapses_with_its_commit() {
         let mut first = Merging::of("a1", NOW, NOW, None);
-        first.say(MergeWord::Yes, alice(), NOW);
+        assert!(first.say(MergeWord::Yes, alice(), NOW));
         let second = Merging::of("b2", NOW, NOW, Some(&first));
         assert!(!second.is_said(MergeWord::Yes));
         assert_eq!(second.lapsed, Some(alice()));
@@ -228,16 +247,39 @@ mod tests {
     #[test]
     fn a_no_says_nothing_of_the_next_commit() {
         let mut first = Merging::of("a1", NOW, NOW, None);
-        first.say(MergeWord::No, alice(), NOW);
+        assert!(first.say(MergeWord::No, alice(), NOW));
         let second = Merging::of("b2", NOW, NOW, Some(&first));
         assert_eq!((second.verdict, second.lapsed), (None, None));
+    }
+
+    #[test]
+    fn the_word_that_was_said_last_counts_in_whatever_order_they_come() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let (yes, no) = (MergeWord::Yes, MergeWord::No);
+        let after = |words: &[(MergeWord, i64)]| {
+            let mut merging = Merging::of("a1", NOW, NOW, None);
+            let counted: Vec<bool> =
+                words.iter().map(|(word, second)| merging.say(*word, alice(), at(*second))).collect();
+            (merging.verdict.unwrap().word, counted)
+        };
+        assert_eq!(after(&[(no, 5), (yes, 3)]), (no, vec![true, false]));
+        assert_eq!(after(&[(yes, 5), (no, 3)]), (yes, vec![true, false]));
+        assert_eq!(after(&[(yes, 3), (no, 5)]), (no, vec![true, true]));
+        assert_eq!(after(&[(no, 5), (yes, 5)]), (no, vec![true, false]));
+        assert_eq!(after(&[(yes, 5), (no, 5)]), (no, vec![true, true]));
+        assert_eq!(after(&[(yes, 5), (yes, 5)]), (yes, vec![true, true]), "the same once more");
+        // Here and now, by a clock that is behind.
+        let mut merging = Merging::of("a1", NOW, NOW, None);
+        assert!(merging.say(no, alice(), at(9)));
+        merging.say_now(yes, Approver::CommandLine, at(4));
+        assert!(merging.is_said(yes) && merging.verdict.is_some_and(|verdict| verdict.at == at(9)));
     }
 
     #[test]
     fn a_new_word_lets_the_forge_be_asked_again() {
         let mut merging = Merging::of("a1", NOW, NOW, None);
         merging.refused = Some(MergeRefused { facts: "f".into(), hold: MergeHold::Conflict });
-        merging.say(MergeWord::Yes, alice(), NOW);
+        assert!(merging.say(MergeWord::Yes, alice(), NOW));
         assert_eq!(merging.refused, None);
     }
 

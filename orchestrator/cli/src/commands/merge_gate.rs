@@ -44,7 +44,7 @@ pub(crate) async fn say(app: &App, args: &ResumeArgs, word: MergeWord) -> Result
     let now = Timestamp::now();
     let mut note = |published: &mut Published| {
         if let Some(merging) = published.merging.as_mut().filter(|now| now.head_sha == known.head_sha) {
-            merging.say(word, Approver::CommandLine, now);
+            merging.say_now(word, Approver::CommandLine, now);
         }
     };
     store.change_published(&thread.project, thread.number, &mut note).await?;

@@ -179,6 +179,25 @@ fn a_no_leaves_it_open_and_a_reason_goes_back_to_the_cli() {
 }
 
 #[test]
+fn a_yes_that_comes_after_a_later_no_counts_for_nothing() {
+    let (stage, issue) = done("publish: {merge: merge}");
+    checks(&stage, "success");
+    stage.status_says(issue, WAITS);
+    stage.github.hold_deliveries();
+    says(&stage, "alice", issue, "/cloud-code approve");
+    stage.github.send_deliveries();
+    says(&stage, "alice", issue, "/cloud-code reject");
+    stage.status_says(issue, "Somebody said no to merging it as it is, so it stays open");
+    stage.brings_what_was_held();
+    stage.says(issue, "something else was said later, and that counts");
+    stage.is_quiet();
+    assert!(pull(&stage).open);
+    assert_eq!(asked(&stage).len(), 0);
+    says(&stage, "alice", issue, "/cloud-code approve");
+    is_merged(&stage, issue);
+}
+
+#[test]
 fn without_the_gate_it_merges_by_itself_when_nothing_is_in_its_way() {
     let (stage, issue) = done(
         "publish: {merge: merge, draft: true}\ngates: {merge: false}\ntriggers: {changes_requested: false}",
@@ -315,6 +334,18 @@ fn a_commit_that_comes_at_the_last_moment_is_not_merged() {
     assert!(status.contains(&late[..12]), "{status}");
     assert!(pull(&stage).open);
     assert_eq!(stage.github.file(SHOP, "main", "late.txt"), None);
+    stage.holds();
+}
+
+#[test]
+fn a_no_that_comes_at_the_last_moment_is_heard() {
+    let (stage, issue) = held_before_the_merge();
+    says(&stage, "alice", issue, "/cloud-code reject");
+    stage.wait_for("the no", || stage.log().contains("said no to merging").then_some(()));
+    stage.goes_on();
+    stage.status_says(issue, "Somebody said no to merging it as it is, so it stays open");
+    assert!(pull(&stage).open);
+    assert_eq!(asked(&stage).len(), 0);
     stage.holds();
 }
 

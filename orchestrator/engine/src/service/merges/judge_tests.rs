@@ -58,7 +58,7 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let mut known = Merging::of("a1", NOW, NOW, None);
-        known.say(MergeWord::Yes, Approver::CommandLine, NOW);
+        known.say_now(MergeWord::Yes, Approver::CommandLine, NOW);
         Self { pull: pull(), checks: green(), reviews: Vec::new(), ahead: None, known, is_gated: true }
     }
 
@@ -103,7 +103,7 @@ fn without_a_yes_it_waits_unless_the_gate_is_off() {
 fn a_no_holds_with_and_without_the_gate() {
     for is_gated in [true, false] {
         let declined = with(|case| {
-            case.known.say(MergeWord::No, Approver::CommandLine, NOW);
+            case.known.say_now(MergeWord::No, Approver::CommandLine, NOW);
             case.is_gated = is_gated;
         });
         assert_eq!(declined, MergeHold::Declined);

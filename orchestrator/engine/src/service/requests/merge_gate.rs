@@ -69,14 +69,25 @@ impl Desk<'_> {
             return self.answer(intent, text, "nothing to approve").await.map(OfMerge::Answered);
         }
         let by = Approver::Person { login: intent.actor.login.clone() };
-        let now = self.inner.clock.now();
+        let mut counts = None;
         let mut note = |published: &mut Published| {
-            if let Some(merging) = published.merging.as_mut().filter(|now| now.head_sha == known.head_sha) {
-                merging.say(word, by.clone(), now);
-            }
+            let merging = published.merging.as_mut().filter(|now| now.head_sha == known.head_sha);
+            counts = merging.map(|merging| merging.say(word, by.clone(), intent.at));
         };
         self.inner.store.change_published(&thread.project, thread.number, &mut note).await?;
         reach(Point::MergeSaid).await;
+        match counts {
+            Some(true) => {}
+            Some(false) => {
+                let text = format!("of {head} something else was said later, and that counts.");
+                return self.answer(intent, text, "overtaken by a later word").await.map(OfMerge::Answered);
+            }
+            None => {
+                let text =
+                    format!("#{number} got another commit at that moment. Look at it, then say it again.");
+                return self.answer(intent, text, "said of another commit").await.map(OfMerge::Answered);
+            }
+        }
         let outcome = match word {
             MergeWord::Yes => format!("{by} said yes to merging {head}"),
             MergeWord::No => format!("{by} said no to merging {head}"),
