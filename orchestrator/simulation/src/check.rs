@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cloud_code_forge::PullState;
-use cloud_code_model::{Issue, Move, ProjectPlan, Spent, TaskRecord, TaskState, TaskStatus};
+use cloud_code_model::{
+    self as model, Issue, MergeHold, MergeWord, Move, ProjectPlan, Spent, TaskRecord, TaskState, TaskStatus,
+    Thread,
+};
 use cloud_code_store::DeliveryState;
-use cloud_code_task_schema::{Failure, FailureKind, TaskId, TaskReportStatus};
+use cloud_code_task_schema::{Failure, FailureKind, Mode, TaskId, TaskReportStatus};
 use cloud_code_workspace::{CommitId, Layout};
 
 use crate::hub::ALICE;
@@ -54,12 +57,46 @@ pub(crate) fn is_settled(store: &MemoryStore, world: &World) -> bool {
         let key = &first.task.issue;
         let thread = tables.threads.values().find(|thread| thread.facts.issue.as_ref() == Some(key));
         if let Some(number) = thread.map(|thread| thread.number) {
-            let word = if state.chance.one_in(4) { "/cloud-code reject" } else { "/cloud-code approve" };
-            state.say(number, word);
+            say_yes_or_no(&mut state, number);
         }
         return false;
     }
+    let merge =
+        tables.threads.values().find(|thread| unmerged(&tables, thread) == Some(&MergeHold::WaitsForYes));
+    if let Some(thread) = merge
+        && is_still(&tables)
+    {
+        say_yes_or_no(&mut state, thread.number);
+        return false;
+    }
     left(&tables, &state).is_empty()
+}
+
+fn say_yes_or_no(state: &mut State, number: u64) {
+    let word = if state.chance.one_in(4) { "/cloud-code reject" } else { "/cloud-code approve" };
+    state.say(number, word);
+}
+
+/// Why an open pull request that is to be merged for people is not merged yet, where that is not the end of it.
+fn unmerged<'a>(tables: &Tables, thread: &'a Thread) -> Option<&'a MergeHold> {
+    let issue = thread.facts.issue.as_ref()?;
+    let published = &thread.published;
+    let is_of_this = published.of.as_ref() == Some(issue);
+    published.pull.as_ref().filter(|pull| is_of_this && pull.state == model::PullState::Open)?;
+    let mut tasks = tables.tasks.iter().filter(|record| record.task.issue == *issue).rev();
+    let last = tasks.clone().find(|record| record.task.mode != Mode::Ask)?;
+    last.task.plan.publish.merge?;
+    let hold = published.merging.as_ref().map_or(&MergeHold::Looking, |merging| &merging.hold);
+    match hold {
+        MergeHold::Looking | MergeHold::ChecksMayCome | MergeHold::ChecksRun { .. } => Some(hold),
+        MergeHold::WaitsForYes | MergeHold::Nothing => Some(hold),
+        MergeHold::Work => {
+            let is_done = matches!(last.state, TaskState::Done { .. })
+                && tasks.all(|record| record.state.status().is_terminal());
+            is_done.then_some(hold)
+        }
+        _ => None,
+    }
 }
 
 /// Whether nobody's word is being worked on but what waits behind a task.
@@ -100,6 +137,11 @@ fn left(tables: &Tables, state: &State) -> Vec<String> {
     for (id, container) in &state.containers.all {
         left.push(format!("the container {id} is {:?}", container.state));
     }
+    for thread in tables.threads.values() {
+        if let Some(hold) = unmerged(tables, thread) {
+            left.push(format!("#{} is not merged: {hold:?}", thread.number));
+        }
+    }
     left.extend(tables.cursors.keys().filter(|name| name.starts_with("moved ")).cloned());
     left
 }
@@ -114,6 +156,7 @@ pub(crate) fn at_the_end(store: &MemoryStore, world: &World, home: &Path, plan: 
         tasks(&tables, &state, plan, &mut broken);
         accounts(&tables, &mut broken);
         forge(&tables, &state, &mut broken);
+        merges(&tables, &state, plan, &mut broken);
         leftovers(&tables, &state, home, &mut broken);
     }
     for what in broken {
@@ -280,6 +323,45 @@ fn forge(tables: &Tables, state: &State, broken: &mut Vec<String>) {
         });
         if !holds(issue.branch.as_str()) && !holds(issue.base.as_str()) && !is_replaced {
             broken.push(format!("{} is done and {} does not hold its work", record.task.id, issue.branch));
+        }
+    }
+}
+
+/// What was merged for people was to be: once, by their word where that is asked for, and with its checks passed.
+fn merges(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<String>) {
+    let mut merged = BTreeSet::new();
+    for merge in &state.hub.merges {
+        let number = merge.pull;
+        if !merged.insert(number) {
+            broken.push(format!("#{number} was merged twice"));
+        }
+        if plan.publish.merge.is_none() {
+            broken.push(format!("#{number} was merged, and people do that here"));
+        }
+        if !merge.was_fit {
+            broken.push(format!("#{number} was merged before its checks had passed"));
+        }
+        let is_its =
+            |thread: &&Thread| thread.published.pull.as_ref().is_some_and(|pull| pull.number == number);
+        let merging =
+            tables.threads.values().find(is_its).and_then(|thread| thread.published.merging.as_ref());
+        // A later pull request of the issue is what its thread speaks of now.
+        let Some(merging) = merging else { continue };
+        if merging.head_sha != merge.head {
+            broken.push(format!("#{number} was merged at {} and judged at {}", merge.head, merging.head_sha));
+        }
+        if merging.is_said(MergeWord::No) || plan.publish.merge_approval && !merging.is_said(MergeWord::Yes) {
+            broken.push(format!("#{number} was merged with the word {:?}", merging.verdict));
+        }
+        if merging.merged_at.is_none() {
+            broken.push(format!("the merge of #{number} was not noted"));
+        }
+    }
+    for thread in tables.threads.values() {
+        let Some(known) = &thread.published.pull else { continue };
+        let is_ended = state.hub.pulls.get(&known.number).is_some_and(|pull| pull.state != PullState::Open);
+        if is_ended && known.state == model::PullState::Open {
+            broken.push(format!("#{} has ended, and its thread does not know", known.number));
         }
     }
 }

@@ -9,7 +9,7 @@ use cloud_code_engine::{
     CliCatalog, CliEntry, CliOrigin, Engine, EngineSettings, Engines, HookLog, Projects, ServedProject,
     Service, ServiceSettings, SweepMode, Wakes, run_inline,
 };
-use cloud_code_model::{ProjectPlan, ProjectSettings, TaskState};
+use cloud_code_model::{MergeMethod, ProjectPlan, ProjectSettings, TaskState};
 use cloud_code_store::{Deliveries, DeliveryKey, DeliverySource, DeliveryState, HookTarget, NewDelivery};
 use cloud_code_task_schema::{CliName, parse_manifest};
 use cloud_code_workspace::Layout;
@@ -185,6 +185,8 @@ fn terms(chance: &mut Chance) -> Terms {
     }
     plan.publish.approval = chance.one_in(5);
     plan.publish.plan_first = chance.one_in(10);
+    plan.publish.merge = chance.one_in(3).then_some(MergeMethod::Merge);
+    plan.publish.merge_approval = chance.one_in(2);
     let concurrency = usize::try_from(chance.between(1, 3)).unwrap_or(1);
     Terms { plan, concurrency }
 }

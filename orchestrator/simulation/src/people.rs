@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::chance::Chance;
+use crate::hub::ALICE;
 use crate::world::{Event, State};
 
 /// One thing that somebody does.
@@ -152,7 +153,7 @@ impl State {
             }
             Act::EndPull(index, merged) => {
                 if let Some((pull, _)) = self.pull_of(issue(self, index)) {
-                    self.end_pull(pull, merged == Merged::Yes);
+                    self.end_pull(pull, merged == Merged::Yes, ALICE);
                 }
             }
         }
