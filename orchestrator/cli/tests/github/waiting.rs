@@ -137,9 +137,12 @@ fn an_answer_waits_for_words_that_have_come_and_were_not_read_yet() {
     stage.says(issue, "asks before it goes on");
     stage.becomes(issue, "needs-input");
     stage.github.fault("GET", "/repos/*/*/collaborators/bob/permission", Fault::Delay(SLOW));
+    stage.a_moment_later();
+    stage.github.hold_deliveries();
     stage.is_told(issue, "Blue, please.");
     stage.user("bob").comments_on(SHOP, other, "/cloud-code run");
     stage.is_told(issue, "But not too dark.");
+    stage.brings_what_was_held();
     stage.becomes(issue, "in-review");
     let told = stage.prompts();
     assert_eq!(told.len(), 2, "{told:#?}");
