@@ -6,6 +6,7 @@ use cloud_code_forge::{Forge, ForgeError, OpenState, Permission};
 use cloud_code_intake::{
     AccessRules, Allowed, Denial, Happening, Level, PermissionFact, Sender, SenderKind, Thing, authorise,
 };
+use cloud_code_metrics::instruments;
 use cloud_code_model::{
     Ask, Intent, IntentRecord, ProjectName, Published, PullState, RequiredAccess, Subject, TaskState, Thread,
     ThreadFacts,
@@ -248,17 +249,35 @@ pub(super) async fn pull(
     let Some(thread) = inner.store.thread_of_pull(&project.name, number).await? else {
         return Ok(nothing());
     };
-    let state = match forge.pull(number).await?.state {
+    let seen = forge.pull(number).await?;
+    let state = match seen.state {
         cloud_code_forge::PullState::Open => PullState::Open,
         cloud_code_forge::PullState::Closed => PullState::Closed,
         cloud_code_forge::PullState::Merged => PullState::Merged,
     };
+    let is_by_us = match &seen.merged_by {
+        Some(by) if state == PullState::Merged => by.id == forge.identity().await?.actor.id,
+        Some(_) | None => false,
+    };
+    let (now, mut is_news) = (inner.clock.now(), false);
     let mut note = |published: &mut Published| {
         if let Some(pull) = published.pull.as_mut().filter(|pull| pull.number == number) {
             pull.state = state;
         }
+        // With its state, and by whoever sees it first: the process that merged may have been killed before it noted that.
+        let merging = published.merging.as_mut().filter(|merging| merging.head_sha == seen.head_sha);
+        is_news = is_by_us && merging.as_ref().is_some_and(|merging| merging.merged_at.is_none());
+        if let Some(merging) = merging.filter(|_| is_by_us) {
+            merging.merged_at.get_or_insert(now);
+        }
     };
     inner.store.change_published(&thread.project, thread.number, &mut note).await?;
+    if is_news {
+        instruments().merge(project.name.as_str(), true);
+        tracing::info!(
+            project = %project.name, pull.number = number, commit = seen.head_sha, "a pull request was merged"
+        );
+    }
     match state {
         PullState::Open => inner.look_at_merge(&project.name, number),
         PullState::Closed => stop_tasks(inner, &thread).await?,

@@ -10,7 +10,7 @@
 mod judge;
 pub(super) mod words;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +46,8 @@ type Key = (ProjectName, u64);
 /// What is to be looked at, and when.
 pub(crate) struct Merges {
     dirty: Mutex<Dirty>,
-    waiting: Mutex<HashMap<Key, Waiting>>,
+    /// In order, as all that is looked through: a simulated life is the same each time.
+    waiting: Mutex<BTreeMap<Key, Waiting>>,
 }
 
 /// A pull request that was looked at. Lost with the process: a start looks at all of them.
@@ -67,7 +68,7 @@ impl Merges {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Key, Waiting>> {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Key, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -189,7 +190,7 @@ pub(super) async fn look(inner: Arc<Inner>) -> Result<(), EngineError> {
 
 /// Those that somebody spoke of, and those whose time has come.
 async fn threads_to_look_at(inner: &Inner, dirty: &Dirty) -> Result<Vec<Thread>, EngineError> {
-    let mut found: HashMap<Key, Thread> = HashMap::new();
+    let mut found: BTreeMap<Key, Thread> = BTreeMap::new();
     for (project, number) in &dirty.numbers {
         let thread = inner.thread(project, *number).await?;
         found.extend(thread.map(|thread| ((project.clone(), thread.number), thread)));
@@ -310,7 +311,7 @@ async fn try_to_merge(
     let forge = forge.as_ref();
     let pull = forge.pull(number).await?;
     if pull.state != cloud_code_forge::PullState::Open {
-        ended(inner, project, forge, thread, &pull).await?;
+        ended(inner, project, forge, &pull).await?;
         return Ok(Looked::Over);
     }
     let Some(known) = inner.see_head(thread, &pull).await? else { return Ok(Looked::Over) };
@@ -345,7 +346,7 @@ async fn try_to_merge(
         Ok(Merged::Done) => {
             reach(Point::PullMerged).await;
             let pull = forge.pull(number).await?;
-            ended(inner, project, forge, thread, &pull).await?;
+            ended(inner, project, forge, &pull).await?;
             // The forge's next answer says so too, if this one did not.
             return Ok(Looked::Again(Next::From(LOOK_AGAIN)));
         }
@@ -427,38 +428,16 @@ async fn note_hold(
     Ok(())
 }
 
-/// Notes that the pull request is merged or closed, once the forge says so. Of a merge of ours that is noted first: how an
-/// issue ends is the same whoever merged.
+/// Notes that the pull request is merged or closed, once the forge says so.
 async fn ended(
     inner: &Inner,
     project: &ServedProject,
     forge: &dyn Forge,
-    thread: &Thread,
     pull: &PullFacts,
 ) -> Result<(), EngineError> {
-    if pull.state == cloud_code_forge::PullState::Open {
-        return Ok(());
+    if pull.state != cloud_code_forge::PullState::Open {
+        facts::pull(inner, project, forge, pull.number).await?;
     }
-    let us = forge.identity().await?.actor.id;
-    if pull.merged_by.as_ref().is_some_and(|by| by.id == us) {
-        let (now, mut is_news) = (inner.clock.now(), false);
-        let mut note = |published: &mut Published| {
-            is_news = false;
-            if let Some(merging) = published.merging.as_mut().filter(|now| now.head_sha == pull.head_sha) {
-                is_news = merging.merged_at.is_none();
-                merging.merged_at.get_or_insert(now);
-            }
-        };
-        inner.store.change_published(&thread.project, thread.number, &mut note).await?;
-        if is_news {
-            instruments().merge(project.name.as_str(), true);
-            tracing::info!(
-                project = %project.name, pull.number = pull.number, commit = pull.head_sha,
-                "a pull request was merged"
-            );
-        }
-    }
-    facts::pull(inner, project, forge, pull.number).await?;
     Ok(())
 }
 
