@@ -103,7 +103,10 @@ struct Rounds {
 /// Sweeps at once, then again and again.
 pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let every = match &inner.settings.sweep {
-        SweepMode::Off => return,
+        SweepMode::Off => {
+            inner.merges.caught_up();
+            return;
+        }
         SweepMode::Log { every, .. } | SweepMode::Poll { every } => *every,
     };
     let mut rounds = Rounds {
@@ -121,7 +124,10 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             swept = look(&inner, &mut rounds) => swept,
         };
         let wait = match swept {
-            Ok(Swept::All) => every,
+            Ok(Swept::All) => {
+                inner.merges.caught_up();
+                every
+            }
             // What failed has its own pause, and what is due otherwise its own time.
             Ok(Swept::Partly) => every.min(LOOK_AGAIN),
             Err(error) => {
