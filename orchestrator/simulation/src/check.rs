@@ -338,6 +338,10 @@ fn merges(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<S
         if plan.publish.merge.is_none() {
             broken.push(format!("#{number} was merged, and people do that here"));
         }
+        let needed = plan.publish.merge_approval.then_some(MergeWord::Yes);
+        if merge.word == Some(MergeWord::No) || needed.is_some() && merge.word != needed {
+            broken.push(format!("#{number} was merged with the word {:?}", merge.word));
+        }
         if !merge.was_fit {
             broken.push(format!("#{number} was merged before its checks had passed"));
         }
@@ -349,9 +353,6 @@ fn merges(tables: &Tables, state: &State, plan: &ProjectPlan, broken: &mut Vec<S
         let Some(merging) = merging else { continue };
         if merging.head_sha != merge.head {
             broken.push(format!("#{number} was merged at {} and judged at {}", merge.head, merging.head_sha));
-        }
-        if merging.is_said(MergeWord::No) || plan.publish.merge_approval && !merging.is_said(MergeWord::Yes) {
-            broken.push(format!("#{number} was merged with the word {:?}", merging.verdict));
         }
         if merging.merged_at.is_none() {
             broken.push(format!("the merge of #{number} was not noted"));

@@ -218,7 +218,7 @@ fn service(
     terms: &Terms,
     wakes: &Arc<Wakes>,
 ) -> Option<Service> {
-    let forge = Arc::new(SimForge(world.clone()));
+    let forge = Arc::new(SimForge(world.clone(), store.clone()));
     let clock = Arc::new(world.clone());
     let settings = EngineSettings {
         instance: "simulated".parse().ok()?,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cloud_code_forge::{CheckFacts, Merged, PullFacts, PullState};
+use cloud_code_model::MergeWord;
 
 use super::BOT;
 use crate::world::State;
@@ -30,6 +31,8 @@ pub(crate) struct Merge {
     pub(crate) head: String,
     /// Whether its checks had passed, or there were none.
     pub(crate) was_fit: bool,
+    /// What had been said of it when the forge was asked.
+    pub(crate) word: Option<MergeWord>,
 }
 
 impl State {
@@ -60,7 +63,7 @@ impl State {
     }
 
     /// As the adapter has it: what is merged already is done, and only the named commit is merged.
-    pub(super) fn merge(&mut self, pull: &PullFacts, head: &str) -> Merged {
+    pub(super) fn merge(&mut self, pull: &PullFacts, head: &str, word: Option<MergeWord>) -> Merged {
         match pull.state {
             PullState::Merged => return Merged::Done,
             PullState::Open if pull.head_sha == head => {}
@@ -80,7 +83,7 @@ impl State {
         }
         let checks = self.checks_of_others(head);
         let was_fit = checks.failed.is_empty() && checks.running.is_empty();
-        self.hub.merges.push(Merge { pull: pull.number, head: head.to_owned(), was_fit });
+        self.hub.merges.push(Merge { pull: pull.number, head: head.to_owned(), was_fit, word });
         self.count("merges");
         self.end_pull(pull.number, true, BOT);
         Merged::Done

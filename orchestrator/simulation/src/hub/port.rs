@@ -13,17 +13,18 @@ use cloud_code_forge::{
     Merged, OpenState, Permission, PermissionFact, Priority, PullFacts, PullSpec, PullState, PullUpdate,
     PutPull, Readiness, RecentComment, RepositoryFacts, ReviewFacts, TextEdits, TextId,
 };
-use cloud_code_model::{Actor, MergeMethod, Place, RepositoryName};
+use cloud_code_model::{Actor, MergeMethod, Place, RepositoryName, Thread};
 use cloud_code_workspace::CommitId;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
 use super::{ALICE, APP, BOT, Comment, Pull, REPOSITORY, Sent, alice, bot, who};
+use crate::memory::MemoryStore;
 use crate::world::{Fault, State, World};
 
 /// The forge of a world.
 #[derive(Clone)]
-pub(crate) struct SimForge(pub(crate) World);
+pub(crate) struct SimForge(pub(crate) World, pub(crate) MemoryStore);
 
 const READ: &[Fault] = &[Fault::CrashBefore, Fault::Refuse, Fault::Slow, Fault::Limit];
 
@@ -393,9 +394,20 @@ impl Forge for SimForge {
     }
 
     async fn merge_pull(&self, number: u64, head_sha: &str, _: MergeMethod) -> Result<Merged, ForgeError> {
+        // What was said by now, as far as it was heard. What is said while the call is on its way comes too late.
+        let word = {
+            let tables = self.1.tables();
+            let is_its =
+                |thread: &&Thread| thread.published.pull.as_ref().is_some_and(|pull| pull.number == number);
+            let thread = tables.threads.values().find(is_its);
+            let merging = thread.and_then(|thread| thread.published.merging.as_ref());
+            merging
+                .filter(|known| known.head_sha == head_sha)
+                .and_then(|known| known.verdict.as_ref()?.word.into())
+        };
         self.write("forge.merge_pull", |state| {
             let pull = pull_facts(state, number)?;
-            Ok(state.merge(&pull, head_sha))
+            Ok(state.merge(&pull, head_sha, word))
         })
         .await
     }
