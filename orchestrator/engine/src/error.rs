@@ -398,10 +398,25 @@ impl EngineError {
     pub(crate) fn or_disk_full(self, home: &Path) -> Self {
         match self {
             Self::DiskFull { .. } => self,
-            error if disk_is_full(home) => Self::DiskFull { path: home.to_owned(), source: Box::new(error) },
+            error if is_of_a_full_disk(&error) || disk_is_full(home) => {
+                Self::DiskFull { path: home.to_owned(), source: Box::new(error) }
+            }
             error => error,
         }
     }
+}
+
+/// There may be room again by the time that somebody looks.
+fn is_of_a_full_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 const UNARCHIVE: &str = "unarchive it, then try again; the work is kept";
