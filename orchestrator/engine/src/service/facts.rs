@@ -307,7 +307,12 @@ async fn tidy(inner: &Inner, project: &ServedProject, thread: &Thread) -> Result
     engine.remove_leftovers(last).await?;
     let repo = engine.repo(&project.name, &last.task.plan.repo)?;
     let key = key.clone();
-    crate::blocking(move || repo.remove(&key)).await
+    // It is noted as cleaned, so what stays is a leftover. What the forge said is settled all the same.
+    if let Err(error) = crate::blocking(move || repo.remove(&key)).await {
+        tracing::warn!(project = %project.name, issue.number = thread.number, error = %error.chain(), "a workspace stays for now");
+        inner.wakes.leftovers.notify_one();
+    }
+    Ok(())
 }
 
 /// A request whose words were taken back, if nothing has begun.
