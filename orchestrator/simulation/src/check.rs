@@ -5,12 +5,13 @@ use std::path::Path;
 
 use cloud_code_forge::PullState;
 use cloud_code_model::{
-    self as model, Issue, MergeHold, MergeWord, Move, ProjectPlan, Spent, TaskRecord, TaskState, TaskStatus,
-    Thread,
+    self as model, IntentRecord, Issue, MergeHold, MergeWord, Move, ProjectPlan, Spent, TaskRecord,
+    TaskState, TaskStatus, Thread,
 };
 use cloud_code_store::DeliveryState;
 use cloud_code_task_schema::{Failure, FailureKind, Mode, TaskId, TaskReportStatus};
 use cloud_code_workspace::{CommitId, Layout};
+use jiff::Timestamp;
 
 use crate::hub::ALICE;
 use crate::life::waits_for_a_yes;
@@ -52,7 +53,7 @@ pub(crate) fn is_settled(store: &MemoryStore, world: &World) -> bool {
     let waiting: Vec<&TaskRecord> =
         tables.tasks.iter().filter(|record| waits_for_a_yes(&record.state)).collect();
     if let Some(first) = waiting.first()
-        && is_still(&tables)
+        && is_still(&tables, state.clock())
     {
         let key = &first.task.issue;
         let thread = tables.threads.values().find(|thread| thread.facts.issue.as_ref() == Some(key));
@@ -64,7 +65,7 @@ pub(crate) fn is_settled(store: &MemoryStore, world: &World) -> bool {
     let merge =
         tables.threads.values().find(|thread| unmerged(&tables, thread) == Some(&MergeHold::WaitsForYes));
     if let Some(thread) = merge
-        && is_still(&tables)
+        && is_still(&tables, state.clock())
     {
         say_yes_or_no(&mut state, thread.number);
         return false;
@@ -100,8 +101,10 @@ fn unmerged<'a>(tables: &Tables, thread: &'a Thread) -> Option<&'a MergeHold> {
 }
 
 /// Whether nobody's word is being worked on but what waits behind a task.
-fn is_still(tables: &Tables) -> bool {
-    let asks = tables.intents.iter().filter(|record| record.outcome.is_none());
+fn is_still(tables: &Tables, now: Timestamp) -> bool {
+    // One that has waited for long waits for a word that somebody else has to say.
+    let is_young = |record: &&IntentRecord| now.duration_since(record.received_at).as_secs() < 600;
+    let asks = tables.intents.iter().filter(|record| record.outcome.is_none()).filter(is_young);
     let is_yes_or_no = |key: &str| key.contains("Approve") || key.contains("Reject");
     let is_delivered = tables.deliveries.iter().all(|known| known.delivery.state.is_settled());
     is_delivered && !asks.map(|record| format!("{:?}", record.intent.ask)).any(|ask| is_yes_or_no(&ask))
