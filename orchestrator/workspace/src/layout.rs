@@ -116,11 +116,6 @@ impl IssuePaths {
         Mark::read(self).is_ok_and(|mark| mark.is_some())
     }
 
-    /// Whether anything of it is there, be it on its way out.
-    pub fn is_left(&self) -> bool {
-        self.root.is_dir() || self.doomed().is_dir()
-    }
-
     /// The commit that `prepare` made the worktree from; none where it is not prepared.
     pub fn prepared_from(&self) -> Option<CommitId> {
         Mark::read(self).ok()??.base.parse().ok()
