@@ -197,7 +197,12 @@ impl Merging {
     #[must_use]
     pub fn say(&mut self, word: MergeWord, by: Approver, at: Timestamp) -> bool {
         let is_overtaken = self.verdict.as_ref().is_some_and(|known| {
-            known.at > at || known.at == at && known.word == MergeWord::No && word == MergeWord::Yes
+            let is_later = known.at > at || known.at == at && known.word == MergeWord::No;
+            match word {
+                MergeWord::Yes => is_later,
+                // Of the command line's word the time is our clock's, which may be ahead: a no is rather heard once too often.
+                MergeWord::No => known.at > at && known.by != Approver::CommandLine,
+            }
         });
         if !is_overtaken {
             self.note(MergeVerdict { word, by, at });
@@ -215,6 +220,10 @@ impl Merging {
         self.verdict = Some(verdict);
         self.lapsed = None;
         self.refused = None;
+        // What hung on the last word is not so any more, and nobody is to read so until the next look.
+        if matches!(self.hold, MergeHold::WaitsForYes | MergeHold::Declined) {
+            self.hold = MergeHold::Looking;
+        }
     }
 
     /// Whether somebody said this of the commit.
@@ -268,11 +277,28 @@ mod tests {
         assert_eq!(after(&[(no, 5), (yes, 5)]), (no, vec![true, false]));
         assert_eq!(after(&[(yes, 5), (no, 5)]), (no, vec![true, true]));
         assert_eq!(after(&[(yes, 5), (yes, 5)]), (yes, vec![true, true]), "the same once more");
+        let mut ahead = Merging::of("a1", NOW, NOW, None);
+        ahead.say_now(yes, Approver::CommandLine, at(30));
+        assert!(ahead.say(no, alice(), at(9)), "our clock may be ahead");
+        assert!(!ahead.say(yes, alice(), at(8)));
         // Here and now, by a clock that is behind.
         let mut merging = Merging::of("a1", NOW, NOW, None);
         assert!(merging.say(no, alice(), at(9)));
         merging.say_now(yes, Approver::CommandLine, at(4));
         assert!(merging.is_said(yes) && merging.verdict.is_some_and(|verdict| verdict.at == at(9)));
+    }
+
+    #[test]
+    fn what_hung_on_the_last_word_is_looked_at_anew() {
+        let after = |hold: &MergeHold| {
+            let mut merging = Merging { hold: hold.clone(), ..Merging::of("a1", NOW, NOW, None) };
+            assert!(merging.say(MergeWord::Yes, alice(), NOW));
+            merging.hold
+        };
+        let runs = MergeHold::ChecksRun { names: vec!["build".into()] };
+        assert_eq!(after(&MergeHold::WaitsForYes), MergeHold::Looking);
+        assert_eq!(after(&MergeHold::Declined), MergeHold::Looking);
+        assert_eq!(after(&runs), runs);
     }
 
     #[test]
