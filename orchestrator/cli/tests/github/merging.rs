@@ -198,6 +198,23 @@ fn a_yes_that_comes_after_a_later_no_counts_for_nothing() {
 }
 
 #[test]
+fn a_no_that_was_said_while_nobody_listened_is_heard_before_the_merge() {
+    let (mut stage, issue) = done("publish: {merge: merge}");
+    checks(&stage, "pending");
+    says(&stage, "alice", issue, "/cloud-code approve");
+    stage.status_says(issue, "alice said yes to merging");
+    stage.is_quiet();
+    stage.stops();
+    checks(&stage, "success");
+    says(&stage, "alice", issue, "/cloud-code reject");
+    stage.serves();
+    stage.status_says(issue, "Somebody said no to merging it as it is, so it stays open");
+    assert!(pull(&stage).open);
+    assert_eq!(asked(&stage).len(), 0);
+    stage.holds();
+}
+
+#[test]
 fn without_the_gate_it_merges_by_itself_when_nothing_is_in_its_way() {
     let (stage, issue) = done(
         "publish: {merge: merge, draft: true}\ngates: {merge: false}\ntriggers: {changes_requested: false}",

@@ -22,7 +22,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken, silence: Can
         // What waited for somebody to do it.
         inner.wakes.requests.notify_one();
         inner.touch_all();
-        inner.merges.begin();
+        inner.missed.begin();
         let (heard, said) = (stop.child_token(), silence.child_token());
         let loops = begin(&inner, &heard, &said);
         let is_lost = tokio::select! {

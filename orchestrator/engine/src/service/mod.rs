@@ -31,6 +31,7 @@ mod status;
 mod sweep;
 mod talk;
 mod text;
+mod unread;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,6 +163,7 @@ pub(crate) struct Inner {
     pub(crate) wakes: Arc<Wakes>,
     pub(crate) talk: talk::Talk,
     pub(crate) merges: merges::Merges,
+    pub(crate) missed: unread::Missed,
     /// Repositories, by the forge's number, that could not be asked about.
     pub(crate) pauses: pauses::Pauses<u64>,
     /// Held while a request is looked for and stored.
@@ -205,6 +207,7 @@ impl Service {
                 wakes,
                 talk: talk::Talk::new(),
                 merges: merges::Merges::new(),
+                missed: unread::Missed::default(),
                 hearing: tokio::sync::Mutex::default(),
                 pauses: pauses::Pauses::new(clock.clone()),
                 base_pauses: pauses::Pauses::new(clock.clone()),

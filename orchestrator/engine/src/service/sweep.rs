@@ -104,7 +104,7 @@ struct Rounds {
 pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let every = match &inner.settings.sweep {
         SweepMode::Off => {
-            inner.merges.caught_up();
+            inner.missed.caught_up();
             return;
         }
         SweepMode::Log { every, .. } | SweepMode::Poll { every } => *every,
@@ -125,7 +125,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
         };
         let wait = match swept {
             Ok(Swept::All) => {
-                inner.merges.caught_up();
+                inner.missed.caught_up();
                 every
             }
             // What failed has its own pause, and what is due otherwise its own time.

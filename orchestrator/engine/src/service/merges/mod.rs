@@ -24,7 +24,6 @@ use cloud_code_model::{
 };
 use cloud_code_task_schema::Mode;
 use futures_util::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use self::judge::{CHECKS_COME_WITHIN, Seen, digest, judge};
@@ -42,11 +41,6 @@ const AT_ONCE: usize = 4;
 const LOOK: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// How long after a start a whole look at what was missed is waited for. Shorter, and a no that was said meanwhile comes too late;
-/// longer, and a log that cannot be read keeps everything from being merged.
-const MISSED_AT_MOST: Duration = Duration::from_secs(120);
-/// How long an event that came is waited for to be read. One that cannot be read is tried again for days.
-const UNREAD_AT_MOST: SignedDuration = SignedDuration::from_secs(60);
 /// When it is looked again whether all is heard.
 const HEAR_AGAIN: Duration = Duration::from_secs(1);
 
@@ -57,8 +51,6 @@ pub(crate) struct Merges {
     dirty: Mutex<Dirty>,
     /// In order, as all that is looked through: a simulated life is the same each time.
     waiting: Mutex<BTreeMap<Key, Waiting>>,
-    /// Since when this process merges, until what it missed before was fetched.
-    missing_since: Mutex<Option<Instant>>,
 }
 
 /// A pull request that was looked at. Lost with the process: a start looks at all of them.
@@ -72,25 +64,7 @@ struct Waiting {
 impl Merges {
     pub(super) fn new() -> Self {
         let dirty = Dirty { all: true, ..Dirty::default() };
-        Self { dirty: Mutex::new(dirty), waiting: Mutex::default(), missing_since: Mutex::default() }
-    }
-
-    /// Nobody may have listened until now.
-    pub(super) fn begin(&self) {
-        *self.missing_since() = Some(Instant::now());
-    }
-
-    /// All that was said before was fetched.
-    pub(super) fn caught_up(&self) {
-        *self.missing_since() = None;
-    }
-
-    fn missing_since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.missing_since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn may_have_missed(&self) -> bool {
-        self.missing_since().is_some_and(|since| since.elapsed() < MISSED_AT_MOST)
+        Self { dirty: Mutex::new(dirty), waiting: Mutex::default() }
     }
 
     fn dirty(&self) -> MutexGuard<'_, Dirty> {
@@ -366,7 +340,7 @@ async fn try_to_merge(
     }
     reach(Point::MergeDecided).await;
     // A person's word may have come while the forge was asked, or while nobody listened.
-    if !has_heard(inner, began).await? {
+    if inner.missed.may_be() || inner.has_unread(began).await? {
         return Ok(Looked::Again(Next::In(HEAR_AGAIN)));
     }
     let now = inner.store.thread(&thread.project, thread.number).await?;
@@ -393,18 +367,6 @@ async fn try_to_merge(
     };
     refused(inner, thread, project, &known, MergeRefused { facts: digest(&seen), hold }).await?;
     Ok(Looked::Again(Next::From(LOOK)))
-}
-
-/// Whether everything was read that people had said by then, as far as it can be known.
-async fn has_heard(inner: &Inner, by: Timestamp) -> Result<bool, EngineError> {
-    if inner.merges.may_have_missed() {
-        return Ok(false);
-    }
-    let oldest = inner.store.next(1).await?;
-    Ok(oldest.first().is_none_or(|unread| {
-        let received_at = unread.delivery.received_at;
-        received_at >= by || by.duration_since(received_at) > UNREAD_AT_MOST
-    }))
 }
 
 /// What our own rows say against a merge.

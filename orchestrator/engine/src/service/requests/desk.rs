@@ -26,9 +26,6 @@ const WORD_HOLDS: SignedDuration = SignedDuration::from_secs(5);
 /// How long an answer waits for what its author adds in a second comment. Shorter, and the agent goes on with half of it.
 const SECOND_THOUGHT: SignedDuration = SignedDuration::from_secs(3);
 
-/// How long it waits for what came in that time and was not read yet. Longer, and a delivery that cannot be read holds it up.
-const UNREAD_AT_MOST: SignedDuration = SignedDuration::from_secs(30);
-
 pub(super) struct Desk<'a> {
     pub(super) inner: &'a Inner,
     pub(super) project: &'a ServedProject,
@@ -222,12 +219,8 @@ impl Desk<'_> {
 
     /// Whether its author's second comment may still come, or has come and was not read yet.
     async fn may_be_added_to(&self, record: &IntentRecord) -> Result<bool, EngineError> {
-        let (now, until) = (self.inner.clock.now(), record.received_at + SECOND_THOUGHT);
-        if now < until || now > until + UNREAD_AT_MOST {
-            return Ok(now < until);
-        }
-        let oldest = self.inner.store.next(1).await?;
-        Ok(oldest.iter().any(|unread| unread.delivery.received_at < until))
+        let until = record.received_at + SECOND_THOUGHT;
+        Ok(self.inner.clock.now() < until || self.inner.has_unread(until).await?)
     }
 
     pub(super) async fn answer(
