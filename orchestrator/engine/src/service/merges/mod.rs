@@ -59,6 +59,8 @@ struct Waiting {
     wait: Duration,
     /// As its row was then: another process may have noted somebody's word.
     published: Published,
+    /// The look failed: the next failure is no news.
+    is_failing: bool,
 }
 
 impl Merges {
@@ -81,9 +83,13 @@ impl Merges {
         waiting.get(key).is_none_or(|known| known.until <= Instant::now() || known.published != *published)
     }
 
+    fn is_failing(&self, key: &Key) -> bool {
+        self.waiting().get(key).is_some_and(|known| known.is_failing)
+    }
+
     /// Notes when to look again. Where nothing has changed since the last look, and only its time had come, it is twice as
     /// long as that one waited.
-    fn rest(&self, key: Key, next: Next, published: Published) {
+    fn rest(&self, key: Key, next: Next, published: Published, is_failing: bool) {
         let mut waiting = self.waiting();
         let now = Instant::now();
         let before = waiting.get(&key).filter(|known| known.published == published);
@@ -92,7 +98,7 @@ impl Merges {
             (Next::From(first), Some(known)) if known.until <= now => (known.wait * 2).clamp(first, LONGEST),
             (Next::From(first), Some(known)) => known.wait.max(first),
         };
-        waiting.insert(key, Waiting { until: now + wait, wait, published });
+        waiting.insert(key, Waiting { until: now + wait, wait, published, is_failing });
     }
 }
 
@@ -258,6 +264,7 @@ async fn look_at(inner: &Inner, thread: Thread) {
         Some((project, method, number)) => try_to_merge(inner, &project, &thread, method, number).await,
         None => Ok(Looked::Over),
     };
+    let is_failing = looked.is_err();
     let next = match looked {
         Ok(Looked::Over) => {
             inner.merges.waiting().remove(&key);
@@ -265,7 +272,7 @@ async fn look_at(inner: &Inner, thread: Thread) {
         }
         Ok(Looked::Again(next)) => next,
         Err(error) => {
-            let is_news = !inner.merges.waiting().contains_key(&key) || !can_pass(&error);
+            let is_news = !inner.merges.is_failing(&key) || !can_pass(&error);
             let error = error.chain();
             match is_news {
                 true => {
@@ -282,7 +289,7 @@ async fn look_at(inner: &Inner, thread: Thread) {
         Ok(now) => now.map(|thread| thread.published).unwrap_or_default(),
         Err(_) => thread.published,
     };
-    inner.merges.rest(key, next, published);
+    inner.merges.rest(key, next, published, is_failing);
 }
 
 /// The open pull request of a thread, if its project has us merge.
