@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use cloud_code_engine::{CliCatalog, Engine, EngineSettings, Forges, disk_is_full};
+use cloud_code_engine::{CliCatalog, Engine, EngineSettings, Forges};
 use cloud_code_forge::Scrubber;
 use cloud_code_history::{Caps, History};
 use cloud_code_model::{
@@ -15,7 +15,7 @@ use cloud_code_model::{
 use cloud_code_runtime::{DockerRuntime, DockerSettings, LocalRuntime, LocalSettings, Runtime};
 use cloud_code_store::{Database, Store};
 use cloud_code_task_schema::TaskId;
-use cloud_code_workspace::Layout;
+use cloud_code_workspace::{Layout, disk_is_full};
 use jiff::Timestamp;
 use secrecy::SecretString;
 

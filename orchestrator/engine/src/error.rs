@@ -11,7 +11,8 @@ use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, Diagnostics, FailureKind, TaskId};
 use cloud_code_workspace::{
     DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, MoveError,
-    PrepareError, PushError, RebaseError, RemoteError, RemoveError, SourceError,
+    PrepareError, PushError, RebaseError, RemoteError, RemoveError, SourceError, disk_is_full,
+    is_of_a_full_disk,
 };
 
 use crate::catalog::CliError;
@@ -394,7 +395,7 @@ impl EngineError {
     }
 
     /// The same error, told as a full disk when that is what it is. Programs and libraries say it in many words or not
-    /// at all, so the disk itself is asked.
+    /// at all, so the disk itself is asked too.
     pub(crate) fn or_disk_full(self, home: &Path) -> Self {
         match self {
             Self::DiskFull { .. } => self,
@@ -404,19 +405,6 @@ impl EngineError {
             error => error,
         }
     }
-}
-
-/// There may be room again by the time that somebody looks.
-fn is_of_a_full_disk(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        if matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 const UNARCHIVE: &str = "unarchive it, then try again; the work is kept";
@@ -491,21 +479,6 @@ const fn forge_failure(error: &ForgeError) -> FailureKind {
 
 /// How long git waits after a limit. It shows no header that says it, and GitHub asks for a minute where none does.
 const GIT_LIMIT_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// Whether the disk that holds `path` has no room for anything more.
-pub fn disk_is_full(path: &Path) -> bool {
-    match nix::sys::statvfs::statvfs(path) {
-        Ok(disk) => {
-            disk.blocks_available() * disk.fragment_size() < FULL_BELOW_BYTES
-                || (disk.files() > 0 && disk.files_available() == 0)
-        }
-        Err(_) => false,
-    }
-}
-
-/// A disk with less than this is full for our purpose: a git object, a log line or a page of the database needs some
-/// kilobytes, and none of them fits any more. Higher would blame the disk for other failures.
-const FULL_BELOW_BYTES: u64 = 128 * 1024;
 
 /// What stands before a cause in a message of several lines.
 pub(crate) const CAUSE: &str = "\n  cause: ";

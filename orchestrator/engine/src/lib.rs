@@ -57,7 +57,7 @@ pub use blocking::{Inline, run_inline};
 pub use catalog::{COMMAND_CLI, CliCatalog, CliEntry, CliError, CliOrigin};
 pub use clocks::Elapsed;
 pub use decide::{CANCEL_PATIENCE, HEARTBEAT_PATIENCE, LOOK_AGAIN, OVERTIME, Step, decide};
-pub use error::{EngineError, disk_is_full};
+pub use error::EngineError;
 pub use facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
 pub use follow::Follower;
 pub use follow_up::FollowUpRequest;

@@ -5,6 +5,7 @@ mod deliver;
 mod diff;
 mod folder;
 mod fsops;
+mod full_disk;
 mod ident;
 mod import;
 mod inspect;
@@ -33,6 +34,7 @@ pub use deliver::{DeliverError, DeliverRequest, Delivery, check_delivery, delive
 pub use diff::{ChangedFile, DiffError, Lines, changed_files, diff};
 pub use folder::{FolderError, FolderFile, folder_files};
 pub use fsops::ReadError;
+pub use full_disk::{disk_is_full, is_of_a_full_disk};
 pub use ident::{CommitId, InvalidCommitId};
 pub use import::{History, ImportError, ImportOutcome, ImportRequest, Imported, ImportedCommit, import};
 pub use inspect::{Expectations, SourceError, SourceFacts, UncommittedWork, branch_in_source, inspect};

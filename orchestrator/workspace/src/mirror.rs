@@ -238,13 +238,19 @@ impl Mirror {
             .stalled_after(STALL_LIMIT)
             .args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"])
             .args(["--no-recurse-submodules", "--no-show-forced-updates"]);
-        more(git)
+        let fetched = more(git)
             .arg("--")
             .arg(source.as_git_argument())
             .args(refspecs)
             .hold(held.share().map_err(io)?)
-            .run()
-            .map_err(|error| failed(RemoteError::of(source, error)))?;
+            .run();
+        // It ended by itself, so nobody writes any more. What it leaves on a full disk is the room that others wait for.
+        if let Err(GitError::Failed { .. }) = &fetched
+            && let Err(error) = sweep(&self.path)
+        {
+            tracing::warn!(mirror = %self.path.display(), error = %error, "what a failed fetch left stays until the next one");
+        }
+        fetched.map_err(|error| failed(RemoteError::of(source, error)))?;
         Ok(())
     }
 

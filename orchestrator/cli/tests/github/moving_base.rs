@@ -1,8 +1,10 @@
 //! The base moves on while an agent works, and after.
 
+use std::process::Command;
+
 use cloud_code_fake_github::Fault;
 
-use crate::stage::{SHOP, Stage};
+use crate::stage::{SHOP, Setup, Stage};
 
 /// What a CLI does that brings both together by a merge, as it is told.
 const MERGES: &str = r#"
@@ -117,6 +119,48 @@ fn a_push_to_the_base_that_conflicts_with_an_open_pull_request_wakes_the_cli() {
     assert_eq!(stage.github.commits(SHOP, BRANCH).len(), 1);
     assert_eq!((stage.prompts().len(), stage.github.pull_requests(SHOP).len()), (2, 1));
     stage.holds();
+}
+
+#[test]
+fn a_base_that_moves_on_a_full_disk_is_looked_at_when_there_is_room() {
+    let mut stage = Stage::set(Setup { small_disk: true, ..Setup::default() });
+    stage.rewrite("cloud-code.yaml", |text| format!("queue: {{min_free_disk: 1}}\n{text}"));
+    stage.serves();
+    stage.teaches("has moved on, and this work conflicts", REBASES);
+    let alice = stage.user("alice");
+    let issue = alice.opens_issue(SHOP, "Count once more", "Counting is broken.");
+    alice.comments_on(SHOP, issue, "/cloud-code run");
+    stage.becomes(issue, "in-review");
+    // There is room for what is written about it, and none for what is fetched.
+    stage.disk().fills_but(1 << 20);
+    alice.pushes(SHOP, "main", "large.txt", &large(4 << 20));
+    let moved = alice.pushes(SHOP, "main", "count.txt", "9\n");
+    stage.wait_for("it to wait", || stage.log().contains("a base that moved has to wait").then_some(()));
+    assert!(stage.log().contains("No space left"), "{}", stage.log());
+    let repos = stage.home().join("repos");
+    let half_written = Command::new("find").arg(repos).args(["-name", "tmp_*"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&half_written.stdout), "", "room that others wait for");
+    stage.disk().empties();
+    stage.hears(2);
+    stage.wait_for("the base to be part of the branch", || stage.is_part_of(&moved, BRANCH).then_some(()));
+    stage.becomes(issue, "in-review");
+    stage.holds();
+}
+
+/// Text that does not get much smaller.
+fn large(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}\n")
+    };
+    let mut text = String::new();
+    while text.len() < bytes {
+        text.push_str(&next());
+    }
+    text
 }
 
 #[test]

@@ -36,6 +36,13 @@ impl SmallDisk {
         }
     }
 
+    /// Full but for these bytes.
+    pub(crate) fn fills_but(&self, room: u64) {
+        self.fills();
+        let filler = File::options().write(true).open(self.0.join(FILLER)).unwrap();
+        filler.set_len(filler.metadata().unwrap().len() - room).unwrap();
+    }
+
     /// Somebody made room.
     pub(crate) fn empties(&self) {
         fs::remove_file(self.0.join(FILLER)).unwrap();
