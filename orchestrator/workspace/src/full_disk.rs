@@ -47,9 +47,11 @@ fn says_so(error: &(dyn Error + 'static)) -> bool {
 /// git ends a line with the system's word, and quotes a name that stands there. The disk of the other side is none of ours.
 fn is_gits_word(line: &str) -> bool {
     let line = line.trim_end();
-    !line.starts_with("remote:") && WORDS.iter().any(|words| line.ends_with(words))
+    !THEIRS.iter().any(|start| line.starts_with(start)) && WORDS.iter().any(|words| line.ends_with(words))
 }
 
+/// What stands before a line that the other side wrote.
+const THEIRS: [&str; 2] = ["remote: ", "fatal: remote error: "];
 /// ENOSPC and EDQUOT, in the language that git is run with.
 const WORDS: [&str; 2] = [": No space left on device", ": Disk quota exceeded"];
 
@@ -80,8 +82,9 @@ mod tests {
     fn it_is_known_by_what_git_says_of_this_machine() {
         assert!(is_gits_word("fatal: unable to write loose object file: No space left on device"));
         assert!(is_gits_word("error: unable to create file src/a b.rs: Disk quota exceeded\r"));
-        let others = "remote: fatal: unable to write new index file: No space left on device";
-        assert!(!is_gits_word(others), "theirs");
+        for theirs in ["remote: fatal: write error", "fatal: remote error: upload-pack: write error"] {
+            assert!(!is_gits_word(&format!("{theirs}: No space left on device")), "{theirs}");
+        }
         assert!(!is_gits_word("error: invalid path 'x: No space left on device'"), "a name");
         assert!(!is_gits_word("No space left on device"), "a name");
         let failed = |stderr: &str| GitError::Failed {
