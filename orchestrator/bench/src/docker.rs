@@ -105,7 +105,7 @@ impl<'a> Stage<'a> {
     /// `docker run --rm` of a command, in the workspace that a run has left, with all that cloud-code mounts.
     pub(crate) fn docker_run(&self, of_run: u32, user: ContainerUser, command: &[&str]) -> Result<Command> {
         let paths = self.paths(of_run)?;
-        anyhow::ensure!(paths.is_prepared(), "cloud-code left no workspace at {}", paths.root.display());
+        anyhow::ensure!(paths.is_prepared()?, "cloud-code left no workspace at {}", paths.root.display());
         let mirror = self.layout.mirror(&PROJECT.parse()?);
         let mut docker = Command::new("docker");
         docker.args(["run", "--rm", "--label", &self.scene.label()]).args(CONFINEMENT);

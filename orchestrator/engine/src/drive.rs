@@ -101,7 +101,7 @@ impl Engine {
             Ok(()) => return Ok(()),
             // Somebody else moved the task or its container in between: look again.
             Err(EngineError::Store(StoreError::Stale { .. })) => return Ok(()),
-            Err(error) => error.or_disk_full(self.settings.layout.home()),
+            Err(error) => error.or_shortage(self.settings.layout.home()),
         };
         // The agent has done its part: only a verdict on the work may end the task. A busy repository is mended, and the
         // task resumed.
@@ -123,7 +123,7 @@ impl Engine {
         tracing::warn!(task.id = %facts.record.task.id, step = step.name(), error = %error.chain(), "a step failed");
         let failure = Failure::new(error.failure_kind(), error.for_record());
         let ended = Ended { status: "host_failed".into(), failure: Some(&failure), head: None };
-        self.keep_attempt(facts, ended, observer).await;
+        self.keep_attempt(facts, ended, observer).await?;
         let at = self.clock.now();
         // Before the task ends: nobody looks at it afterwards.
         let id = &facts.record.task.id;

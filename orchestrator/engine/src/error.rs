@@ -10,9 +10,9 @@ use cloud_code_runtime::RuntimeError;
 use cloud_code_store::StoreError;
 use cloud_code_task_schema::{BranchName, Diagnostics, FailureKind, TaskId};
 use cloud_code_workspace::{
-    DeliverError, DiffError, ImportError, InvalidCommitId, InvalidSource, MirrorError, MoveError,
-    PrepareError, PushError, RebaseError, RemoteError, RemoveError, SourceError, disk_is_full,
-    is_of_a_full_disk,
+    DeliverError, DiffError, HeadError, ImportError, InvalidCommitId, InvalidSource, MirrorError, MoveError,
+    PrepareError, PushError, RebaseError, RemoteError, RemoveError, Shortage, SourceError, disk_is_full,
+    shortage,
 };
 
 use crate::catalog::CliError;
@@ -92,6 +92,9 @@ pub enum EngineError {
         /// Why.
         source: std::io::Error,
     },
+    /// Where the worktree stands could not be read.
+    #[error(transparent)]
+    Head(#[from] HeadError),
     /// The agent's program is not there.
     #[error(
         "the agent's program is not at {path}\n  hint: `make build` puts it beside cloud-code; or set `agent_binary` in cloud-code.yaml"
@@ -235,6 +238,15 @@ pub enum EngineError {
         /// What failed.
         source: Box<EngineError>,
     },
+    /// There are no more descriptors, processes or memory to be had, and something failed of it.
+    #[error(
+        "this machine gives cloud-code nothing more to work with\n  hint: it goes on when there is more; \
+         `LimitNOFILE=` and `TasksMax=` of its unit, and the free memory, say how much there is"
+    )]
+    Exhausted {
+        /// What failed.
+        source: Box<EngineError>,
+    },
     /// A part of this program ended unexpectedly.
     #[error("a background job of cloud-code ended unexpectedly: {0}")]
     Job(String),
@@ -331,7 +343,10 @@ impl EngineError {
             }
             Self::Rebase(_) | Self::MoveBranch(_) | Self::History(_) => FailureKind::Internal,
             Self::Import(_) | Self::Deliver(_) | Self::Diff(_) | Self::Remove(_) => FailureKind::Internal,
-            Self::Document(_) | Self::Io { .. } | Self::AgentMissing { .. } => FailureKind::Internal,
+            Self::Document(_) | Self::Io { .. } | Self::Head(_) | Self::Exhausted { .. } => {
+                FailureKind::Internal
+            }
+            Self::AgentMissing { .. } => FailureKind::Internal,
             Self::Prompts(_)
             | Self::StillOpen { .. }
             | Self::BaseMoved { .. }
@@ -359,11 +374,12 @@ impl EngineError {
         }
     }
 
-    /// Whether the machine lacks something that it will have again: room, or its Docker engine. No fault of the task, and no
+    /// Whether the machine lacks something that it will have again: room, descriptors, or its Docker engine. No fault of the task, and no
     /// other task would fare better, so it waits where it is. A wrong address or a lack of rights is not of this kind.
     pub(crate) fn is_of_the_machine(&self) -> bool {
         match self {
-            Self::DiskFull { .. } | Self::Store(StoreError::DiskFull | StoreError::Busy { .. }) => true,
+            Self::DiskFull { .. } | Self::Exhausted { .. } => true,
+            Self::Store(StoreError::DiskFull | StoreError::Busy { .. }) => true,
             Self::Runtime(error) => matches!(
                 error,
                 RuntimeError::DiskFull { .. }
@@ -394,16 +410,16 @@ impl EngineError {
         }
     }
 
-    /// The same error, told as a full disk when that is what it is. Programs and libraries say it in many words or not
-    /// at all, so the disk itself is asked too.
-    pub(crate) fn or_disk_full(self, home: &Path) -> Self {
-        match self {
-            Self::DiskFull { .. } => self,
-            error if is_of_a_full_disk(&error) || disk_is_full(home) => {
-                Self::DiskFull { path: home.to_owned(), source: Box::new(error) }
-            }
-            error => error,
-        }
+    /// The same error, told as a shortage of this machine when that is what it is. Programs and libraries say it in many words
+    /// or not at all, so the disk itself is asked too.
+    pub(crate) fn or_shortage(self, home: &Path) -> Self {
+        let is_full = match (&self, shortage(&self)) {
+            (Self::DiskFull { .. } | Self::Exhausted { .. }, _) => return self,
+            (_, Some(Shortage::System)) => return Self::Exhausted { source: Box::new(self) },
+            (_, Some(Shortage::Disk)) => true,
+            (_, None) => disk_is_full(home),
+        };
+        if is_full { Self::DiskFull { path: home.to_owned(), source: Box::new(self) } } else { self }
     }
 }
 

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use cloud_code_model::{Brief, Issue, NewTask, ProjectPlan, QueuePlace, TaskRecord, reads_only};
 use cloud_code_store::StoreError;
-use cloud_code_task_schema::{
-    CliName, ControlDir, Handoff, MAX_YAML_BYTES, Mode, TaskId, TaskReport, parse_reporting, read_capped,
-};
+use cloud_code_task_schema::{CliName, ControlDir, Handoff, Mode, TaskId, TaskReport, parse_reporting};
 
+use crate::gather::read_control;
 use crate::open::title;
 use crate::packet::packet;
 use crate::perform::delivered_head;
@@ -41,7 +40,7 @@ impl Engine {
     pub async fn follow_up(&self, request: FollowUpRequest) -> Result<TaskRecord, EngineError> {
         self.check_and_follow_up(request)
             .await
-            .map_err(|error| error.or_disk_full(self.settings.layout.home()))
+            .map_err(|error| error.or_shortage(self.settings.layout.home()))
     }
 
     async fn check_and_follow_up(&self, request: FollowUpRequest) -> Result<TaskRecord, EngineError> {
@@ -130,7 +129,7 @@ impl Engine {
     /// What the agent said of the issue's tasks. A report that cannot be read says nothing: the rows are enough.
     async fn reports(&self, issue: &Issue) -> Result<BTreeMap<TaskId, TaskReport>, EngineError> {
         let control = ControlDir::new(self.settings.layout.issue(&issue.project, &issue.key).control);
-        blocking(move || Ok(heard(&control).reports)).await
+        blocking(move || Ok(heard(&control)?.reports)).await
     }
 }
 
@@ -152,8 +151,8 @@ impl Heard {
 }
 
 /// Reads the report as it stands; an unreadable one counts as none.
-pub(crate) fn heard(control: &ControlDir) -> Heard {
-    heard_in(&report_text(control))
+pub(crate) fn heard(control: &ControlDir) -> Result<Heard, EngineError> {
+    Ok(heard_in(&report_text(control)?))
 }
 
 /// What was heard, with the text that said so.
@@ -164,16 +163,19 @@ pub(crate) struct LastHeard {
 }
 
 /// The same for one who listens often: a text that stands as it stood is not parsed again.
-pub(crate) fn heard_again(control: &ControlDir, last: Option<Arc<LastHeard>>) -> Arc<LastHeard> {
-    let text = report_text(control);
-    match last {
+pub(crate) fn heard_again(
+    control: &ControlDir,
+    last: Option<Arc<LastHeard>>,
+) -> Result<Arc<LastHeard>, EngineError> {
+    let text = report_text(control)?;
+    Ok(match last {
         Some(last) if last.text == text => last,
         Some(_) | None => Arc::new(LastHeard { heard: heard_in(&text), text }),
-    }
+    })
 }
 
-fn report_text(control: &ControlDir) -> String {
-    read_capped(&control.reporting(), MAX_YAML_BYTES).unwrap_or_default()
+fn report_text(control: &ControlDir) -> Result<String, EngineError> {
+    Ok(read_control(&control.reporting())?.unwrap_or_default())
 }
 
 fn heard_in(text: &str) -> Heard {

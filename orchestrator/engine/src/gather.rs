@@ -9,7 +9,7 @@ use cloud_code_task_schema::{
     Assignment, ControlDir, MAX_YAML_BYTES, ReadError, Task, TaskId, Tasking, parse_reporting, parse_tasking,
     read_capped,
 };
-use cloud_code_workspace::IssuePaths;
+use cloud_code_workspace::{IssuePaths, shortage};
 
 use crate::clocks::Elapsed;
 use crate::facts::{ContainerFact, ContainerPhase, Facts, ReportFact, WorkspaceFact};
@@ -37,10 +37,10 @@ impl Engine {
         // that still runs, which only means another look. The other way round an end could be taken for a crash.
         let mut last = std::mem::take(read);
         let (workspace, tasking, report, worktree_head, last) = blocking(move || {
-            let ready = if workspaces.is_ready() { WorkspaceFact::Ready } else { WorkspaceFact::Missing };
-            let tasking = last.tasking(&control.tasking(), &task, attempt);
-            let report = last.report(&control.reporting(), &task, attempt);
-            Ok((ready, tasking, report, workspaces.worktree_head(), last))
+            let ready = if workspaces.is_ready()? { WorkspaceFact::Ready } else { WorkspaceFact::Missing };
+            let tasking = last.tasking(&control.tasking(), &task, attempt)?;
+            let report = last.report(&control.reporting(), &task, attempt)?;
+            Ok((ready, tasking, report, workspaces.worktree_head()?, last))
         })
         .await?;
         *read = last;
@@ -129,22 +129,27 @@ pub(crate) struct LastRead {
 
 impl LastRead {
     /// What `tasking.yaml` says of an attempt at a task.
-    fn tasking(&mut self, path: &Path, task: &TaskId, attempt: u32) -> Option<Assignment> {
-        let text = tasking_text(path)?;
-        self.tasking.of(attempt, text, |text| {
+    fn tasking(
+        &mut self,
+        path: &Path,
+        task: &TaskId,
+        attempt: u32,
+    ) -> Result<Option<Assignment>, EngineError> {
+        let Some(text) = tasking_text(path)? else { return Ok(None) };
+        Ok(self.tasking.of(attempt, text, |text| {
             let is_meant = |t: &Task| t.id == *task && t.attempt >= attempt;
             parse_standing(path, text)?.tasks.into_iter().find(is_meant).map(|t| t.status)
-        })
+        }))
     }
 
     /// What the agent says of a task, if it speaks of this attempt.
-    fn report(&mut self, path: &Path, task: &TaskId, attempt: u32) -> ReportFact {
-        let text = match read_capped(path, MAX_YAML_BYTES) {
+    fn report(&mut self, path: &Path, task: &TaskId, attempt: u32) -> Result<ReportFact, EngineError> {
+        let text = match read_control(path)? {
             Ok(text) => text,
-            Err(ReadError::Missing { .. }) => return ReportFact::NotYet { heartbeat_at: None },
-            Err(error) => return ReportFact::Unreadable { reason: error.to_string() },
+            Err(ReadError::Missing { .. }) => return Ok(ReportFact::NotYet { heartbeat_at: None }),
+            Err(error) => return Ok(ReportFact::Unreadable { reason: error.to_string() }),
         };
-        self.report.of(attempt, text, |text| match parse_reporting(&path.display().to_string(), text) {
+        Ok(self.report.of(attempt, text, |text| match parse_reporting(&path.display().to_string(), text) {
             Ok(mut reporting) => {
                 let heartbeat_at = reporting.heartbeat_at;
                 match reporting.tasks.remove(task).filter(|report| report.attempt >= attempt) {
@@ -153,7 +158,7 @@ impl LastRead {
                 }
             }
             Err(problems) => ReportFact::Unreadable { reason: problems.to_string() },
-        })
+        }))
     }
 }
 
@@ -181,17 +186,28 @@ impl<T: Clone> Memo<T> {
 }
 
 /// `tasking.yaml` as it stands. A damaged one counts as absent: the rows say what must be in it, and it is written anew.
-pub(crate) fn read_tasking(path: &Path) -> Option<Tasking> {
-    parse_standing(path, &tasking_text(path)?)
+pub(crate) fn read_tasking(path: &Path) -> Result<Option<Tasking>, EngineError> {
+    Ok(tasking_text(path)?.and_then(|text| parse_standing(path, &text)))
 }
 
-fn tasking_text(path: &Path) -> Option<String> {
+/// A file of the control directory. That this machine lacks what it takes to read it says nothing of what is in it: a report
+/// that passes for a bad one has its CLI run once more.
+pub(crate) fn read_control(path: &Path) -> Result<Result<String, ReadError>, EngineError> {
     match read_capped(path, MAX_YAML_BYTES) {
-        Ok(text) => Some(text),
-        Err(ReadError::Missing { .. }) => None,
+        Err(ReadError::Io { path, source }) if shortage(&source).is_some() => {
+            Err(EngineError::Io { path, source })
+        }
+        read => Ok(read),
+    }
+}
+
+fn tasking_text(path: &Path) -> Result<Option<String>, EngineError> {
+    match read_control(path)? {
+        Ok(text) => Ok(Some(text)),
+        Err(ReadError::Missing { .. }) => Ok(None),
         Err(error) => {
             tracing::warn!(error = %error, "tasking.yaml cannot be read and will be written anew");
-            None
+            Ok(None)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Git on the host, in the engine's terms: one project's repository, and one issue's workspace in it. Blocking.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use cloud_code_runtime::Labels;
 use cloud_code_task_schema::{BranchName, TaskId};
 use cloud_code_workspace::{
     CiChanges, CommitId, Credential, Expectations, GitView, ImportOutcome, ImportPolicy, IssuePaths, Layout,
-    Lines, Owner, Prepared, Source, SourceFacts, UncommittedWork, WorktreeHead,
+    Lines, Owner, Prepared, Source, SourceFacts, UncommittedWork, WorktreeHead, shortage,
 };
 
 use secrecy::SecretString;
@@ -168,7 +169,7 @@ impl Repo {
     /// cannot be read.
     pub(crate) fn unimported_head(&self, issue: &IssueKey) -> Result<Option<String>, EngineError> {
         let paths = self.layout.issue(&self.project, issue);
-        if !self.git.is_prepared(&paths) {
+        if !self.git.is_prepared(&paths).map_err(unread(&paths))? {
             return Ok(None);
         }
         Ok(match self.git.worktree_head(&paths) {
@@ -183,6 +184,11 @@ impl Repo {
     pub fn remove(&self, issue: &IssueKey) -> Result<(), EngineError> {
         Ok(self.mirror()?.remove(&self.layout.issue(&self.project, issue))?)
     }
+}
+
+fn unread(paths: &IssuePaths) -> impl FnOnce(io::Error) -> EngineError {
+    let path = paths.root.clone();
+    move |source| EngineError::Io { path, source }
 }
 
 pub(crate) fn commit(text: &str) -> Result<CommitId, EngineError> {
@@ -208,17 +214,18 @@ impl IssueWorkspace {
         &self.paths
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
-        self.prepared_from().as_ref() == Some(&self.start) && self.paths.control.join("logs").is_dir()
+    pub(crate) fn is_ready(&self) -> Result<bool, EngineError> {
+        let is_made = self.prepared_from()?.as_ref() == Some(&self.start);
+        Ok(is_made && self.paths.control.join("logs").is_dir())
     }
 
-    fn prepared_from(&self) -> Option<CommitId> {
-        self.repo.git.prepared_from(&self.paths)
+    fn prepared_from(&self) -> Result<Option<CommitId>, EngineError> {
+        self.repo.git.prepared_from(&self.paths).map_err(unread(&self.paths))
     }
 
     pub(crate) fn prepare(&self) -> Result<Prepared, EngineError> {
         let mirror = self.repo.mirror()?;
-        if self.prepared_from().is_some_and(|made_at| made_at != self.start) {
+        if self.prepared_from()?.is_some_and(|made_at| made_at != self.start) {
             // The branch was put on a newer base after the last task, all of whose commits are in the mirror.
             self.repo.git.reset_worktree(&self.paths)?;
         }
@@ -231,11 +238,12 @@ impl IssueWorkspace {
         })?)
     }
 
-    /// The commit the worktree says it stands on; `None` when it cannot say.
-    pub(crate) fn worktree_head(&self) -> Option<String> {
+    /// The commit the worktree says it stands on; `None` when it cannot say. That this machine cannot read it says nothing.
+    pub(crate) fn worktree_head(&self) -> Result<Option<String>, EngineError> {
         match self.repo.git.worktree_head(&self.paths) {
-            Ok(WorktreeHead::Commit(id)) if id != self.start => Some(id.to_string()),
-            Ok(WorktreeHead::Commit(_) | WorktreeHead::Attached(_)) | Err(_) => None,
+            Ok(WorktreeHead::Commit(id)) if id != self.start => Ok(Some(id.to_string())),
+            Err(error) if shortage(&error).is_some() => Err(error.into()),
+            Ok(WorktreeHead::Commit(_) | WorktreeHead::Attached(_)) | Err(_) => Ok(None),
         }
     }
 

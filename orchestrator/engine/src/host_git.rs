@@ -6,6 +6,7 @@
 //! leave them out. All of it blocks.
 
 use std::fmt::Debug;
+use std::io;
 use std::path::PathBuf;
 
 use cloud_code_model::ProjectName;
@@ -32,9 +33,9 @@ pub trait Git: Send + Sync + Debug {
         delivered: Option<&CommitId>,
     ) -> Result<(), DeliverError>;
     /// Whether an issue's worktree was once made whole.
-    fn is_prepared(&self, paths: &IssuePaths) -> bool;
+    fn is_prepared(&self, paths: &IssuePaths) -> io::Result<bool>;
     /// The commit that an issue's worktree was made from; none where it is not whole.
-    fn prepared_from(&self, paths: &IssuePaths) -> Option<CommitId>;
+    fn prepared_from(&self, paths: &IssuePaths) -> io::Result<Option<CommitId>>;
     /// Whether there is anything of an issue's worktree.
     fn has_tree(&self, paths: &IssuePaths) -> bool;
     /// What the worktree's HEAD says.
@@ -184,11 +185,11 @@ impl Git for HostGit {
         cloud_code_workspace::check_delivery(source, branch, delivered)
     }
 
-    fn is_prepared(&self, paths: &IssuePaths) -> bool {
+    fn is_prepared(&self, paths: &IssuePaths) -> io::Result<bool> {
         paths.is_prepared()
     }
 
-    fn prepared_from(&self, paths: &IssuePaths) -> Option<CommitId> {
+    fn prepared_from(&self, paths: &IssuePaths) -> io::Result<Option<CommitId>> {
         paths.prepared_from()
     }
 

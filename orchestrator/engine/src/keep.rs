@@ -17,12 +17,13 @@ use cloud_code_history::{
 use cloud_code_model::{Attempt, IssueKey, ProjectName, TaskState};
 use cloud_code_runtime::{ContainerExit, ContainerId, ContainerState, Exit};
 use cloud_code_task_schema::{
-    ControlDir, ExitReport, Failure, MAX_YAML_BYTES, Reporting, TaskId, TaskReport, parse_reporting,
-    read_capped, to_yaml,
+    ControlDir, ExitReport, Failure, Reporting, TaskId, TaskReport, parse_reporting, to_yaml,
 };
+use cloud_code_workspace::{Shortage, shortage};
 use tokio_util::sync::CancellationToken;
 
 use crate::facts::Facts;
+use crate::gather::read_control;
 use crate::observe::{Notice, Observer};
 use crate::service::Inner;
 use crate::{Engine, EngineError, blocking};
@@ -66,16 +67,25 @@ struct Heard {
 }
 
 impl Engine {
-    /// Puts the attempt that ended into the history; does nothing when it is there, or never began.
-    pub(crate) async fn keep_attempt(&self, facts: &Facts, ended: Ended<'_>, observer: &mut dyn Observer) {
+    /// Puts the attempt that ended into the history; does nothing when it is there, or never began. A disk may be full for
+    /// days, and is not waited for; descriptors are.
+    pub(crate) async fn keep_attempt(
+        &self,
+        facts: &Facts,
+        ended: Ended<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), EngineError> {
         if let Err(error) = self.try_keep(facts, ended).await {
+            if shortage(&error) == Some(Shortage::System) {
+                return Err(error);
+            }
             tracing::warn!(
                 task.id = %facts.record.task.id, attempt = facts.record.attempt, error = %error.chain(),
                 "an attempt could not be put into the history"
             );
             let text = format!("what the attempt left is not kept in the history: {}", error.chain());
             observer.notice(Notice::Warning(text));
-            return;
+            return Ok(());
         }
         for tidied in [self.tidy_control(facts).await, self.prune_history().await] {
             if let Err(error) = tidied {
@@ -85,6 +95,7 @@ impl Engine {
                 );
             }
         }
+        Ok(())
     }
 
     async fn try_keep(&self, facts: &Facts, ended: Ended<'_>) -> Result<(), EngineError> {
@@ -119,7 +130,7 @@ impl Engine {
         attempt: &Attempt,
         ended: Ended<'_>,
     ) -> Result<Outcome, EngineError> {
-        let heard = self.hear(facts, attempt).await;
+        let heard = self.hear(facts, attempt).await?;
         let before = self.head_before(facts).await?;
         let mask = Scrub(Scrubber::new(match self.forbidden(facts) {
             Ok(values) => values,
@@ -194,7 +205,7 @@ impl Engine {
     }
 
     /// Asks the runtime and reads the report. What cannot be learnt stays unknown.
-    async fn hear(&self, facts: &Facts, attempt: &Attempt) -> Heard {
+    async fn hear(&self, facts: &Facts, attempt: &Attempt) -> Result<Heard, EngineError> {
         let mut heard = Heard::default();
         if let Some(id) = attempt.container.as_ref().map(ContainerId::new) {
             if matches!(facts.record.state, TaskState::Importing { .. }) {
@@ -217,11 +228,11 @@ impl Engine {
         }
         let path = ControlDir::new(self.paths(&facts.record).control).reporting();
         let read = blocking(move || {
-            let text = read_capped(&path, MAX_YAML_BYTES).ok();
+            let text = read_control(&path)?.ok();
             Ok(text.and_then(|text| parse_reporting("reporting.yaml", &text).ok()))
         });
-        heard.reporting = read.await.ok().flatten();
-        heard
+        heard.reporting = read.await?;
+        Ok(heard)
     }
 
     fn about(

@@ -72,7 +72,7 @@ const MAX_NUMBER: u32 = 1000;
 impl Engine {
     /// Checks everything that can be known before the start, then opens the issue with its first task.
     pub async fn open(&self, request: RunRequest) -> Result<TaskRecord, EngineError> {
-        self.check_and_open(request).await.map_err(|error| error.or_disk_full(self.settings.layout.home()))
+        self.check_and_open(request).await.map_err(|error| error.or_shortage(self.settings.layout.home()))
     }
 
     async fn check_and_open(&self, request: RunRequest) -> Result<TaskRecord, EngineError> {

@@ -176,9 +176,9 @@ impl Engine {
         reach(Point::ManifestWritten).await;
         blocking(move || {
             let path = control.tasking();
-            let standing = read_tasking(&path);
+            let standing = read_tasking(&path)?;
             // After a damaged file the count goes on from what the agent has seen.
-            let heard = heard(&control);
+            let heard = heard(&control)?;
             match next_tasking(&issue, &records, standing.as_ref(), heard.generation, &heard.ended(), now) {
                 Some(next) => put(path, to_yaml(&next).map_err(EngineError::Document)?.as_bytes()),
                 None => Ok(()),
@@ -240,8 +240,10 @@ impl Engine {
             }
             None => Ok(None),
         };
-        let head = match head {
+        let head = match head.map_err(|error| error.or_shortage(self.settings.layout.home())) {
             Ok(head) => head,
+            // They are taken when there is room for them.
+            Err(error) if error.is_of_the_machine() => return Err(error),
             // The agent's own failure is the one to tell; that its leftovers are refused as well comes second.
             Err(error) if outcome.failure.is_some() => {
                 observer.notice(Notice::Warning(format!("the work was not taken: {}", error.chain())));
@@ -255,7 +257,7 @@ impl Engine {
             failure: outcome.failure.as_ref(),
             head: head.as_deref(),
         };
-        self.keep_attempt(facts, ended, observer).await;
+        self.keep_attempt(facts, ended, observer).await?;
         let gate = match facts.record.task.plan.publish.approval {
             true => Gate::Approval,
             false => Gate::Open,

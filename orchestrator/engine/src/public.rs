@@ -86,6 +86,9 @@ pub(crate) fn not_begun(error: &EngineError) -> Words {
         EngineError::DiskFull { .. } => {
             Words::new("the disk of the machine that runs cloud-code is full", ITS_OPERATOR)
         }
+        EngineError::Exhausted { .. } => {
+            Words::new("the machine that runs cloud-code has too much to do", ITS_OPERATOR)
+        }
         EngineError::Forge(ForgeError::Auth { .. } | ForgeError::Limited { .. })
         | EngineError::Forge(ForgeError::Unreachable { .. } | ForgeError::Unexpected { .. })
         | EngineError::Driven { .. }
@@ -106,6 +109,7 @@ pub(crate) fn not_begun(error: &EngineError) -> Words {
         | EngineError::Runtime(_)
         | EngineError::Document(_)
         | EngineError::Io { .. }
+        | EngineError::Head(_)
         | EngineError::AgentMissing { .. }
         | EngineError::SecretNotSet { .. }
         | EngineError::BranchExists { .. }

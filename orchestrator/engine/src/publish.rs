@@ -344,7 +344,7 @@ impl Engine {
         let mut records = self.tasks_before(facts).await?;
         records.push(facts.record.clone());
         let control = ControlDir::new(self.paths(&facts.record).control);
-        let reports = blocking(move || Ok(heard(&control).reports)).await?;
+        let reports = blocking(move || Ok(heard(&control)?.reports)).await?;
         let text = pull_text(&PullText {
             origin: match thread.map(|thread| (thread.facts.subject, thread.number)) {
                 Some((Subject::Issue, number)) if issue.base.as_str() == default_branch => {

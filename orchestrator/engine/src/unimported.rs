@@ -25,7 +25,7 @@ impl Engine {
                 return Ok(Some(lost));
             }
             // The agent commits what its CLI left before it says how a task ended. Where it could not, it names no head.
-            let reports = heard(&control).reports;
+            let reports = heard(&control)?.reports;
             let is_committed = |report: &TaskReport| {
                 report.status.is_ended() && (report.head.is_some() || report.started_at.is_none())
             };

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use cloud_code_engine::{Git, GitMirror, Handover, Intake, Preparation};
@@ -217,16 +218,16 @@ impl Git for SimGit {
         Ok(())
     }
 
-    fn is_prepared(&self, paths: &IssuePaths) -> bool {
-        self.prepared_from(paths).is_some()
+    fn is_prepared(&self, paths: &IssuePaths) -> io::Result<bool> {
+        Ok(self.has_tree(paths))
     }
 
-    fn prepared_from(&self, paths: &IssuePaths) -> Option<CommitId> {
-        self.0.state().repositories.trees.get(&paths.root).map(|tree| tree.from.clone())
+    fn prepared_from(&self, paths: &IssuePaths) -> io::Result<Option<CommitId>> {
+        Ok(self.0.state().repositories.trees.get(&paths.root).map(|tree| tree.from.clone()))
     }
 
     fn has_tree(&self, paths: &IssuePaths) -> bool {
-        self.is_prepared(paths)
+        self.0.state().repositories.trees.contains_key(&paths.root)
     }
 
     fn worktree_head(&self, paths: &IssuePaths) -> Result<WorktreeHead, HeadError> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cloud_code_model::{IssueKey, ProjectName};
@@ -112,13 +113,13 @@ pub struct IssuePaths {
 
 impl IssuePaths {
     /// Whether `prepare` once ended well here. A half-made workspace is not prepared.
-    pub fn is_prepared(&self) -> bool {
-        Mark::read(self).is_ok_and(|mark| mark.is_some())
+    pub fn is_prepared(&self) -> io::Result<bool> {
+        Ok(Mark::read(self)?.is_some())
     }
 
     /// The commit that `prepare` made the worktree from; none where it is not prepared.
-    pub fn prepared_from(&self) -> Option<CommitId> {
-        Mark::read(self).ok()??.base.parse().ok()
+    pub fn prepared_from(&self) -> io::Result<Option<CommitId>> {
+        Ok(Mark::read(self)?.and_then(|mark| mark.base.parse().ok()))
     }
 
     /// Written last by `prepare`: a workspace without it is half-made.

@@ -33,11 +33,14 @@ pub(crate) struct Mark {
 impl Mark {
     /// The mark of a workspace. None where nothing is prepared, or a power cut may have taken of what was.
     pub(crate) fn read(paths: &IssuePaths) -> io::Result<Option<Self>> {
-        match fs::read_to_string(paths.marker()) {
-            Ok(text) => Ok(Self::parse(&text).filter(|mark| mark.boot.is_none() || mark.boot == boot_id())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let bytes = match fs::read(paths.marker()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(mark) = Self::parse(&String::from_utf8_lossy(&bytes)) else { return Ok(None) };
+        let counts = mark.boot.is_none() || mark.boot == boot_id()?;
+        Ok(counts.then_some(mark))
     }
 
     /// None for a file whose text did not reach the disk whole: without its end it may lack the boot, and must not count.
@@ -60,7 +63,7 @@ impl Mark {
 
     /// Marks what was just made. A system that does not tell its boots waits for the disk here.
     pub(crate) fn write_fresh(mut self, paths: &IssuePaths) -> io::Result<()> {
-        self.boot = boot_id();
+        self.boot = boot_id()?;
         if self.boot.is_none() {
             fsops::sync_file_system(&paths.root)?;
         }
@@ -135,9 +138,12 @@ fn identity(paths: &IssuePaths) -> io::Result<Option<Identity>> {
 }
 
 /// None where the kernel does not say.
-fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+fn boot_id() -> io::Result<Option<String>> {
+    match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|id| !id.is_empty())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -166,8 +172,9 @@ mod tests {
             mark().write_fresh(paths).unwrap();
             assert!(Mark::read(paths).unwrap().unwrap().boot.is_some());
         }
-        let earlier =
-            fs::read_to_string(other.marker()).unwrap().replace(&boot_id().unwrap(), "of-another-boot");
+        let earlier = fs::read_to_string(other.marker())
+            .unwrap()
+            .replace(&boot_id().unwrap().unwrap(), "of-another-boot");
         fs::write(other.marker(), earlier).unwrap();
         assert_eq!(Mark::read(&other).unwrap(), None);
         let gone = workspace(home.path(), "3");

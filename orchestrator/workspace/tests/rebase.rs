@@ -110,7 +110,7 @@ fn commits_move_onto_the_new_base_as_they_were_written() {
     std::os::unix::fs::symlink(&outside, &paths.tree).unwrap();
     reset_worktree(paths).unwrap();
     reset_worktree(paths).unwrap();
-    assert!(!paths.is_prepared() && outside.join("kept").exists() && !paths.objects.exists());
+    assert!(!paths.is_prepared().unwrap() && outside.join("kept").exists() && !paths.objects.exists());
     let prepared = prepare(&PrepareRequest {
         mirror,
         paths,

@@ -195,9 +195,9 @@ fn a_half_made_worktree_is_made_anew() {
     fs::remove_file(paths.tree.join("README.md")).unwrap();
     write(&paths.admin.join("index.lock"), "");
     write(&paths.tree.join("junk"), "");
-    assert!(!paths.is_prepared());
+    assert!(!paths.is_prepared().unwrap());
     assert_eq!(house.prepare("1", GitView::Host).worktree, Worktree::Made);
-    assert!(paths.is_prepared());
+    assert!(paths.is_prepared().unwrap());
     let agent = house.agent("1");
     assert_eq!(agent.git(&["status", "--porcelain"]), "");
     assert_eq!(agent.git(&["ls-files"]), ".github/workflows/ci.yml\nREADME.md\nsrc/login.rs");
@@ -216,7 +216,7 @@ fn a_worktree_outlives_a_power_cut_once_it_is_settled_and_is_made_anew_before() 
     house.prepare("1", GitView::Host);
     assert_eq!(house.prepare("1", GitView::Host).worktree, Worktree::Kept);
     cut_power_and_lose_a_file();
-    assert!(!paths.is_prepared() && paths.prepared_from().is_none());
+    assert!(!paths.is_prepared().unwrap() && paths.prepared_from().unwrap().is_none());
     assert_eq!(house.prepare("1", GitView::Host).worktree, Worktree::Made);
     assert_eq!(fs::read_to_string(paths.tree.join("README.md")).unwrap(), "# Shop\n");
 
@@ -224,7 +224,7 @@ fn a_worktree_outlives_a_power_cut_once_it_is_settled_and_is_made_anew_before() 
     write(&paths.tree.join("work"), "of an agent");
     cut_power_and_lose_a_file();
     assert_eq!(house.prepare("1", GitView::Host).worktree, Worktree::Kept);
-    assert!(paths.is_prepared() && paths.tree.join("work").exists());
+    assert!(paths.is_prepared().unwrap() && paths.tree.join("work").exists());
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_lock_that_a_killed_process_left_on_a_ref_holds_nobody_up() {
     let refs = house.mirror.path().join("refs");
     write(&refs.join("cloud-code/base/1.lock"), "");
     house.prepare("1", GitView::Host);
-    assert!(house.paths("1").is_prepared());
+    assert!(house.paths("1").is_prepared().unwrap());
 
     for left in ["heads/main.lock", "cloud-code/base/1.lock"] {
         write(&refs.join(left), "");

@@ -67,7 +67,7 @@ async fn in_project(inner: &Inner, name: &str, moved: &[Moved]) -> Result<(), En
         if inner.base_pauses.rests(&project.name) {
             return Ok(());
         }
-        match hold_against(inner, project, moved).await.map_err(|error| inner.or_disk_full(error)) {
+        match hold_against(inner, project, moved).await.map_err(|error| inner.or_shortage(error)) {
             Ok(()) => inner.base_pauses.passed(&project.name),
             Err(error) if lasts(&error, 0) => tracing::warn!(
                 project = name, error = %error.chain(),

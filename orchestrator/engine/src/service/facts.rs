@@ -8,8 +8,8 @@ use cloud_code_intake::{
 };
 use cloud_code_metrics::instruments;
 use cloud_code_model::{
-    Ask, Intent, IntentRecord, ProjectName, Published, PullState, RequiredAccess, Subject, TaskState, Thread,
-    ThreadFacts,
+    Ask, Intent, IntentRecord, ProjectName, Published, PullState, RequiredAccess, Subject, TaskRecord,
+    TaskState, Thread, ThreadFacts,
 };
 
 use super::projects::ServedProject;
@@ -303,16 +303,21 @@ async fn tidy(inner: &Inner, project: &ServedProject, thread: &Thread) -> Result
         return Ok(());
     }
     let Some(last) = tasks.last() else { return Ok(()) };
-    let engine = inner.engines.of(last.task.plan.runtime);
-    engine.remove_leftovers(last).await?;
-    let repo = engine.repo(&project.name, &last.task.plan.repo)?;
-    let key = key.clone();
     // It is noted as cleaned, so what stays is a leftover. What the forge said is settled all the same.
-    if let Err(error) = crate::blocking(move || repo.remove(&key)).await {
+    if let Err(error) = clear(inner, project, last).await {
         tracing::warn!(project = %project.name, issue.number = thread.number, error = %error.chain(), "a workspace stays for now");
         inner.wakes.leftovers.notify_one();
     }
     Ok(())
+}
+
+/// Removes containers and workspace of an issue whose last task this is.
+async fn clear(inner: &Inner, project: &ServedProject, last: &TaskRecord) -> Result<(), EngineError> {
+    let engine = inner.engines.of(last.task.plan.runtime);
+    engine.remove_leftovers(last).await?;
+    let repo = engine.repo(&project.name, &last.task.plan.repo)?;
+    let key = last.task.issue.clone();
+    crate::blocking(move || repo.remove(&key)).await
 }
 
 /// A request whose words were taken back, if nothing has begun.

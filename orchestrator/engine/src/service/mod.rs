@@ -182,9 +182,9 @@ impl Inner {
         self.is_front.load(Ordering::Acquire)
     }
 
-    /// The same error, told as a full disk when that is what it is: it passes, and nothing is given up for it.
-    pub(crate) fn or_disk_full(&self, error: EngineError) -> EngineError {
-        error.or_disk_full(self.engines.docker.settings().layout.home())
+    /// The same error, told as a shortage of this machine when that is what it is: it passes, and nothing is given up for it.
+    pub(crate) fn or_shortage(&self, error: EngineError) -> EngineError {
+        error.or_shortage(self.engines.docker.settings().layout.home())
     }
 
     /// Whose texts they are: two installations on one repository do not touch each other's.

@@ -64,7 +64,7 @@ async fn settle(inner: &Inner, stored: Delivery) -> Result<(), EngineError> {
                 inner.pauses.forget();
                 inner.wakes.received.notify_one();
             }
-            match work_on(inner, &notice).await.map_err(|error| inner.or_disk_full(error)) {
+            match work_on(inner, &notice).await.map_err(|error| inner.or_shortage(error)) {
                 Ok(Worked::Done(note)) => (DeliveryState::Done, Some(note)),
                 Ok(Worked::Nothing(why)) => (DeliveryState::Ignored, Some(why)),
                 Err(error) => {

@@ -220,7 +220,9 @@ async fn say(inner: &Inner, threads: Vec<(Thread, Vec<TaskRecord>)>) -> Result<(
                 let has_ended = tasks.last().is_some_and(is_settled);
                 let written = match inner.talk.pressing.load(Ordering::Relaxed) && !has_ended {
                     true => Ok(Written::Interrupted),
-                    false => write_thread(inner, &thread, &tasks, waits).await,
+                    false => write_thread(inner, &thread, &tasks, waits)
+                        .await
+                        .map_err(|error| inner.or_shortage(error)),
                 };
                 let may_pass = match &written {
                     Ok(Written::Whole) => false,
@@ -337,7 +339,7 @@ async fn write_thread(
     let control = ControlDir::new(layout.issue(&thread.project, key).control);
     let place = (thread.project.clone(), thread.number);
     let known = inner.talk.heard().remove(&place);
-    let said = blocking(move || Ok(heard_again(&control, known))).await?;
+    let said = blocking(move || heard_again(&control, known)).await?;
     if !is_settled(last) {
         inner.talk.heard().insert(place, said.clone());
     }

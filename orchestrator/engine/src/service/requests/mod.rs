@@ -52,7 +52,7 @@ async fn in_thread(
             }
             thread => thread?,
         };
-        let acted = desk.act(thread, record, records).await.map_err(|error| inner.or_disk_full(error));
+        let acted = desk.act(thread, record, records).await.map_err(|error| inner.or_shortage(error));
         let acted = match acted {
             Ok(acted) => acted,
             Err(error) if can_pass(&error) => return Err(error),
