@@ -101,6 +101,11 @@ fn an_answer_lost_at_any_moment_repeats_no_effect() {
 }
 
 #[test]
+fn nothing_to_be_opened_at_any_moment_holds_things_up_for_as_long() {
+    all_cells(&[Worst::NoDescriptors]);
+}
+
+#[test]
 fn a_disk_full_at_any_moment_holds_things_up_until_there_is_room() {
     all_cells(&[Worst::DiskFull]);
 }

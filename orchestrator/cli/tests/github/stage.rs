@@ -259,8 +259,12 @@ impl Stage {
 
     /// SIGTERM, without waiting for the end.
     pub(crate) fn is_told_to_stop(&self) {
-        let pid = self.serve.as_ref().unwrap().child.id().to_string();
+        let pid = self.serve_pid();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    pub(crate) fn serve_pid(&self) -> String {
+        self.serve.as_ref().unwrap().child.id().to_string()
     }
 
     /// Waits for the end of a `serve` that was told to stop.

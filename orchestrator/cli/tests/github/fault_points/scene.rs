@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use cloud_code_fake_github::{Fault as AtForge, PullView};
 use cloud_code_fault_points::Point;
@@ -16,6 +17,8 @@ use crate::stage::{SHOP, Setup, Stage};
 
 /// The money that one run of the cast's CLI says it took.
 const RUN_USD: f64 = 0.25;
+/// How long `serve` can open nothing: longer than the pause between two looks.
+const LACK: Duration = Duration::from_secs(2);
 /// What `serve` logs when the disk is full, in the words of the system, of SQLite and of our own.
 const FULL: [&str; 3] = ["No space left", "is full", "disk_full"];
 /// What it logs when Docker does not answer.
@@ -159,7 +162,21 @@ impl<'a> Scene<'a> {
                 self.is_noticed(&FULL, || self.is_told_as_done() || self.waits_in_queue());
                 self.stage.disk().empties();
             }
+            Worst::NoDescriptors => {
+                self.stage.may_open(0);
+                self.stage.goes_on();
+                self.goes_to_work();
+                std::thread::sleep(LACK);
+                let is_met = self.stage.log().contains("Too many open files");
+                assert!(is_met || self.is_told_as_done(), "{}", self.stage.log());
+                self.stage.may_open(1024);
+            }
         }
+        self.goes_to_work();
+    }
+
+    /// Whoever waits at work for us goes on.
+    fn goes_to_work(&self) {
         for issue in [Some(self.issue), self.neighbour.map(|(issue, _)| issue)].into_iter().flatten() {
             let home = self.home_of(issue);
             if home.is_dir() {
@@ -362,6 +379,13 @@ impl Stage {
     /// What its containers are labelled with.
     pub(crate) fn instance(&self) -> String {
         fs::read_to_string(self.home().join("instance")).unwrap().trim().to_owned()
+    }
+
+    /// How many descriptors `serve` may have. Those that it has it keeps.
+    fn may_open(&self, count: usize) {
+        let pid = self.serve_pid();
+        let limit = format!("--nofile={count}:");
+        assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
     }
 
     /// kill -9 of an issue's agent, and of nothing that it started. How many there were.

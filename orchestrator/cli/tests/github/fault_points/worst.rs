@@ -17,17 +17,20 @@ pub(super) enum Worst {
     AnswerLost,
     /// The disk of the home folder is full, until `serve` has noticed or has got through.
     DiskFull,
+    /// `serve` can open nothing more, no file, no connection and no program, for some seconds.
+    NoDescriptors,
 }
 
 impl Worst {
     /// Every one, in the order of the table.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::ServeKilled,
         Self::AgentKilled,
         Self::ContainerRemoved,
         Self::DockerRestarted,
         Self::AnswerLost,
         Self::DiskFull,
+        Self::NoDescriptors,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Worst {
             Self::DockerRestarted => "Docker restarted",
             Self::AnswerLost => "next answer lost",
             Self::DiskFull => "disk full",
+            Self::NoDescriptors => "no descriptors",
         }
     }
 
@@ -120,7 +124,7 @@ pub(super) const fn strikes(point: Point, worst: Worst) -> Struck {
         }
         // A CLI that cannot write its files fails, and its agent with it.
         (Worst::DiskFull, There::Agent) => Struck::Agent,
-        (Worst::ServeKilled | Worst::AnswerLost | Worst::DiskFull, _) => Struck::Serve,
+        (Worst::ServeKilled | Worst::AnswerLost | Worst::DiskFull | Worst::NoDescriptors, _) => Struck::Serve,
         (Worst::AgentKilled | Worst::ContainerRemoved | Worst::DockerRestarted, There::Agent) => {
             Struck::Agent
         }
