@@ -374,8 +374,9 @@ impl EngineError {
         }
     }
 
-    /// Whether the machine lacks something that it will have again: room, descriptors, or its Docker engine. No fault of the task, and no
-    /// other task would fare better, so it waits where it is. A wrong address or a lack of rights is not of this kind.
+    /// Whether the machine lacks something that it will have again: room, descriptors, or its Docker engine. No fault of the
+    /// task, and no other task would fare better, so it waits where it is. A wrong address or a lack of rights is not of this
+    /// kind.
     pub(crate) fn is_of_the_machine(&self) -> bool {
         match self {
             Self::DiskFull { .. } | Self::Exhausted { .. } => true,

@@ -219,8 +219,12 @@ impl IssueWorkspace {
         Ok(is_made && self.paths.control.join("logs").is_dir())
     }
 
+    /// What cannot be read for another reason than a shortage is made anew, or says why not.
     fn prepared_from(&self) -> Result<Option<CommitId>, EngineError> {
-        self.repo.git.prepared_from(&self.paths).map_err(unread(&self.paths))
+        match self.repo.git.prepared_from(&self.paths) {
+            Err(error) if shortage(&error).is_none() => Ok(None),
+            read => read.map_err(unread(&self.paths)),
+        }
     }
 
     pub(crate) fn prepare(&self) -> Result<Prepared, EngineError> {
