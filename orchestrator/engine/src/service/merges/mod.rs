@@ -317,7 +317,8 @@ async fn try_to_merge(
 ) -> Result<Looked, EngineError> {
     let Some(key) = &thread.facts.issue else { return Ok(Looked::Over) };
     let Some(issue) = inner.store.issue(&thread.project, key).await? else { return Ok(Looked::Over) };
-    let began = inner.clock.now();
+    // What is fetched while the forge is asked came after this look began, and would not be waited for.
+    let (began, is_behind) = (inner.clock.now(), inner.missed.may_be());
     let forge = inner.projects.forge(project).await?;
     let forge = forge.as_ref();
     let pull = forge.pull(number).await?;
@@ -347,7 +348,7 @@ async fn try_to_merge(
     }
     reach(Point::MergeDecided).await;
     // A person's word may have come while the forge was asked, or while nobody listened.
-    if inner.missed.may_be() || inner.has_unread(began).await? {
+    if is_behind || inner.has_unread(began).await? {
         return Ok(Looked::Again(Next::In(HEAR_AGAIN)));
     }
     let now = inner.store.thread(&thread.project, thread.number).await?;
