@@ -51,9 +51,9 @@ pub fn shortage(error: &(dyn Error + 'static)) -> Option<Shortage> {
 }
 
 fn of_system(error: &io::Error) -> Option<Shortage> {
-    match Errno::from_io_error(error)? {
-        Errno::NOSPC | Errno::DQUOT => Some(Shortage::Disk),
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM => Some(Shortage::System),
+    match (error.kind(), Errno::from_io_error(error)) {
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => Some(Shortage::Disk),
+        (io::ErrorKind::OutOfMemory, _) | (_, Some(Errno::MFILE | Errno::NFILE)) => Some(Shortage::System),
         _ => None,
     }
 }
@@ -117,6 +117,9 @@ mod tests {
         for other in [Errno::ACCESS, Errno::NOENT, Errno::AGAIN, Errno::LOOP] {
             assert_eq!(system(other), None, "{other}");
         }
+        let told = |kind: io::ErrorKind| shortage(&Unwritten(io::Error::from(kind)));
+        assert_eq!(told(io::ErrorKind::StorageFull), Some(Shortage::Disk), "without a number");
+        assert_eq!(told(io::ErrorKind::OutOfMemory), Some(Shortage::System), "without a number");
         assert_eq!(shortage(&Unwritten(std::fmt::Error)), None);
     }
 
