@@ -7,6 +7,8 @@ use anyhow::{Context, Result, anyhow};
 use cloud_code_engine::{Engine, EngineError, Observer, Repo};
 use cloud_code_model::{TaskRecord, TaskState};
 use cloud_code_task_schema::TaskId;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -26,6 +28,7 @@ pub(crate) async fn drive(app: &App, engine: &Engine, id: &TaskId, json: bool) -
         let driving = to_its_end(engine, id, watching.as_mut(), &nudge, json);
         tokio::pin!(driving);
         let mut wish = Wish::None;
+        let mut wishes = FuturesUnordered::new();
         loop {
             tokio::select! {
                 driven = &mut driving => break Some(driven),
@@ -34,8 +37,12 @@ pub(crate) async fn drive(app: &App, engine: &Engine, id: &TaskId, json: bool) -
                     if wish == Wish::Leave {
                         break None;
                     }
+                    // Beside the driving: it may be in the middle of writing, and what is wished for waits for that.
+                    wishes.push(fulfil(engine, id, wish));
+                }
+                Some(fulfilled) = wishes.next() => {
                     // What cannot be done now is said, and the driving goes on: it is what ends the task.
-                    if let Err(error) = fulfil(engine, id, wish).await {
+                    if let Err(error) = fulfilled {
                         ui::err(ui::clean(&format!("warning: {}", error.chain())));
                     }
                     nudge.notify_one();
